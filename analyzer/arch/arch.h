@@ -1,0 +1,69 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* What the rest must know of a processor architecture under Linux. Adding one means one const struct arch in
+ * arch_NAME.c and a row in arch_find(); this header is the checklist:
+ *   - the layout of struct elf_prstatus in NT_PRSTATUS (core(5); kernel include/linux/elfcore.h, struct elf_prstatus);
+ *   - DWARF register numbers (the psABI's "DWARF Register Number Mapping");
+ *   - which registers a call preserves;
+ *   - how a call instruction ends, to tell return addresses from chance;
+ *   - where a blocked system call's number and arguments stand. */
+#ifndef SG_ARCH_ARCH_H
+#define SG_ARCH_ARCH_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+enum { arch_registers_max = 33 };
+
+/* Registers of one frame by DWARF number. A register whose bit in `known` is clear is unknown, not zero. */
+struct registers {
+    uint64_t values[arch_registers_max];
+    uint64_t pc;
+    uint64_t known; /* bit n: values[n] is known */
+};
+
+/* The system call that a stopped thread stands in. */
+struct system_call {
+    int64_t number;
+    uint64_t arguments[6];
+    bool blocked; /* the result register says that it was interrupted while it waited (-ERESTART…, -EINTR) */
+};
+
+struct arch {
+    const char *name;     /* as in uname -m */
+    uint16_t elf_machine; /* e_machine */
+    uint8_t register_count;
+    uint8_t sp, fp;               /* DWARF numbers */
+    uint8_t return_address;       /* DWARF column */
+    uint64_t callee_saved;        /* bits by DWARF number: kept across a call when CFI is silent */
+    int8_t call_return_offset;    /* where a call left the return address, relative to the CFA; 0: in a register */
+    size_t prstatus_size_bytes;   /* of the whole note */
+    size_t prstatus_cursig;       /* offsets in it: u16 */
+    size_t prstatus_pid;          /* u32 */
+    size_t prstatus_utime;        /* struct timeval, u64 seconds, u64 microseconds */
+    size_t prstatus_stime;
+    size_t prstatus_registers;    /* struct user_regs_struct or the like */
+    size_t registers_size_bytes;
+
+    /* `raw` is registers_size_bytes long, as in NT_PRSTATUS and PTRACE_GETREGSET. */
+    void (*registers_decode)(const uint8_t *raw, struct registers *ret_registers);
+    /* False when the thread is not inside a system call. */
+    bool (*system_call_decode)(const uint8_t *raw, struct system_call *ret_call);
+    /* Whether the bytes before a return address end in a call instruction; `count` of them are at hand (up to 8 are
+     * looked at), `bytes` points just past the last. */
+    bool (*call_precedes)(const uint8_t *bytes, size_t count);
+    /* The segment base that points at the thread's block (glibc's struct pthread), 0 if unknown. */
+    uint64_t (*thread_pointer)(const uint8_t *raw);
+    /* "futex", "read"; NULL for a number that is not in the table. */
+    const char *(*system_call_name)(int64_t number);
+};
+
+extern const struct arch arch_x86_64;
+
+/* NULL when the machine is not supported. */
+const struct arch *arch_find(uint16_t elf_machine);
+
+/* "AArch64" for a message; "machine N" style names are the caller's when this is NULL. */
+const char *arch_machine_name(uint16_t elf_machine);
+
+#endif

@@ -1,0 +1,43 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "base/diagnostics.h"
+#include "base/limits.h"
+
+#include <stdarg.h>
+#include <stdio.h>
+
+void diagnostics_init(struct diagnostics *diagnostics, struct arena *arena)
+{
+    *diagnostics = (struct diagnostics){.arena = arena};
+}
+
+void diagnostics_add(struct diagnostics *diagnostics, enum diagnostic_weight weight, const char *code,
+                     struct text subject, const char *format, ...)
+{
+    for (size_t i = 0; i < diagnostics->count; i++) {
+        struct diagnostic *entry = &diagnostics->entries[i];
+        if (strcmp(entry->code, code) == 0 && text_equals(text_from_string(entry->subject), subject)) {
+            entry->count++;
+            if (weight > entry->weight)
+                entry->weight = weight;
+            return;
+        }
+    }
+    if (diagnostics->count == limit_diagnostics) {
+        diagnostics->suppressed++;
+        return;
+    }
+    diagnostics->entries = arena_grow(diagnostics->arena, diagnostics->entries, diagnostics->count,
+                                      &diagnostics->capacity, sizeof *diagnostics->entries);
+    char line[1024];
+    va_list arguments;
+    va_start(arguments, format);
+    vsnprintf(line, sizeof line, format, arguments);
+    va_end(arguments);
+    diagnostics->entries[diagnostics->count++] = (struct diagnostic){
+        .code = code,
+        .subject = text_copy(diagnostics->arena, subject).data,
+        .message = arena_printf(diagnostics->arena, "%s", line),
+        .count = 1,
+        .weight = weight,
+    };
+}

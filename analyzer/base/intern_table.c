@@ -1,0 +1,50 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "base/intern_table.h"
+
+uint64_t hash_bytes(const void *bytes, size_t size_bytes, uint64_t seed)
+{
+    const unsigned char *byte = bytes;
+    uint64_t hash = 0xcbf29ce484222325u ^ seed;
+    for (size_t i = 0; i < size_bytes; i++)
+        hash = (hash ^ byte[i]) * 0x100000001b3u;
+    hash ^= hash >> 32;
+    hash *= 0x9e3779b97f4a7c15u;
+    return hash ^ (hash >> 29);
+}
+
+static void intern_table_resize(struct intern_table *table, size_t slot_count)
+{
+    table->slots = arena_array(table->arena, uint32_t, slot_count);
+    table->slot_count = slot_count;
+    for (size_t number = 0; number < table->count; number++) {
+        struct text text = table->texts[number];
+        size_t slot = hash_bytes(text.data, text.length, 0) & (slot_count - 1);
+        while (table->slots[slot] != 0)
+            slot = (slot + 1) & (slot_count - 1);
+        table->slots[slot] = (uint32_t)number + 1;
+    }
+}
+
+void intern_table_init(struct intern_table *table, struct arena *arena)
+{
+    *table = (struct intern_table){.arena = arena};
+    intern_table_resize(table, 256);
+    intern_table_add(table, TEXT(""));
+}
+
+uint32_t intern_table_add(struct intern_table *table, struct text text)
+{
+    size_t mask = table->slot_count - 1;
+    size_t slot = hash_bytes(text.data, text.length, 0) & mask;
+    for (; table->slots[slot] != 0; slot = (slot + 1) & mask)
+        if (text_equals(table->texts[table->slots[slot] - 1], text))
+            return table->slots[slot] - 1;
+    table->texts =
+        arena_grow(table->arena, table->texts, table->count, &table->capacity, sizeof *table->texts);
+    table->texts[table->count] = text_copy(table->arena, text);
+    uint32_t number = (uint32_t)table->count++;
+    table->slots[slot] = number + 1;
+    if (table->count * 2 > table->slot_count)
+        intern_table_resize(table, table->slot_count * 2);
+    return number;
+}

@@ -1,0 +1,40 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Every ceiling on what input can make us do: the number, its unit and the reason. */
+#ifndef SG_BASE_LIMITS_H
+#define SG_BASE_LIMITS_H
+
+#include <stdint.h>
+
+enum {
+    /* Distinct losses kept; a hostile core can name a missing module per mapping. */
+    limit_diagnostics = 200,
+    /* Frames of one thread. A default 8 MiB stack overflowed by the smallest recursion has about 500,000. */
+    limit_frames = 1 << 20,
+    /* DWARF expression operations executed for one register; real ones have under 20. */
+    limit_expression_steps = 1000,
+    limit_expression_stack = 64,
+    /* Inlined calls shown at one pc; compilers stop far earlier. */
+    limit_inline_depth = 64,
+    /* Bytes of one name, mangled or demangled: symbols of template-heavy programs reach 100 KB and say no more. */
+    limit_name_bytes = 4096,
+    /* Addresses printed in one "@" line, so that it stays below the 64 KiB that kill pprof's reader
+     * (19 bytes each at most). */
+    limit_addresses_in_line = 3000,
+    /* Build-id bytes kept; GNU's are 20, some tools write 8 to 32. */
+    limit_build_id_bytes = 64,
+    /* Seconds the libunwind child may take before it is ended. */
+    limit_libunwind_seconds = 20,
+};
+
+/* Segments and mappings: the kernel's vm.max_map_count is at most 2^31, in practice 65,530 to 1,048,576. */
+static const uint64_t limit_segments = 4u << 20;
+/* Threads: the kernel's PID_MAX_LIMIT. */
+static const uint64_t limit_threads = 4u << 20;
+/* Bytes of an ELF image that is rebuilt from a core's memory (vdso, deleted libraries). */
+static const uint64_t limit_memory_image_bytes = 1u << 30;
+/* Bytes that .gnu_debugdata may unpack to. */
+static const uint64_t limit_debugdata_bytes = 256u << 20;
+/* Anonymous memory of one analysis, arenas only. */
+static const uint64_t limit_arena_bytes = (uint64_t)4 << 30;
+
+#endif

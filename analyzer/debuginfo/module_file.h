@@ -1,0 +1,81 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The files behind an image's modules: found, checked against what the target's memory holds, opened once and lazily.
+ * Where no file can be used, the ELF image is rebuilt from memory when the core holds it (vdso, gcore with all
+ * mappings). Opening what a core names is hostile: only regular files, never blocking; a file that differs from the
+ * core is refused and named in a diagnostic. Not thread-safe; one per analysis. */
+#ifndef SG_DEBUGINFO_MODULE_FILE_H
+#define SG_DEBUGINFO_MODULE_FILE_H
+
+#include "base/diagnostics.h"
+#include "model/image.h"
+
+#include <elfutils/libdw.h>
+#include <libelf.h>
+
+struct module_file_options {
+    const char *exe;        /* the main module's file, NULL: as the core names it */
+    const char *sysroot;    /* prefix tried first for every path the core names, NULL: none */
+    const char *debug_path; /* ':'-separated folders of separate debug files, NULL: /usr/lib/debug */
+};
+
+enum module_file_state {
+    MODULE_FILE_UNTRIED,
+    MODULE_FILE_OPEN,    /* elf is usable */
+    MODULE_FILE_MISSING, /* no file, and memory does not hold it */
+};
+
+struct module_file {
+    enum module_file_state state;
+    uint32_t module;
+    const char *path;     /* of the file that was opened; NULL when rebuilt from memory */
+    const uint8_t *bytes; /* the ELF file, mapped or rebuilt */
+    size_t size_bytes;
+    Elf *elf;
+    uint64_t bias;     /* address = p_vaddr + bias */
+    bool from_memory;
+    bool verified;     /* compared equal with the core; false: nothing to compare */
+    struct build_id build_id; /* the file's own */
+
+    /* Filled on first use by the functions below. */
+    bool eh_frame_tried, debug_frame_tried, debug_tried, dwarf_tried;
+    Dwarf_CFI *eh_frame, *debug_frame;
+    int debug_fd; /* -1 */
+    Elf *debug_elf;
+    const char *debug_file_path;
+    Dwarf *dwarf;
+    bool dwarf_owned;
+};
+
+struct module_files;
+
+struct module_files *module_files_new(struct image *image, const struct module_file_options *options,
+                                      struct arena *arena, struct diagnostics *diagnostics);
+/* Unmaps and closes everything that was opened. */
+void module_files_close(struct module_files *files);
+
+/* NULL when there is neither a usable file nor memory for it (said once as a diagnostic). Adds the file's read-only
+ * segments to the image's memory where the core has nothing. */
+struct module_file *module_files_open(struct module_files *files, uint32_t module);
+
+/* Opens a path as hostile input: regular files only, never blocking. Returns an fd, or -1 with errno set (EINVAL for
+ * what is no regular file). Shared with debug_search and source_core. */
+int file_open_regular(const char *path, uint64_t *ret_size_bytes);
+
+/* GNU build-id of an ELF image; size_bytes 0 when it has none. */
+struct build_id elf_build_id(Elf *elf);
+
+/* CFI tables by libdw; NULL when the module has none. .debug_frame may come from the separate debug file. */
+Dwarf_CFI *module_file_eh_frame(struct module_files *files, struct module_file *file);
+Dwarf_CFI *module_file_debug_frame(struct module_files *files, struct module_file *file);
+
+/* debug_search.c: the separate debug file by build-id folders, then .gnu_debuglink (checked by its CRC, or by equal
+ * build-ids), with .symtab and DWARF; NULL when there is none. */
+Elf *module_file_debug_elf(struct module_files *files, struct module_file *file);
+/* The module's DWARF, its own or the separate file's; NULL when there is none. */
+Dwarf *module_file_dwarf(struct module_files *files, struct module_file *file);
+/* The ELF image inside .gnu_debugdata (xz), NULL when there is none. */
+Elf *module_file_mini_debug_elf(struct module_files *files, struct module_file *file);
+
+const struct module_file_options *module_files_options(const struct module_files *files);
+
+#endif

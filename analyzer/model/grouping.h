@@ -1,0 +1,40 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Equal stacks with their counts, in the order in which they are shown. Plain data, made by group/. */
+#ifndef SG_MODEL_GROUPING_H
+#define SG_MODEL_GROUPING_H
+
+#include "model/snapshot.h"
+
+enum group_by { GROUP_BY_LINE, GROUP_BY_PC, GROUP_BY_FUNCTION };
+
+struct state_count {
+    uint32_t state; /* string */
+    int32_t fd;     /* -1: none, or several */
+    uint32_t count;
+};
+
+struct group {
+    uint32_t stack;    /* the most frequent pc stack among the merged */
+    uint32_t count;    /* members */
+    uint32_t variants; /* distinct pc stacks merged, at least 1 */
+    uint32_t member_first; /* into grouping.members: `count` indices, by ascending id */
+    uint32_t state_first, state_count; /* into grouping.states, most frequent first */
+    uint64_t cpu_microseconds;
+    bool cpu_known, cpu_at_most;
+    bool signalled;       /* holds the thread that took the signal: first, and never hidden */
+    bool partial;         /* its stacks ended early */
+    char fingerprint[17]; /* 16 hex digits of SHA-256 over the normalised names, NUL */
+};
+
+struct grouping {
+    enum group_by by;
+    struct group *groups; /* shown ones, in order */
+    size_t group_count;
+    uint32_t *members; /* indices into snapshot.members */
+    struct state_count *states;
+    size_t state_count;
+    /* What filters, --min-count and --top left out. */
+    uint64_t hidden_groups, hidden_members;
+};
+
+#endif

@@ -1,0 +1,34 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "model/image.h"
+
+uint32_t image_find_module(const struct image *image, uint64_t address)
+{
+    size_t low = 0, high = image->module_count;
+    while (low < high) {
+        size_t middle = low + (high - low) / 2;
+        if (image->modules[middle].end <= address)
+            low = middle + 1;
+        else
+            high = middle;
+    }
+    return low < image->module_count && image->modules[low].start <= address ? (uint32_t)low : index_none;
+}
+
+const struct mapping *image_find_mapping(const struct image *image, uint64_t address)
+{
+    size_t low = 0, high = image->mapping_count;
+    while (low < high) {
+        size_t middle = low + (high - low) / 2;
+        if (image->mappings[middle].end <= address)
+            low = middle + 1;
+        else
+            high = middle;
+    }
+    return low < image->mapping_count && image->mappings[low].start <= address ? &image->mappings[low] : NULL;
+}
+
+bool image_is_executable(const struct image *image, uint64_t address)
+{
+    const struct mapping *mapping = image_find_mapping(image, address);
+    return mapping != NULL && (mapping->access & MAPPING_EXECUTE) != 0;
+}

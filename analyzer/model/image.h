@@ -1,0 +1,88 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* A stopped program as a source found it: memory, modules, threads with their registers, and why it died. Built by a
+ * source, then const. Its arrays live in the analysis arena; what needs closing (mappings of files) is the source's. */
+#ifndef SG_MODEL_IMAGE_H
+#define SG_MODEL_IMAGE_H
+
+#include "arch/arch.h"
+#include "base/text.h"
+#include "model/memory.h"
+
+enum { index_none = UINT32_MAX };
+
+struct build_id {
+    uint8_t size_bytes; /* 0: none known */
+    uint8_t bytes[64];  /* limit_build_id_bytes */
+};
+
+enum mapping_access { MAPPING_READ = 4, MAPPING_WRITE = 2, MAPPING_EXECUTE = 1 }; /* as PF_R, PF_W, PF_X */
+
+struct mapping {
+    uint64_t start, end;
+    uint64_t file_offset; /* bytes */
+    struct text path;     /* the target's name for it, "" for anonymous memory */
+    uint32_t module;      /* index_none when no module lies there */
+    uint8_t access;       /* enum mapping_access bits */
+};
+
+struct module {
+    struct text path;        /* the target's path; "[vdso]" */
+    uint64_t start, end;     /* span of its segments, addresses */
+    uint64_t bias;           /* address = p_vaddr + bias; valid when bias_known */
+    struct build_id build_id; /* as the target's memory tells, size 0 when it does not */
+    bool bias_known;
+    bool is_main;   /* holds AT_ENTRY */
+    bool is_vdso;   /* its file is its memory */
+    bool is_deleted; /* the kernel marked the path " (deleted)"; path is without the mark */
+    bool is_elf;    /* false: mapped data, no code was mapped from it */
+};
+
+struct thread {
+    uint32_t tid;
+    const uint8_t *registers; /* arch->registers_size_bytes raw bytes; NULL when lost */
+    uint64_t cpu_microseconds; /* user + system */
+    bool cpu_known;
+    bool cpu_at_most; /* a kernel core's leader: what is left of the process's time, exited threads included */
+};
+
+/* Why the program died: siginfo_t of NT_SIGINFO, else pr_cursig. */
+struct signal_info {
+    int32_t number; /* 0: it did not die of a signal (gcore) */
+    int32_t code;   /* si_code */
+    bool code_known;
+    bool address_known; /* SIGSEGV, SIGBUS, SIGILL, SIGFPE, SIGTRAP raised by the kernel */
+    uint64_t address;
+    bool sender_known; /* kill, tgkill, sigqueue */
+    uint32_t sender_pid, sender_uid;
+    uint32_t tid; /* the thread that took it, 0 unknown */
+};
+
+struct image {
+    const struct arch *arch;
+    struct text source_path; /* the core's */
+    struct memory memory;
+    struct mapping *mappings; /* sorted by start, disjoint; every PT_LOAD or line of maps */
+    size_t mapping_count;
+    struct module *modules; /* sorted by start */
+    size_t module_count;
+    struct thread *threads; /* in the source's order: a kernel core's first is the one that took the signal */
+    size_t thread_count;
+    size_t thread_count_claimed; /* threads the source speaks of; larger when some were unreadable */
+    uint32_t pid;
+    struct text command; /* pr_fname, at most 15 bytes */
+    struct text arguments; /* pr_psargs, at most 79 bytes */
+    struct text exe;     /* path of the main module, or AT_EXECFN */
+    struct signal_info signal;
+    const char *written_by; /* "kernel", "gcore", NULL unknown */
+};
+
+/* index_none when no module spans the address. */
+uint32_t image_find_module(const struct image *image, uint64_t address);
+
+/* NULL when nothing is mapped there as far as the source knows. */
+const struct mapping *image_find_mapping(const struct image *image, uint64_t address);
+
+/* Whether code can run there: a mapping with execute access. */
+bool image_is_executable(const struct image *image, uint64_t address);
+
+#endif

@@ -1,0 +1,193 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "model/memory.h"
+
+#include "base/byte_reader.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+void memory_layer_append(struct memory *memory, struct memory_layer *layer, struct memory_range range)
+{
+    layer->ranges = arena_grow(memory->arena, layer->ranges, layer->count, &layer->capacity, sizeof *layer->ranges);
+    layer->ranges[layer->count++] = range;
+}
+
+/* The index of the first range that ends above the address. */
+static size_t layer_lower_bound(const struct memory_layer *layer, uint64_t address)
+{
+    size_t low = 0, high = layer->count;
+    while (low < high) {
+        size_t middle = low + (high - low) / 2;
+        if (layer->ranges[middle].end <= address)
+            low = middle + 1;
+        else
+            high = middle;
+    }
+    return low;
+}
+
+static int compare_start(const void *left, const void *right)
+{
+    const struct memory_range *a = left, *b = right;
+    return a->start < b->start ? -1 : a->start > b->start;
+}
+
+void memory_layer_insert(struct memory *memory, struct memory_layer *layer, struct memory_range range)
+{
+    while (range.start < range.end) {
+        size_t at = layer_lower_bound(layer, range.start);
+        uint64_t free_end = range.end;
+        if (at < layer->count && layer->ranges[at].start <= range.start) {
+            /* Covered up to the end of that range: go on behind it. */
+            uint64_t covered_end = layer->ranges[at].end;
+            if (covered_end >= range.end)
+                return;
+            range.bytes += covered_end - range.start;
+            range.start = covered_end;
+            continue;
+        }
+        if (at < layer->count && layer->ranges[at].start < free_end)
+            free_end = layer->ranges[at].start;
+        memory_layer_append(memory, layer, (struct memory_range){0});
+        memmove(layer->ranges + at + 1, layer->ranges + at, (layer->count - 1 - at) * sizeof *layer->ranges);
+        layer->ranges[at] = (struct memory_range){range.start, free_end, range.bytes};
+        range.bytes += free_end - range.start;
+        range.start = free_end;
+    }
+}
+
+size_t memory_layer_freeze(struct memory *memory, struct memory_layer *layer)
+{
+    bool sorted = true, overlapping = false;
+    for (size_t i = 1; i < layer->count && sorted; i++)
+        sorted = layer->ranges[i - 1].start <= layer->ranges[i].start;
+    struct memory_range *in_order = layer->ranges;
+    size_t count = layer->count;
+    if (!sorted) {
+        struct memory_range *copy = arena_array(memory->arena, struct memory_range, count);
+        memcpy(copy, in_order, count * sizeof *copy);
+        qsort(copy, count, sizeof *copy, compare_start);
+        layer->ranges = copy;
+        layer->capacity = count;
+    }
+    for (size_t i = 1; i < count && !overlapping; i++)
+        overlapping = layer->ranges[i].start < layer->ranges[i - 1].end;
+    if (!overlapping)
+        return 0;
+
+    /* Rare and hostile. Sweep over all boundaries, always taking the range that was appended first; O(n log n) by a
+     * heap of the ranges that cover the current address, keyed by their place in file order. */
+    struct memory_range *sorted_ranges = arena_array(memory->arena, struct memory_range, count);
+    size_t *order = arena_array(memory->arena, size_t, count);
+    memcpy(sorted_ranges, in_order, count * sizeof *sorted_ranges);
+    /* Sort places instead of ranges, so that the file order stays known. */
+    struct place {
+        uint64_t start;
+        size_t place;
+    } *places = arena_array(memory->arena, struct place, count);
+    for (size_t i = 0; i < count; i++)
+        places[i] = (struct place){in_order[i].start, i};
+    _Static_assert(offsetof(struct place, start) == 0 && offsetof(struct memory_range, start) == 0,
+                   "compare_start reads the first word");
+    qsort(places, count, sizeof *places, compare_start);
+
+    struct memory_layer result = {0};
+    size_t heap_count = 0, next = 0, lost = 0;
+    uint64_t at = 0;
+    while (next < count || heap_count != 0) {
+        if (heap_count == 0)
+            at = places[next].start;
+        for (; next < count && places[next].start <= at; next++) {
+            size_t child = heap_count++;
+            for (order[child] = places[next].place; child != 0 && order[(child - 1) / 2] > order[child];
+                 child = (child - 1) / 2) {
+                size_t swap = order[child];
+                order[child] = order[(child - 1) / 2];
+                order[(child - 1) / 2] = swap;
+            }
+        }
+        const struct memory_range *top = &sorted_ranges[order[0]];
+        if (top->end <= at) {
+            order[0] = order[--heap_count];
+            for (size_t parent = 0;;) {
+                size_t least = parent;
+                for (size_t child = 2 * parent + 1; child <= 2 * parent + 2 && child < heap_count; child++)
+                    if (order[child] < order[least])
+                        least = child;
+                if (least == parent)
+                    break;
+                size_t swap = order[parent];
+                order[parent] = order[least];
+                order[least] = swap;
+                parent = least;
+            }
+            continue;
+        }
+        uint64_t end = top->end;
+        if (next < count && places[next].start < end)
+            end = places[next].start;
+        const uint8_t *bytes = top->bytes + (at - top->start);
+        struct memory_range *last = result.count == 0 ? NULL : &result.ranges[result.count - 1];
+        if (last != NULL && last->end == at && last->bytes + (last->end - last->start) == bytes)
+            last->end = end;
+        else
+            memory_layer_append(memory, &result, (struct memory_range){at, end, bytes});
+        at = end;
+    }
+    for (size_t i = 1; i < count; i++)
+        lost += layer->ranges[i].start < layer->ranges[i - 1].end;
+    *layer = result;
+    return lost;
+}
+
+static const struct memory_range *layer_find(const struct memory_layer *layer, uint64_t address)
+{
+    size_t at = layer_lower_bound(layer, address);
+    return at < layer->count && layer->ranges[at].start <= address ? &layer->ranges[at] : NULL;
+}
+
+const struct memory_range *memory_find(const struct memory *memory, uint64_t address)
+{
+    const struct memory_range *range = layer_find(&memory->core, address);
+    return range != NULL ? range : layer_find(&memory->files, address);
+}
+
+const uint8_t *memory_view(const struct memory *memory, uint64_t address, size_t size_bytes)
+{
+    const struct memory_range *range = memory_find(memory, address);
+    return range != NULL && size_bytes <= range->end - address ? range->bytes + (address - range->start) : NULL;
+}
+
+size_t memory_read(const struct memory *memory, uint64_t address, void *ret_bytes, size_t size_bytes)
+{
+    size_t done = 0;
+    while (done < size_bytes) {
+        const struct memory_range *range = memory_find(memory, address + done);
+        if (range == NULL)
+            break;
+        uint64_t left = range->end - (address + done);
+        /* A range of the upper layer may begin inside one of the lower: stop there and ask again. */
+        size_t above = layer_lower_bound(&memory->core, address + done);
+        if (above < memory->core.count && memory->core.ranges[above].start > address + done &&
+            memory->core.ranges[above].start - (address + done) < left)
+            left = memory->core.ranges[above].start - (address + done);
+        size_t step = left < size_bytes - done ? (size_t)left : size_bytes - done;
+        memcpy((uint8_t *)ret_bytes + done, range->bytes + (address + done - range->start), step);
+        done += step;
+    }
+    return done;
+}
+
+bool memory_read_u64(const struct memory *memory, uint64_t address, uint64_t *ret_value)
+{
+    const uint8_t *bytes = memory_view(memory, address, 8);
+    if (bytes != NULL) {
+        *ret_value = load_u64(bytes);
+        return true;
+    }
+    uint8_t copy[8];
+    if (memory_read(memory, address, copy, sizeof copy) != sizeof copy)
+        return false;
+    *ret_value = load_u64(copy);
+    return true;
+}

@@ -1,0 +1,52 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* A target's memory as far as it is at hand: ranges of addresses with their bytes, in two layers. The core (or what was
+ * copied from a live process) is asked first; where it has nothing, the verified files of modules answer for mappings
+ * that a core leaves out. Bytes that neither has are missing: a read says so and never makes zeros of it. */
+#ifndef SG_MODEL_MEMORY_H
+#define SG_MODEL_MEMORY_H
+
+#include "base/arena.h"
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+struct memory_range {
+    uint64_t start, end;  /* target addresses, end exclusive; start < end */
+    const uint8_t *bytes; /* end - start of them, borrowed from a mapping that outlives the image's use */
+};
+
+struct memory_layer {
+    struct memory_range *ranges; /* sorted by start, disjoint */
+    size_t count, capacity;
+};
+
+struct memory {
+    struct arena *arena;
+    struct memory_layer core;
+    struct memory_layer files;
+};
+
+/* Appends without order; memory_layer_freeze sorts afterwards. */
+void memory_layer_append(struct memory *memory, struct memory_layer *layer, struct memory_range range);
+
+/* Sorts and makes the ranges disjoint: where two overlap, the one appended first keeps its bytes. Returns how many
+ * ranges lost bytes that way. */
+size_t memory_layer_freeze(struct memory *memory, struct memory_layer *layer);
+
+/* Adds one range to a frozen layer, only where the layer has nothing yet. */
+void memory_layer_insert(struct memory *memory, struct memory_layer *layer, struct memory_range range);
+
+/* The range that holds the address, or NULL. */
+const struct memory_range *memory_find(const struct memory *memory, uint64_t address);
+
+/* `size_bytes` contiguous bytes at the address without a copy, or NULL when any is missing or a range ends between. */
+const uint8_t *memory_view(const struct memory *memory, uint64_t address, size_t size_bytes);
+
+/* Copies as many bytes as are there from the address on, across ranges; returns how many. */
+size_t memory_read(const struct memory *memory, uint64_t address, void *ret_bytes, size_t size_bytes);
+
+/* False when any of the 8 bytes is missing. */
+bool memory_read_u64(const struct memory *memory, uint64_t address, uint64_t *ret_value);
+
+#endif

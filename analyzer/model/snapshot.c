@@ -1,0 +1,72 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "model/snapshot.h"
+
+#include <signal.h>
+#include <string.h>
+
+const char *frame_trust_name(enum frame_trust trust)
+{
+    static const char *const names[TRUST_COUNT] = {
+        [TRUST_UNKNOWN] = "unknown",         [TRUST_REGISTERS] = "registers",
+        [TRUST_CFI] = "cfi",                 [TRUST_CALL] = "call",
+        [TRUST_PROLOGUE] = "prologue",       [TRUST_FRAME_POINTER] = "frame pointer",
+        [TRUST_LIBUNWIND] = "libunwind",
+    };
+    return names[trust];
+}
+
+const char *stack_end_name(enum stack_end end)
+{
+    static const char *const names[STACK_END_COUNT] = {
+        [STACK_END_UNKNOWN] = "unknown",
+        [STACK_END_OUTERMOST] = "outermost",
+        [STACK_END_NO_UNWIND_DATA] = "no unwind data",
+        [STACK_END_MEMORY_MISSING] = "memory missing",
+        [STACK_END_NO_PROGRESS] = "did not advance",
+        [STACK_END_FRAME_LIMIT] = "frame limit",
+        [STACK_END_NO_REGISTERS] = "registers missing",
+    };
+    return names[end];
+}
+
+const char *signal_name(int32_t number)
+{
+    static _Thread_local char name[32];
+    const char *abbreviation = sigabbrev_np(number);
+    if (abbreviation == NULL)
+        return NULL;
+    strcpy(name, "SIG");
+    strncat(name, abbreviation, sizeof name - 4);
+    return name;
+}
+
+const char *signal_code_name(int32_t number, int32_t code)
+{
+    static const struct {
+        int32_t number; /* 0: any signal */
+        int32_t code;
+        const char *name;
+    } codes[] = {
+        /* siginfo.h, sigaction(2) */
+        {0, SI_USER, "SI_USER"},           {0, SI_KERNEL, "SI_KERNEL"},     {0, SI_QUEUE, "SI_QUEUE"},
+        {0, SI_TIMER, "SI_TIMER"},         {0, SI_MESGQ, "SI_MESGQ"},       {0, SI_ASYNCIO, "SI_ASYNCIO"},
+        {0, SI_SIGIO, "SI_SIGIO"},         {0, SI_TKILL, "SI_TKILL"},       {SIGSEGV, SEGV_MAPERR, "SEGV_MAPERR"},
+        {SIGSEGV, SEGV_ACCERR, "SEGV_ACCERR"}, {SIGSEGV, SEGV_BNDERR, "SEGV_BNDERR"},
+        {SIGSEGV, SEGV_PKUERR, "SEGV_PKUERR"}, {SIGBUS, BUS_ADRALN, "BUS_ADRALN"},
+        {SIGBUS, BUS_ADRERR, "BUS_ADRERR"},    {SIGBUS, BUS_OBJERR, "BUS_OBJERR"},
+        {SIGBUS, BUS_MCEERR_AR, "BUS_MCEERR_AR"}, {SIGBUS, BUS_MCEERR_AO, "BUS_MCEERR_AO"},
+        {SIGILL, ILL_ILLOPC, "ILL_ILLOPC"},    {SIGILL, ILL_ILLOPN, "ILL_ILLOPN"},
+        {SIGILL, ILL_ILLADR, "ILL_ILLADR"},    {SIGILL, ILL_ILLTRP, "ILL_ILLTRP"},
+        {SIGILL, ILL_PRVOPC, "ILL_PRVOPC"},    {SIGILL, ILL_BADSTK, "ILL_BADSTK"},
+        {SIGFPE, FPE_INTDIV, "FPE_INTDIV"},    {SIGFPE, FPE_INTOVF, "FPE_INTOVF"},
+        {SIGFPE, FPE_FLTDIV, "FPE_FLTDIV"},    {SIGFPE, FPE_FLTOVF, "FPE_FLTOVF"},
+        {SIGFPE, FPE_FLTUND, "FPE_FLTUND"},    {SIGFPE, FPE_FLTRES, "FPE_FLTRES"},
+        {SIGFPE, FPE_FLTINV, "FPE_FLTINV"},    {SIGFPE, FPE_FLTSUB, "FPE_FLTSUB"},
+        {SIGTRAP, TRAP_BRKPT, "TRAP_BRKPT"},   {SIGTRAP, TRAP_TRACE, "TRAP_TRACE"},
+        {SIGTRAP, TRAP_HWBKPT, "TRAP_HWBKPT"}, {SIGSYS, 1, "SYS_SECCOMP"},
+    };
+    for (size_t i = 0; i < sizeof codes / sizeof codes[0]; i++)
+        if ((codes[i].number == 0 || codes[i].number == number) && codes[i].code == code)
+            return codes[i].name;
+    return NULL;
+}

@@ -1,0 +1,125 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Stacks as plain data: what every input ends in and every grouping, detector and report starts from. Strings are
+ * numbers in one intern table; stacks are runs of steps; a step is a location (a distinct pc) and how it was found.
+ * Nothing here points into the image or a library. Const after building.
+ *
+ *   member ──► stack ──► step, step, …  leaf first
+ *                          └─► location ──► frame, frame, …  innermost inlined call first, the real function last
+ */
+#ifndef SG_MODEL_SNAPSHOT_H
+#define SG_MODEL_SNAPSHOT_H
+
+#include "base/intern_table.h"
+#include "model/image.h"
+
+enum frame_trust {
+    TRUST_UNKNOWN,
+    TRUST_REGISTERS,     /* the pc itself */
+    TRUST_CFI,           /* .eh_frame or .debug_frame of the callee */
+    TRUST_CALL,          /* return address at the top of the stack: the callee was a call to no code (NULL) */
+    TRUST_PROLOGUE,      /* the callee's own instructions, followed from its start */
+    TRUST_FRAME_POINTER, /* the chain through the frame pointer */
+    TRUST_LIBUNWIND,     /* the second unwinder, accepted under formats.md's conditions */
+    TRUST_COUNT,
+};
+
+enum stack_end {
+    STACK_END_UNKNOWN,
+    STACK_END_OUTERMOST,      /* CFI says that there is no caller, or the return address is 0 */
+    STACK_END_NO_UNWIND_DATA, /* nothing tells the caller of the code at end_address */
+    STACK_END_MEMORY_MISSING, /* the bytes at end_address are not in the core */
+    STACK_END_NO_PROGRESS,    /* the caller's frame would not lie above: a loop or a broken stack */
+    STACK_END_FRAME_LIMIT,
+    STACK_END_NO_REGISTERS, /* the thread's record was unreadable */
+    STACK_END_COUNT,
+};
+
+/* Texts for reports: "cfi", "frame pointer", "outermost", "memory missing" … */
+const char *frame_trust_name(enum frame_trust trust);
+const char *stack_end_name(enum stack_end end);
+
+/* One function call, real or inlined. */
+struct frame {
+    uint32_t function; /* string; 0 unknown */
+    uint32_t file;     /* string, full path; 0 unknown */
+    uint32_t line;     /* 0 unknown */
+    bool inlined;      /* into the next frame of the same location */
+};
+
+/* A distinct program counter. */
+struct location {
+    uint64_t pc;
+    bool exact;      /* the leaf's pc, or one that a signal interrupted; else a return address */
+    uint32_t module; /* into snapshot.modules; index_none */
+    uint64_t offset; /* of the looked-up address from the start of the real function, or of the module when it has no
+                        name */
+    uint32_t frame_first, frame_count; /* into snapshot.frames; at least one */
+};
+
+/* The address that names and lines are looked up by: inside the call instruction, not after it. */
+static inline uint64_t location_lookup(const struct location *location)
+{
+    return location->exact ? location->pc : location->pc - 1;
+}
+
+struct step {
+    uint32_t location;
+    enum frame_trust trust;
+};
+
+struct stack {
+    uint32_t step_first, step_count; /* into snapshot.steps, leaf first; may be 0 */
+    enum stack_end end;
+    uint64_t end_address; /* what could not be read or unwound, by `end`; 0 when it does not apply */
+};
+
+struct member {
+    uint64_t id; /* tid */
+    uint32_t stack;
+    uint32_t state; /* string: "futex wait", "read", "running"; 0 unknown */
+    int32_t fd;     /* the descriptor it waits on, -1 none */
+    uint64_t cpu_microseconds;
+    bool cpu_known, cpu_at_most;
+};
+
+enum profile_kind { PROFILE_THREADS };
+
+struct snapshot {
+    struct arena *arena;
+    struct intern_table strings;
+    enum profile_kind kind;
+    uint64_t total_claimed; /* members the source speaks of */
+
+    struct frame *frames;
+    size_t frame_count, frame_capacity;
+    struct location *locations;
+    size_t location_count, location_capacity;
+    struct step *steps;
+    size_t step_count, step_capacity;
+    struct stack *stacks; /* distinct */
+    size_t stack_count, stack_capacity;
+    struct member *members; /* in the source's order */
+    size_t member_count;
+
+    /* The image's tables, which live as long as the snapshot (the image's memory does not). */
+    const struct module *modules;
+    size_t module_count;
+    const struct mapping *mappings;
+    size_t mapping_count;
+    const char *source_kind; /* "core" */
+    struct text source_path, exe, command, arguments;
+    uint32_t pid;
+    struct signal_info signal;
+    const char *written_by;
+};
+
+static inline struct text snapshot_string(const struct snapshot *snapshot, uint32_t number)
+{
+    return intern_table_text(&snapshot->strings, number);
+}
+
+/* "SIGSEGV" and "SEGV_MAPERR"; NULL for numbers without a name. */
+const char *signal_name(int32_t number);
+const char *signal_code_name(int32_t number, int32_t code);
+
+#endif

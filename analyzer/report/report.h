@@ -1,0 +1,45 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* One way to write the results. A report formats only: it looks nothing up in the target and sorts nothing. Same input,
+ * same bytes. Every report prints every diagnostic. */
+#ifndef SG_REPORT_REPORT_H
+#define SG_REPORT_REPORT_H
+
+#include "base/diagnostics.h"
+#include "base/text_writer.h"
+#include "model/grouping.h"
+
+struct report_stats {
+    uint64_t frames; /* walked, of all threads */
+    double seconds_open, seconds_unwind, seconds_symbol, seconds_group;
+    uint64_t plans, plan_hits, plan_misses; /* compiled CFI rows; lookups answered by the trie or the cache */
+    uint64_t distinct_pcs;
+    uint64_t arena_bytes;
+};
+
+struct report_options {
+    bool members;       /* every member with its details, not only the first ids */
+    bool show_stats;    /* --stats */
+    bool terminal;      /* for a person's screen: aligned, cut to width */
+    bool color;         /* ANSI colours; only with terminal */
+    unsigned width;     /* columns of the terminal */
+    unsigned lines_max; /* "#" frame lines of one stack before its middle is left out; 0: all */
+};
+
+struct report_input {
+    const struct snapshot *snapshot;
+    const struct grouping *grouping;
+    const struct diagnostics *diagnostics;
+    const struct report_stats *stats;
+    struct report_options options;
+};
+
+struct report {
+    const char *name;   /* --format=NAME */
+    const char *suffix; /* of files, with dot */
+    const char *help;   /* one line */
+    void (*write)(const struct report_input *input, struct text_writer *writer);
+};
+
+extern const struct report report_text, report_json;
+
+#endif

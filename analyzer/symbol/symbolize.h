@@ -1,0 +1,28 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Names, lines and inlined calls of code addresses. Everything is opened lazily and per distinct address: a module's
+ * symbol table is sorted when its first address is asked for, its debug info is opened only when lines are wanted. */
+#ifndef SG_SYMBOL_SYMBOLIZE_H
+#define SG_SYMBOL_SYMBOLIZE_H
+
+#include "base/diagnostics.h"
+#include "debuginfo/module_file.h"
+#include "model/snapshot.h"
+
+struct symbolize_options {
+    bool lines;    /* file:line and inlined calls from DWARF */
+    bool demangle; /* C++ (Itanium), Rust (legacy and v0) */
+};
+
+struct symbolizer;
+
+struct symbolizer *symbolizer_new(const struct image *image, struct module_files *files,
+                                  const struct symbolize_options *options, struct arena *arena,
+                                  struct diagnostics *diagnostics);
+void symbolizer_close(struct symbolizer *symbolizer);
+
+/* Fills location->module, offset, frame_first and frame_count from location->pc and exact, and appends its frames
+ * (innermost inlined call first, at least one) and their strings to the snapshot. A frame without a name has
+ * function = 0; the report prints module+0xoff then. */
+void symbolize_location(struct symbolizer *symbolizer, struct snapshot *snapshot, struct location *location);
+
+#endif
