@@ -7,6 +7,7 @@
 #define SG_DEBUGINFO_MODULE_FILE_H
 
 #include "base/diagnostics.h"
+#include "base/file.h"
 #include "model/image.h"
 
 #include <elfutils/libdw.h>
@@ -28,6 +29,7 @@ struct module_file {
     enum module_file_state state;
     uint32_t module;
     const char *path;     /* of the file that was opened; NULL when rebuilt from memory */
+    struct file_mapping mapping; /* fd -1 when rebuilt from memory */
     const uint8_t *bytes; /* the ELF file, mapped or rebuilt */
     size_t size_bytes;
     Elf *elf;
@@ -57,15 +59,11 @@ void module_files_close(struct module_files *files);
  * segments to the image's memory where the core has nothing. */
 struct module_file *module_files_open(struct module_files *files, uint32_t module);
 
-/* Opens a path as hostile input: regular files only, never blocking. Returns an fd, or -1 with errno set (EINVAL for
- * what is no regular file). Shared with debug_search and source_core. */
-int file_open_regular(const char *path, uint64_t *ret_size_bytes);
-
 /* GNU build-id of an ELF image; size_bytes 0 when it has none. */
 struct build_id elf_build_id(Elf *elf);
 
 /* CFI tables by libdw; NULL when the module has none. .debug_frame may come from the separate debug file. */
-Dwarf_CFI *module_file_eh_frame(struct module_files *files, struct module_file *file);
+Dwarf_CFI *module_file_eh_frame(struct module_file *file);
 Dwarf_CFI *module_file_debug_frame(struct module_files *files, struct module_file *file);
 
 /* debug_search.c: the separate debug file by build-id folders, then .gnu_debuglink (checked by its CRC, or by equal
@@ -76,6 +74,12 @@ Dwarf *module_file_dwarf(struct module_files *files, struct module_file *file);
 /* The ELF image inside .gnu_debugdata (xz), NULL when there is none. */
 Elf *module_file_mini_debug_elf(struct module_files *files, struct module_file *file);
 
+/* Closes what these three opened. */
+void module_file_release_debug(struct module_file *file);
+
+/* For debug_search.c. */
 const struct module_file_options *module_files_options(const struct module_files *files);
+struct arena *module_files_arena(const struct module_files *files);
+struct diagnostics *module_files_diagnostics(const struct module_files *files);
 
 #endif

@@ -1,0 +1,58 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "base/file.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <sys/mman.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+int file_open_regular(const char *path, uint64_t *ret_size_bytes)
+{
+    int fd = open(path, O_RDONLY | O_NONBLOCK | O_CLOEXEC | O_NOCTTY);
+    if (fd < 0)
+        return -1;
+    struct stat status;
+    int failed = 0;
+    if (fstat(fd, &status) != 0)
+        failed = errno;
+    else if (S_ISDIR(status.st_mode))
+        failed = EISDIR;
+    else if (!S_ISREG(status.st_mode))
+        failed = EINVAL;
+    if (failed != 0) {
+        close(fd);
+        errno = failed;
+        return -1;
+    }
+    *ret_size_bytes = (uint64_t)status.st_size;
+    return fd;
+}
+
+int file_map(const char *path, struct file_mapping *ret_mapping)
+{
+    uint64_t size_bytes;
+    int fd = file_open_regular(path, &size_bytes);
+    if (fd < 0)
+        return errno;
+    void *bytes = NULL;
+    if (size_bytes != 0) {
+        bytes = mmap(NULL, size_bytes, PROT_READ, MAP_PRIVATE, fd, 0);
+        if (bytes == MAP_FAILED) {
+            int failed = errno;
+            close(fd);
+            return failed;
+        }
+    }
+    *ret_mapping = (struct file_mapping){fd, bytes, (size_t)size_bytes};
+    return 0;
+}
+
+void file_unmap(struct file_mapping *mapping)
+{
+    if (mapping->bytes != NULL)
+        munmap((void *)mapping->bytes, mapping->size_bytes);
+    if (mapping->fd >= 0)
+        close(mapping->fd);
+    *mapping = (struct file_mapping){.fd = -1};
+}

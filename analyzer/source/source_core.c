@@ -1,0 +1,688 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "source/source_core.h"
+
+#include "base/limits.h"
+#include "format/core_notes.h"
+#include "format/elf_segments.h"
+
+#include <errno.h>
+#include <inttypes.h>
+#include <signal.h>
+#include <stdlib.h>
+#include <string.h>
+
+enum { page_bytes = 4096 };
+
+/* What is gathered while the file is read; the image takes the results. */
+struct core_reader {
+    const char *path;
+    const uint8_t *bytes;
+    size_t size_bytes;
+    struct arena *arena;
+    struct diagnostics *diagnostics;
+    struct image *image;
+    struct text path_text;
+    size_t mapping_capacity, module_capacity, thread_capacity;
+    struct core_note auxv, file_table; /* bytes == NULL: not seen */
+    bool seen_siginfo, psinfo_first;
+};
+
+enum core_probe source_core_probe(const char *path)
+{
+    struct file_mapping file;
+    if (file_map(path, &file) != 0)
+        return CORE_PROBE_UNREADABLE;
+    enum core_probe probe = CORE_PROBE_OTHER;
+    struct elf_header header;
+    if (file.bytes != NULL && elf_header_parse(file.bytes, file.size_bytes, &header) == NULL)
+        probe = header.type == ELF_TYPE_CORE ? CORE_PROBE_CORE : CORE_PROBE_PROGRAM;
+    file_unmap(&file);
+    return probe;
+}
+
+static const char *compression_of(const uint8_t *bytes, size_t size_bytes)
+{
+    static const struct {
+        const char *magic, *name;
+    } kinds[] = {{"\x28\xb5\x2f\xfd", "zstd"}, {"\xfd"
+                                                "7zXZ",
+                                                "xz"},
+                 {"\x04\x22\x4d\x18", "lz4"},  {"\x1f\x8b", "gzip"}};
+    for (size_t i = 0; i < sizeof kinds / sizeof kinds[0]; i++) {
+        size_t length = strlen(kinds[i].magic);
+        if (size_bytes >= length && memcmp(bytes, kinds[i].magic, length) == 0)
+            return kinds[i].name;
+    }
+    return NULL;
+}
+
+static const struct error *header_check(struct core_reader *reader, struct elf_header *ret_header)
+{
+    if (reader->size_bytes == 0)
+        return error_new(reader->arena, ERROR_FORMAT, "%s: the file is empty, expected an ELF core", reader->path);
+    const char *expected = elf_header_parse(reader->bytes, reader->size_bytes, ret_header);
+    if (expected != NULL) {
+        const char *compression = compression_of(reader->bytes, reader->size_bytes);
+        if (compression != NULL)
+            return error_new(reader->arena, ERROR_SUPPORT, "%s: compressed with %s, expected %s: unpack it first",
+                             reader->path, compression, expected);
+        return error_new(reader->arena, ERROR_FORMAT, "%s: not an ELF core: expected %s", reader->path, expected);
+    }
+    if (ret_header->type != ELF_TYPE_CORE) {
+        const char *kind = ret_header->type == ELF_TYPE_EXECUTABLE || ret_header->type == ELF_TYPE_SHARED
+                               ? "a program or a library"
+                           : ret_header->type == ELF_TYPE_RELOCATABLE ? "an object file"
+                                                                      : "an ELF file of another kind";
+        return error_new(reader->arena, ERROR_FORMAT,
+                         "%s: %s, not a core: expected e_type 4 (ET_CORE) at offset 16, found %u", reader->path, kind,
+                         ret_header->type);
+    }
+    reader->image->arch = arch_find(ret_header->machine);
+    if (reader->image->arch == NULL) {
+        const char *name = arch_machine_name(ret_header->machine);
+        return error_new(reader->arena, ERROR_SUPPORT,
+                         "%s: core of another architecture: e_machine %u%s%s%s at offset 18, expected 62 (x86-64)",
+                         reader->path, ret_header->machine, name ? " (" : "", name ? name : "", name ? ")" : "");
+    }
+    return NULL;
+}
+
+/* How many program headers there are, extended numbering included. */
+static uint64_t segment_count(struct core_reader *reader, const struct elf_header *header)
+{
+    if (header->segment_count != 0xffff) /* PN_XNUM */
+        return header->segment_count;
+    if (header->sections_offset != 0 && header->sections_offset <= reader->size_bytes &&
+        reader->size_bytes - header->sections_offset >= 64)
+        return load_u32(reader->bytes + header->sections_offset + 44); /* sh_info of section 0 */
+    /* The kernel writes section 0 at the end of the file: a cut core has lost it. The first segment is the notes, and
+     * their bytes follow the program headers at once. */
+    uint64_t count = 0xffff;
+    if (header->segments_offset < reader->size_bytes &&
+        reader->size_bytes - header->segments_offset >= elf_segment_bytes) {
+        struct elf_segment first = elf_segment_parse(reader->bytes + header->segments_offset);
+        if (first.type == ELF_SEGMENT_NOTE && first.offset > header->segments_offset)
+            count = (first.offset - header->segments_offset) / elf_segment_bytes;
+    }
+    diagnostics_add(reader->diagnostics, DIAGNOSTIC_LOSS, "segment-count-missing", reader->path_text,
+                    "%s: section header 0 at offset 0x%" PRIx64 " (it holds the number of segments) is not in the "
+                    "file; %" PRIu64 " taken from where the notes begin",
+                    reader->path, header->sections_offset, count);
+    return count;
+}
+
+static void add_mapping(struct core_reader *reader, struct mapping mapping)
+{
+    struct image *image = reader->image;
+    image->mappings = arena_grow(reader->arena, image->mappings, image->mapping_count, &reader->mapping_capacity,
+                                 sizeof *image->mappings);
+    mapping.module = index_none;
+    image->mappings[image->mapping_count++] = mapping;
+}
+
+static int compare_mapping(const void *left, const void *right)
+{
+    const struct mapping *a = left, *b = right;
+    return a->start < b->start ? -1 : a->start > b->start;
+}
+
+/* Sorts, and trims what overlaps so that an address lies in at most one. */
+static void settle_mappings(struct image *image)
+{
+    bool sorted = true;
+    for (size_t i = 1; i < image->mapping_count && sorted; i++)
+        sorted = image->mappings[i - 1].end <= image->mappings[i].start;
+    if (sorted)
+        return;
+    qsort(image->mappings, image->mapping_count, sizeof *image->mappings, compare_mapping);
+    size_t kept = 0;
+    uint64_t end = 0;
+    for (size_t i = 0; i < image->mapping_count; i++) {
+        struct mapping mapping = image->mappings[i];
+        if (mapping.start < end) {
+            mapping.file_offset += end - mapping.start;
+            mapping.start = end;
+        }
+        if (mapping.start >= mapping.end)
+            continue;
+        end = mapping.end;
+        image->mappings[kept++] = mapping;
+    }
+    image->mapping_count = kept;
+}
+
+static void read_prstatus(struct core_reader *reader, const struct core_note *note)
+{
+    struct image *image = reader->image;
+    image->thread_count_claimed++;
+    struct core_prstatus status;
+    if (!core_prstatus_parse(note, image->arch, &status)) {
+        diagnostics_add(reader->diagnostics, DIAGNOSTIC_LOST, "thread-lost", reader->path_text,
+                        "%s: NT_PRSTATUS note at offset 0x%zx has %zu bytes, needs %zu; that thread is left out",
+                        reader->path, note->offset, note->size_bytes, image->arch->prstatus_size_bytes);
+        return;
+    }
+    if (image->thread_count == limit_threads)
+        return;
+    image->threads = arena_grow(reader->arena, image->threads, image->thread_count, &reader->thread_capacity,
+                                sizeof *image->threads);
+    image->threads[image->thread_count++] = (struct thread){
+        .tid = status.tid,
+        .registers = status.registers,
+        .cpu_microseconds = status.cpu_microseconds,
+    };
+    if (image->thread_count == 1 && status.cursig != 0)
+        image->signal = (struct signal_info){.number = status.cursig, .tid = status.tid};
+}
+
+static void read_siginfo(struct core_reader *reader, const struct core_note *note)
+{
+    struct core_siginfo info;
+    struct image *image = reader->image;
+    /* gcore writes one per thread, after its NT_PRSTATUS; the first thread is the one that gdb had selected. */
+    if (reader->seen_siginfo || image->thread_count > 1 || !core_siginfo_parse(note, &info) || info.number == 0)
+        return;
+    reader->seen_siginfo = true;
+    struct signal_info *signal = &image->signal;
+    if (signal->number != 0 && signal->number != info.number)
+        return;
+    signal->number = info.number;
+    signal->code = info.code;
+    signal->code_known = true;
+    if (signal->tid == 0 && image->thread_count == 1)
+        signal->tid = image->threads[0].tid;
+    /* sigaction(2): si_addr is set by the kernel for faults, si_pid and si_uid by those who send. */
+    bool fault = info.number == SIGSEGV || info.number == SIGBUS || info.number == SIGILL || info.number == SIGFPE ||
+                 info.number == SIGTRAP;
+    /* SI_KERNEL on a fault (a non-canonical address, for one) carries no address. */
+    if (fault && info.code > 0 && info.code != SI_KERNEL) {
+        signal->address_known = true;
+        signal->address = info.address;
+    }
+    if (info.code == SI_USER || info.code == SI_TKILL || info.code == SI_QUEUE) {
+        signal->sender_known = true;
+        signal->sender_pid = info.sender_pid;
+        signal->sender_uid = info.sender_uid;
+    }
+}
+
+static void read_notes(struct core_reader *reader, uint64_t offset, uint64_t size_bytes)
+{
+    struct image *image = reader->image;
+    if (offset >= reader->size_bytes) {
+        diagnostics_add(reader->diagnostics, DIAGNOSTIC_LOST, "notes-cut", reader->path_text,
+                        "%s: the notes at offset 0x%" PRIx64 " lie behind the end of the file (0x%zx)", reader->path,
+                        offset, reader->size_bytes);
+        return;
+    }
+    bool cut = size_bytes > reader->size_bytes - offset;
+    if (cut)
+        size_bytes = reader->size_bytes - offset;
+    struct byte_reader notes = byte_reader_new(reader->bytes + offset, (size_t)size_bytes);
+    struct core_note note;
+    bool first = true;
+    while (core_note_next(&notes, &note)) {
+        bool core = text_equals(note.name, TEXT("CORE"));
+        note.offset += offset;
+        if (!core)
+            continue;
+        if (first)
+            reader->psinfo_first = note.type == CORE_NOTE_PRPSINFO;
+        first = false;
+        switch (note.type) {
+        case CORE_NOTE_PRSTATUS:
+            read_prstatus(reader, &note);
+            break;
+        case CORE_NOTE_PRPSINFO: {
+            struct core_psinfo psinfo;
+            if (core_psinfo_parse(&note, &psinfo)) {
+                image->pid = psinfo.pid;
+                image->command = text_copy(reader->arena, psinfo.command);
+                image->arguments = text_copy(reader->arena, psinfo.arguments);
+            }
+            break;
+        }
+        case CORE_NOTE_SIGINFO:
+            read_siginfo(reader, &note);
+            break;
+        case CORE_NOTE_AUXV:
+            reader->auxv = note;
+            break;
+        case CORE_NOTE_FILE:
+            reader->file_table = note;
+            break;
+        default:
+            break;
+        }
+    }
+    if (cut || notes.failed)
+        diagnostics_add(reader->diagnostics, DIAGNOSTIC_LOST, "notes-cut", reader->path_text,
+                        "%s: the notes end in the middle of one at offset 0x%" PRIx64
+                        "; threads after it are unknown",
+                        reader->path, offset + notes.position);
+}
+
+static const struct error *read_segments(struct core_reader *reader, const struct elf_header *header)
+{
+    struct image *image = reader->image;
+    uint64_t count = segment_count(reader, header);
+    uint64_t available = header->segments_offset < reader->size_bytes
+                             ? (reader->size_bytes - header->segments_offset) / elf_segment_bytes
+                             : 0;
+    if (available == 0)
+        return error_new(reader->arena, ERROR_FORMAT,
+                         "%s: expected program headers at offset 0x%" PRIx64 ", the file ends at 0x%zx", reader->path,
+                         header->segments_offset, reader->size_bytes);
+    uint64_t limit = limit_segments;
+    if (count > available || count > limit) {
+        uint64_t taken = available < limit ? available : limit;
+        diagnostics_add(reader->diagnostics, DIAGNOSTIC_LOST, "segments-cut", reader->path_text,
+                        "%s: %" PRIu64 " program headers at offset 0x%" PRIx64 ", only %" PRIu64 " were read",
+                        reader->path, count, header->segments_offset, taken);
+        count = taken;
+    }
+    uint64_t cut_segments = 0, cut_bytes = 0;
+    for (uint64_t i = 0; i < count; i++) {
+        uint64_t place = header->segments_offset + i * elf_segment_bytes;
+        struct elf_segment segment = elf_segment_parse(reader->bytes + place);
+        if (segment.type == ELF_SEGMENT_NOTE) {
+            read_notes(reader, segment.offset, segment.file_bytes);
+            continue;
+        }
+        if (segment.type != ELF_SEGMENT_LOAD || (segment.memory_bytes == 0 && segment.file_bytes == 0))
+            continue;
+        uint64_t memory_bytes = segment.memory_bytes > segment.file_bytes ? segment.memory_bytes : segment.file_bytes;
+        uint64_t end;
+        if (__builtin_add_overflow(segment.address, memory_bytes, &end)) {
+            diagnostics_add(reader->diagnostics, DIAGNOSTIC_LOSS, "segment-invalid", reader->path_text,
+                            "%s: program header at offset 0x%" PRIx64 " spans 0x%" PRIx64 " bytes from 0x%" PRIx64
+                            ", past the end of the address space; left out",
+                            reader->path, place, memory_bytes, segment.address);
+            continue;
+        }
+        add_mapping(reader, (struct mapping){.start = segment.address, .end = end, .access = segment.flags & 7});
+        uint64_t left = segment.offset < reader->size_bytes ? reader->size_bytes - segment.offset : 0;
+        uint64_t bytes = segment.file_bytes < left ? segment.file_bytes : left;
+        if (bytes < segment.file_bytes) {
+            cut_segments++;
+            cut_bytes += segment.file_bytes - bytes;
+        }
+        if (bytes != 0)
+            memory_layer_append(&image->memory, &image->memory.core,
+                                (struct memory_range){segment.address, segment.address + bytes,
+                                                      reader->bytes + segment.offset});
+    }
+    if (cut_segments != 0)
+        diagnostics_add(reader->diagnostics, DIAGNOSTIC_LOSS, "core-cut", reader->path_text,
+                        "%s: the file ends at 0x%zx; %" PRIu64 " segments lack %" PRIu64
+                        " bytes: the core was cut while or after it was written",
+                        reader->path, reader->size_bytes, cut_segments, cut_bytes);
+    size_t overlapping = memory_layer_freeze(&image->memory, &image->memory.core);
+    if (overlapping != 0)
+        diagnostics_add(reader->diagnostics, DIAGNOSTIC_LOSS, "segments-overlap", reader->path_text,
+                        "%s: %zu segments overlap others; the one listed first was used", reader->path, overlapping);
+    settle_mappings(image);
+    return NULL;
+}
+
+/* Gives mappings the names of NT_FILE. */
+static void read_file_table(struct core_reader *reader)
+{
+    struct image *image = reader->image;
+    struct core_file_table table;
+    if (reader->file_table.bytes == NULL) {
+        diagnostics_add(reader->diagnostics, DIAGNOSTIC_LOSS, "file-table-missing", reader->path_text,
+                        "%s: no NT_FILE note: modules taken from the loader's list in memory", reader->path);
+        return;
+    }
+    if (!core_file_table_parse(&reader->file_table, &table)) {
+        diagnostics_add(reader->diagnostics, DIAGNOSTIC_LOSS, "file-table-cut", reader->path_text,
+                        "%s: NT_FILE note at offset 0x%zx has %zu bytes, needs 16", reader->path,
+                        reader->file_table.offset, reader->file_table.size_bytes);
+        return;
+    }
+    size_t known = image->mapping_count;
+    struct core_file_entry entry;
+    while (core_file_table_next(&table, &entry)) {
+        if (entry.start >= entry.end)
+            continue;
+        size_t low = 0, high = known;
+        while (low < high) {
+            size_t middle = low + (high - low) / 2;
+            if (image->mappings[middle].end <= entry.start)
+                low = middle + 1;
+            else
+                high = middle;
+        }
+        struct mapping *mapping = low < known ? &image->mappings[low] : NULL;
+        if (mapping != NULL && mapping->start <= entry.start && mapping->end >= entry.end) {
+            if (mapping->start == entry.start) {
+                mapping->path = text_copy(reader->arena, entry.path);
+                mapping->file_offset = entry.file_offset;
+            }
+        } else if (mapping == NULL || mapping->start >= entry.end) {
+            /* gcore leaves filtered mappings out of the segments; only code and constants are. */
+            add_mapping(reader, (struct mapping){.start = entry.start,
+                                                 .end = entry.end,
+                                                 .file_offset = entry.file_offset,
+                                                 .path = text_copy(reader->arena, entry.path),
+                                                 .access = MAPPING_READ | MAPPING_EXECUTE});
+        }
+    }
+    if (table.count != table.count_claimed || table.names.failed)
+        diagnostics_add(reader->diagnostics, DIAGNOSTIC_LOSS, "file-table-cut", reader->path_text,
+                        "%s: NT_FILE note at offset 0x%zx claims %" PRIu64 " files, its %zu bytes hold fewer",
+                        reader->path, reader->file_table.offset, table.count_claimed, reader->file_table.size_bytes);
+    settle_mappings(image);
+}
+
+/* The ELF header of a loaded module and the span of its segments, from memory. */
+static bool module_read_header(const struct image *image, uint64_t start, struct module *module)
+{
+    const uint8_t *bytes = memory_view(&image->memory, start, elf_header_bytes);
+    struct elf_header header;
+    if (bytes == NULL || elf_header_parse(bytes, elf_header_bytes, &header) != NULL || header.segment_count == 0xffff)
+        return false;
+    size_t table_bytes = (size_t)header.segment_count * elf_segment_bytes;
+    if (header.segments_offset > UINT32_MAX)
+        return false;
+    const uint8_t *table = memory_view(&image->memory, start + header.segments_offset, table_bytes);
+    if (table == NULL)
+        return false;
+    uint64_t low = UINT64_MAX, high = 0, first_offset = 0;
+    for (size_t i = 0; i < header.segment_count; i++) {
+        struct elf_segment segment = elf_segment_parse(table + i * elf_segment_bytes);
+        uint64_t end;
+        if (segment.type != ELF_SEGMENT_LOAD || __builtin_add_overflow(segment.address, segment.memory_bytes, &end) ||
+            end > UINT64_MAX - page_bytes)
+            continue;
+        if (segment.address < low) {
+            low = segment.address;
+            first_offset = segment.offset;
+        }
+        if (end > high)
+            high = end;
+    }
+    if (low >= high)
+        return false;
+    /* `start` holds file offset 0, which the lowest segment covers once it is rounded down to its page. */
+    uint64_t base = (low & -(uint64_t)page_bytes) - (first_offset & -(uint64_t)page_bytes);
+    module->bias = start - base;
+    module->bias_known = true;
+    module->is_elf = true;
+    module->start = start;
+    uint64_t span = ((high + page_bytes - 1) & -(uint64_t)page_bytes) - (low & -(uint64_t)page_bytes);
+    if (__builtin_add_overflow(start, span, &module->end))
+        module->end = UINT64_MAX;
+
+    for (size_t i = 0; i < header.segment_count && module->build_id.size_bytes == 0; i++) {
+        struct elf_segment segment = elf_segment_parse(table + i * elf_segment_bytes);
+        if (segment.type != ELF_SEGMENT_NOTE || segment.file_bytes > 1u << 20)
+            continue;
+        const uint8_t *note_bytes = memory_view(&image->memory, module->bias + segment.address, segment.file_bytes);
+        if (note_bytes == NULL)
+            continue;
+        struct byte_reader notes = byte_reader_new(note_bytes, segment.file_bytes);
+        struct core_note note;
+        while (core_note_next(&notes, &note))
+            if (note.type == 3 && text_equals(note.name, TEXT("GNU")) && note.size_bytes != 0 &&
+                note.size_bytes <= limit_build_id_bytes) { /* NT_GNU_BUILD_ID */
+                module->build_id.size_bytes = (uint8_t)note.size_bytes;
+                memcpy(module->build_id.bytes, note.bytes, note.size_bytes);
+                break;
+            }
+    }
+    return true;
+}
+
+static struct module *add_module(struct core_reader *reader, struct module module)
+{
+    struct image *image = reader->image;
+    image->modules = arena_grow(reader->arena, image->modules, image->module_count, &reader->module_capacity,
+                                sizeof *image->modules);
+    image->modules[image->module_count] = module;
+    return &image->modules[image->module_count++];
+}
+
+static struct text strip_deleted(struct text path, bool *ret_deleted)
+{
+    static const char mark[] = " (deleted)"; /* kernel fs/d_path.c */
+    *ret_deleted = text_ends_with(path, TEXT(" (deleted)"));
+    if (*ret_deleted)
+        path.length -= sizeof mark - 1;
+    return path;
+}
+
+/* One module per loaded file: mappings of one path that its header spans, or, where the header is not in the core,
+ * that follow each other with rising offsets. */
+static void find_modules(struct core_reader *reader)
+{
+    struct image *image = reader->image;
+    struct module *current = NULL;
+    struct text current_path = {0};
+    uint64_t last_offset = 0;
+    for (size_t i = 0; i < image->mapping_count; i++) {
+        struct mapping *mapping = &image->mappings[i];
+        if (mapping->path.length == 0)
+            continue;
+        bool same = current != NULL && text_equals(current_path, mapping->path);
+        if (same && current->bias_known && mapping->start < current->end)
+            continue;
+        if (same && !current->bias_known && mapping->file_offset > last_offset) {
+            current->end = mapping->end;
+            current->is_elf |= (mapping->access & MAPPING_EXECUTE) != 0;
+            last_offset = mapping->file_offset;
+            continue;
+        }
+        struct module module = {.start = mapping->start, .end = mapping->end};
+        bool deleted;
+        module.path = text_copy(reader->arena, strip_deleted(mapping->path, &deleted));
+        module.is_deleted = deleted;
+        module.is_elf = (mapping->access & MAPPING_EXECUTE) != 0;
+        if (mapping->file_offset == 0)
+            module_read_header(image, mapping->start, &module);
+        current = add_module(reader, module);
+        current_path = mapping->path;
+        last_offset = mapping->file_offset;
+    }
+}
+
+static void find_vdso(struct core_reader *reader)
+{
+    uint64_t address;
+    struct image *image = reader->image;
+    if (reader->auxv.bytes == NULL || !core_auxv_find(&reader->auxv, 33, &address)) /* AT_SYSINFO_EHDR */
+        return;
+    struct module module = {.path = TEXT("[vdso]"), .is_vdso = true};
+    if (module_read_header(image, address, &module))
+        add_module(reader, module);
+}
+
+static struct text read_target_string(struct core_reader *reader, uint64_t address)
+{
+    char bytes[4096];
+    size_t count = memory_read(&reader->image->memory, address, bytes, sizeof bytes);
+    size_t length = strnlen(bytes, count);
+    return length == count ? (struct text){"", 0} : text_copy(reader->arena, (struct text){bytes, length});
+}
+
+/* Without NT_FILE: the loader's list, found through the main program's DT_DEBUG (glibc's and musl's struct link_map
+ * begin alike: l_addr, l_name, l_ld, l_next, l_prev; gABI "Program Loading", <link.h>). */
+static void find_modules_by_loader(struct core_reader *reader, uint64_t program_headers, struct text exe)
+{
+    struct image *image = reader->image;
+    const struct mapping *mapping = image_find_mapping(image, program_headers);
+    struct module main_module = {.path = exe};
+    if (mapping == NULL || !module_read_header(image, mapping->start, &main_module))
+        return;
+    add_module(reader, main_module);
+    const uint8_t *header_bytes = memory_view(&image->memory, main_module.start, elf_header_bytes);
+    struct elf_header header;
+    if (header_bytes == NULL || elf_header_parse(header_bytes, elf_header_bytes, &header) != NULL)
+        return;
+    uint64_t list = 0;
+    for (size_t i = 0; i < header.segment_count && list == 0; i++) {
+        const uint8_t *bytes =
+            memory_view(&image->memory, main_module.start + header.segments_offset + i * elf_segment_bytes,
+                        elf_segment_bytes);
+        if (bytes == NULL)
+            break;
+        struct elf_segment segment = elf_segment_parse(bytes);
+        if (segment.type != ELF_SEGMENT_DYNAMIC)
+            continue;
+        for (uint64_t at = 0; at + 16 <= segment.memory_bytes && at < 1u << 16; at += 16) {
+            uint64_t tag, value;
+            uint64_t address = main_module.bias + segment.address + at;
+            if (!memory_read_u64(&image->memory, address, &tag) || tag == 0 ||
+                !memory_read_u64(&image->memory, address + 8, &value))
+                break;
+            if (tag == 21) { /* DT_DEBUG: struct r_debug {int version; link_map *map; …} */
+                memory_read_u64(&image->memory, value + 8, &list);
+                break;
+            }
+        }
+    }
+    enum { loader_entries_max = 100000 }; /* a list that loops ends somewhere */
+    for (size_t i = 0; list != 0 && i < loader_entries_max; i++) {
+        uint64_t bias, name, dynamic, next;
+        if (!memory_read_u64(&image->memory, list, &bias) || !memory_read_u64(&image->memory, list + 8, &name) ||
+            !memory_read_u64(&image->memory, list + 16, &dynamic) ||
+            !memory_read_u64(&image->memory, list + 24, &next))
+            break;
+        struct module module = {.path = read_target_string(reader, name)};
+        if (module.path.length != 0 && bias != 0 && module_read_header(image, bias, &module) &&
+            module.bias != main_module.bias)
+            add_module(reader, module);
+        list = next;
+    }
+}
+
+static int compare_module(const void *left, const void *right)
+{
+    const struct module *a = left, *b = right;
+    return a->start < b->start ? -1 : a->start > b->start;
+}
+
+static void settle_modules(struct image *image)
+{
+    size_t kept = 0;
+    for (size_t i = 0; i < image->module_count; i++)
+        if (image->modules[i].is_elf)
+            image->modules[kept++] = image->modules[i];
+    image->module_count = kept;
+    qsort(image->modules, image->module_count, sizeof *image->modules, compare_module);
+    for (size_t i = 1; i < image->module_count; i++)
+        if (image->modules[i - 1].end > image->modules[i].start)
+            image->modules[i - 1].end = image->modules[i].start;
+    for (size_t i = 0; i < image->mapping_count; i++) {
+        struct mapping *mapping = &image->mappings[i];
+        mapping->module = image_find_module(image, mapping->start);
+        if (mapping->module != index_none && mapping->path.length == 0)
+            mapping->path = mapping->start == image->modules[mapping->module].start
+                                ? image->modules[mapping->module].path
+                                : mapping->path;
+    }
+}
+
+static void find_main(struct core_reader *reader)
+{
+    struct image *image = reader->image;
+    uint64_t program_headers = 0, entry = 0, name = 0;
+    struct text exe = {"", 0};
+    if (reader->auxv.bytes != NULL) {
+        core_auxv_find(&reader->auxv, 3, &program_headers); /* AT_PHDR */
+        core_auxv_find(&reader->auxv, 9, &entry);           /* AT_ENTRY */
+        if (core_auxv_find(&reader->auxv, 31, &name))       /* AT_EXECFN */
+            exe = read_target_string(reader, name);
+    }
+    if (reader->file_table.bytes == NULL && program_headers != 0)
+        find_modules_by_loader(reader, program_headers, exe);
+    find_vdso(reader);
+    settle_modules(image);
+    uint32_t main_module = image_find_module(image, entry);
+    if (entry == 0 || main_module == index_none)
+        main_module = image_find_module(image, program_headers);
+    if (main_module != index_none) {
+        image->modules[main_module].is_main = true;
+        exe = image->modules[main_module].path;
+    }
+    image->exe = exe;
+}
+
+static void settle_cpu_times(struct image *image)
+{
+    uint64_t others = 0;
+    bool any = false;
+    struct thread *leader = NULL;
+    for (size_t i = 0; i < image->thread_count; i++) {
+        struct thread *thread = &image->threads[i];
+        any |= thread->cpu_microseconds != 0;
+        if (thread->tid == image->pid && leader == NULL)
+            leader = thread;
+        else
+            others += thread->cpu_microseconds;
+    }
+    /* gcore writes zeros: unknown, not idle. */
+    if (!any)
+        return;
+    for (size_t i = 0; i < image->thread_count; i++)
+        image->threads[i].cpu_known = true;
+    /* The kernel fills the leader's record with the whole process's time, exited threads included
+     * (fs/binfmt_elf.c, fill_prstatus). */
+    if (leader != NULL && strcmp(image->written_by, "kernel") == 0) {
+        leader->cpu_microseconds = leader->cpu_microseconds > others ? leader->cpu_microseconds - others : 0;
+        leader->cpu_at_most = true;
+    }
+}
+
+const struct error *source_core_open(const char *path, struct arena *arena, struct diagnostics *diagnostics,
+                                     struct core_source *ret_source, struct image *ret_image)
+{
+    /* Kept by the caller from here on: control may leave by arena exhaustion. */
+    struct file_mapping *file = &ret_source->file;
+    file->fd = -1;
+    int failed = file_map(path, file);
+    if (failed == EISDIR)
+        return error_new(arena, ERROR_OPEN, "%s: a folder, expected an ELF core", path);
+    if (failed == EINVAL)
+        return error_new(arena, ERROR_OPEN, "%s: not a regular file (a pipe or a device), expected an ELF core", path);
+    if (failed != 0)
+        return error_new(arena, ERROR_OPEN, "%s: cannot be opened: %s", path, strerror(failed));
+
+    struct image image = {.source_path = text_copy(arena, text_from_string(path))};
+    image.memory.arena = arena;
+    struct core_reader reader = {
+        .path = path,
+        .bytes = file->bytes,
+        .size_bytes = file->size_bytes,
+        .arena = arena,
+        .diagnostics = diagnostics,
+        .image = &image,
+        .path_text = image.source_path,
+    };
+    struct elf_header header;
+    const struct error *error = header_check(&reader, &header);
+    if (error == NULL)
+        error = read_segments(&reader, &header);
+    if (error == NULL && image.thread_count == 0)
+        error = error_new(arena, ERROR_FORMAT, "%s: no thread: expected an NT_PRSTATUS note in its %zu bytes", path,
+                          file->size_bytes);
+    if (error != NULL) {
+        source_core_close(ret_source);
+        return error;
+    }
+    image.written_by = reader.psinfo_first ? "gcore" : "kernel";
+    if (image.pid == 0)
+        image.pid = image.threads[0].tid;
+    read_file_table(&reader);
+    find_modules(&reader);
+    find_main(&reader);
+    settle_cpu_times(&image);
+    *ret_image = image;
+    return NULL;
+}
+
+void source_core_close(struct core_source *source)
+{
+    file_unmap(&source->file);
+}
