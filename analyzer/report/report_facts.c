@@ -1,0 +1,316 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "report/report_facts.h"
+
+#include "base/limits.h"
+
+#include <inttypes.h>
+
+enum { states_shown = 8 };
+
+void report_write_text(struct text_writer *writer, struct text text)
+{
+    if (text.length <= limit_name_bytes) {
+        text_writer_safe(writer, text);
+        return;
+    }
+    size_t length = limit_name_bytes;
+    while (length > limit_name_bytes - 4 && ((unsigned char)text.data[length] & 0xc0) == 0x80)
+        length--;
+    text_writer_safe(writer, (struct text){text.data, length});
+    text_writer_string(writer, "…");
+}
+
+void report_write_seconds(struct text_writer *writer, uint64_t microseconds)
+{
+    /* Integers only: printf's %f would follow the locale's decimal comma. */
+    if (microseconds < 10000000)
+        text_writer_printf(writer, "%" PRIu64 ".%03" PRIu64 " s", microseconds / 1000000, microseconds / 1000 % 1000);
+    else
+        text_writer_printf(writer, "%" PRIu64 ".%" PRIu64 " s", microseconds / 1000000, microseconds / 100000 % 10);
+}
+
+void report_write_cpu(struct text_writer *writer, uint64_t microseconds, bool at_most)
+{
+    text_writer_string(writer, at_most ? "<= " : "");
+    report_write_seconds(writer, microseconds);
+}
+
+void report_write_signal(struct text_writer *writer, const struct snapshot *snapshot)
+{
+    const struct signal_info *signal = &snapshot->signal;
+    if (signal->number == 0) {
+        text_writer_string(writer, "no fatal signal");
+        if (snapshot->written_by != NULL)
+            text_writer_printf(writer, ": written by %s", snapshot->written_by);
+        return;
+    }
+    const char *name = signal_name(signal->number);
+    if (name != NULL)
+        text_writer_printf(writer, "signal: %s (%" PRId32 ")", name, signal->number);
+    else
+        text_writer_printf(writer, "signal: %" PRId32, signal->number);
+    if (signal->code_known) {
+        const char *code = signal_code_name(signal->number, signal->code);
+        if (code != NULL)
+            text_writer_printf(writer, ", %s", code);
+        else
+            text_writer_printf(writer, ", code %" PRId32, signal->code);
+    }
+    if (signal->address_known)
+        text_writer_printf(writer, ", at address 0x%" PRIx64, signal->address);
+    if (signal->sender_known)
+        text_writer_printf(writer, ", sent by pid %" PRIu32 "%s uid %" PRIu32, signal->sender_pid,
+                           snapshot->pid != 0 && signal->sender_pid == snapshot->pid ? " (itself)" : "",
+                           signal->sender_uid);
+    if (signal->tid != 0)
+        text_writer_printf(writer, ", thread %" PRIu32, signal->tid);
+}
+
+void report_write_process(struct text_writer *writer, const struct snapshot *snapshot)
+{
+    text_writer_string(writer, "process: ");
+    struct text program = snapshot->exe.length != 0 ? snapshot->exe : snapshot->command;
+    if (program.length != 0)
+        report_write_text(writer, program);
+    else
+        text_writer_string(writer, "unknown");
+    if (snapshot->pid != 0)
+        text_writer_printf(writer, ", pid %" PRIu32, snapshot->pid);
+    if (snapshot->arguments.length != 0) {
+        text_writer_string(writer, ", arguments: ");
+        report_write_text(writer, snapshot->arguments);
+    }
+}
+
+void report_write_source(struct text_writer *writer, const struct snapshot *snapshot)
+{
+    text_writer_string(writer, "source: ");
+    report_write_text(writer, snapshot->source_path);
+    text_writer_printf(writer, " (%s", snapshot->source_kind == NULL ? "unknown" : snapshot->source_kind);
+    if (snapshot->written_by != NULL)
+        text_writer_printf(writer, ", written by %s", snapshot->written_by);
+    text_writer_string(writer, ")");
+}
+
+static const char *plural(uint64_t count)
+{
+    return count == 1 ? "" : "s";
+}
+
+void report_write_totals(struct text_writer *writer, const struct report_input *input)
+{
+    static const char *const by_names[] = {[GROUP_BY_LINE] = "line", [GROUP_BY_PC] = "pc",
+                                           [GROUP_BY_FUNCTION] = "function"};
+    const struct snapshot *snapshot = input->snapshot;
+    const struct grouping *grouping = input->grouping;
+    text_writer_printf(writer, "threads: %zu", snapshot->member_count);
+    if (snapshot->total_claimed > snapshot->member_count)
+        text_writer_printf(writer, " of %" PRIu64, snapshot->total_claimed);
+    uint64_t groups = grouping->group_count + grouping->hidden_groups;
+    text_writer_printf(writer, " in %" PRIu64 " group%s by %s", groups, plural(groups), by_names[grouping->by]);
+    if (grouping->hidden_groups != 0)
+        text_writer_printf(writer, ", %" PRIu64 " group%s of %" PRIu64 " thread%s hidden by filters or limits",
+                           grouping->hidden_groups, plural(grouping->hidden_groups), grouping->hidden_members,
+                           plural(grouping->hidden_members));
+}
+
+void report_write_diagnostic(struct text_writer *writer, const struct diagnostic *diagnostic)
+{
+    static const char *const weights[] = {
+        [DIAGNOSTIC_NOTE] = "note", [DIAGNOSTIC_LOSS] = "loss", [DIAGNOSTIC_LOST] = "lost"};
+    text_writer_printf(writer, "%s: ", weights[diagnostic->weight]);
+    /* Many messages begin with the path that is their subject. */
+    if (strstr(diagnostic->message, diagnostic->subject) == NULL) {
+        report_write_text(writer, text_from_string(diagnostic->subject));
+        text_writer_string(writer, ": ");
+    }
+    report_write_text(writer, text_from_string(diagnostic->message));
+    if (diagnostic->count > 1)
+        text_writer_printf(writer, " (%" PRIu64 " times)", diagnostic->count);
+    text_writer_printf(writer, " [%s]", diagnostic->code);
+}
+
+void report_write_diagnostics_suppressed(struct text_writer *writer, const struct diagnostics *diagnostics)
+{
+    text_writer_printf(writer, "note: %" PRIu64 " further diagnostics were counted, not kept", diagnostics->suppressed);
+}
+
+void report_write_stats_counts(struct text_writer *writer, const struct report_stats *stats)
+{
+    text_writer_printf(writer, "stats: %" PRIu64 " frames, %" PRIu64 " distinct pcs, %" PRIu64 " plans, %" PRIu64
+                       " hits, %" PRIu64 " misses, %" PRIu64 " bytes of arenas",
+                       stats->frames, stats->distinct_pcs, stats->plans, stats->plan_hits, stats->plan_misses,
+                       stats->arena_bytes);
+}
+
+void report_write_stats_times(struct text_writer *writer, const struct report_stats *stats)
+{
+    static const char *const names[] = {"open", "unwind", "symbol", "group"};
+    const double seconds[] = {stats->seconds_open, stats->seconds_unwind, stats->seconds_symbol, stats->seconds_group};
+    for (size_t i = 0; i < sizeof names / sizeof names[0]; i++) {
+        text_writer_printf(writer, "%s %s ", i == 0 ? "stats:" : ",", names[i]);
+        report_write_seconds(writer, (uint64_t)(seconds[i] * 1e6));
+    }
+}
+
+static void report_write_state(struct text_writer *writer, const struct snapshot *snapshot, uint32_t state, int32_t fd)
+{
+    if (state == 0)
+        text_writer_string(writer, "unknown");
+    else
+        report_write_text(writer, snapshot_string(snapshot, state));
+    if (fd >= 0)
+        text_writer_printf(writer, " fd %" PRId32, fd);
+}
+
+bool group_has_states(const struct report_input *input, const struct group *group)
+{
+    return group->state_count > 1 ||
+           (group->state_count == 1 && input->grouping->states[group->state_first].state != 0);
+}
+
+void report_write_states(struct text_writer *writer, const struct report_input *input, const struct group *group)
+{
+    const struct state_count *states = input->grouping->states + group->state_first;
+    uint64_t others = 0;
+    for (uint32_t i = 0; i < group->state_count; i++) {
+        if (i >= states_shown) {
+            others += states[i].count;
+            continue;
+        }
+        text_writer_string(writer, i == 0 ? "" : ", ");
+        report_write_state(writer, input->snapshot, states[i].state, states[i].fd);
+        if (group->state_count > 1)
+            text_writer_printf(writer, " (%" PRIu32 ")", states[i].count);
+    }
+    if (others != 0)
+        text_writer_printf(writer, ", %" PRIu32 " other states (%" PRIu64 ")", group->state_count - states_shown, others);
+}
+
+void report_write_member(struct text_writer *writer, const struct snapshot *snapshot, const struct member *member)
+{
+    text_writer_printf(writer, "%" PRIu64 ": ", member->id);
+    report_write_state(writer, snapshot, member->state, member->fd);
+    if (member->cpu_known) {
+        text_writer_string(writer, ", cpu ");
+        report_write_cpu(writer, member->cpu_microseconds, member->cpu_at_most);
+    }
+}
+
+void report_write_end(struct text_writer *writer, const struct stack *stack)
+{
+    text_writer_string(writer, stack_end_name(stack->end));
+    if (stack->end_address != 0)
+        text_writer_printf(writer, " at 0x%" PRIx64, stack->end_address);
+}
+
+bool diagnostic_is_in_head(const struct diagnostics *diagnostics, size_t index)
+{
+    const struct diagnostic *entry = &diagnostics->entries[index];
+    if (entry->weight == DIAGNOSTIC_NOTE)
+        return false;
+    size_t before = 0; /* entries that go first: heavier ones, then by first occurrence */
+    for (size_t i = 0; i < diagnostics->count; i++) {
+        enum diagnostic_weight weight = diagnostics->entries[i].weight;
+        before += weight > entry->weight || (weight == entry->weight && i < index);
+    }
+    return before < report_losses_in_head;
+}
+
+size_t diagnostics_losses_later(const struct diagnostics *diagnostics)
+{
+    size_t later = 0;
+    for (size_t i = 0; i < diagnostics->count; i++)
+        later += diagnostics->entries[i].weight != DIAGNOSTIC_NOTE && !diagnostic_is_in_head(diagnostics, i);
+    return later;
+}
+
+const struct member *group_member(const struct report_input *input, const struct group *group, uint32_t place)
+{
+    return &input->snapshot->members[input->grouping->members[group->member_first + place]];
+}
+
+struct frame_cursor frame_cursor_new(const struct snapshot *snapshot, const struct stack *stack, unsigned lines_max)
+{
+    struct frame_cursor cursor = {.snapshot = snapshot, .stack = stack};
+    uint64_t lines = 0;
+    for (uint32_t i = 0; i < stack->step_count; i++)
+        lines += snapshot->locations[snapshot->steps[stack->step_first + i].location].frame_count;
+    if (lines_max != 0 && lines > lines_max) {
+        cursor.elided_first = (lines_max + 1) / 2;
+        cursor.elided_count = lines - lines_max;
+    }
+    return cursor;
+}
+
+/* The next frame, left out or not. */
+static bool frame_cursor_advance(struct frame_cursor *cursor, struct frame_line *ret_line)
+{
+    if (cursor->step == cursor->stack->step_count)
+        return false;
+    const struct snapshot *snapshot = cursor->snapshot;
+    const struct step *step = &snapshot->steps[cursor->stack->step_first + cursor->step];
+    const struct location *location = &snapshot->locations[step->location];
+    *ret_line = (struct frame_line){
+        .location = location,
+        .frame = &snapshot->frames[location->frame_first + cursor->frame],
+        .trust = step->trust,
+    };
+    cursor->line++;
+    cursor->frame++;
+    if (cursor->frame >= location->frame_count) {
+        cursor->frame = 0;
+        cursor->step++;
+    }
+    return true;
+}
+
+bool frame_cursor_next(struct frame_cursor *cursor, struct frame_line *ret_line)
+{
+    if (cursor->elided_count == 0 || cursor->line != cursor->elided_first)
+        return frame_cursor_advance(cursor, ret_line);
+    struct frame_line skipped;
+    while (cursor->line < cursor->elided_first + cursor->elided_count && frame_cursor_advance(cursor, &skipped))
+        continue;
+    *ret_line = (struct frame_line){.elided = cursor->elided_count};
+    cursor->elided_count = 0;
+    return true;
+}
+
+bool frame_line_is_named(const struct frame_line *line)
+{
+    return line->frame->function != 0 || line->location->module != index_none;
+}
+
+void report_write_name(struct text_writer *writer, const struct snapshot *snapshot, const struct frame_line *line,
+                       bool with_offset)
+{
+    const struct location *location = line->location;
+    if (line->frame->function != 0)
+        report_write_text(writer, snapshot_string(snapshot, line->frame->function));
+    else if (location->module != index_none)
+        report_write_text(writer, text_basename(snapshot->modules[location->module].path));
+    else
+        text_writer_hex(writer, location_lookup(location));
+    if (with_offset && frame_line_is_named(line))
+        text_writer_printf(writer, "+0x%" PRIx64, location->offset);
+}
+
+bool frame_line_has_place(const struct frame_line *line)
+{
+    return line->frame->file != 0 || (line->frame->function != 0 && line->location->module != index_none);
+}
+
+void report_write_place(struct text_writer *writer, const struct snapshot *snapshot, const struct frame_line *line)
+{
+    const struct frame *frame = line->frame;
+    if (frame->file != 0) {
+        report_write_text(writer, snapshot_string(snapshot, frame->file));
+        if (frame->line != 0)
+            text_writer_printf(writer, ":%" PRIu32, frame->line);
+        return;
+    }
+    text_writer_string(writer, "(");
+    report_write_text(writer, text_basename(snapshot->modules[line->location->module].path));
+    text_writer_string(writer, ")");
+}

@@ -1,0 +1,109 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Phrases and walks that the text for files and the text for screens share: one fact, one wording. Everything written
+ * here is safe for terminals and holds no line break, no tab and no colour. */
+#ifndef SG_REPORT_REPORT_FACTS_H
+#define SG_REPORT_REPORT_FACTS_H
+
+#include "report/report.h"
+
+enum {
+    /* Ids shown of a group without --members. */
+    report_members_shown = 16,
+    /* Losses told before the groups; the others follow after them, so that the first screen holds the answer. */
+    report_losses_in_head = 5,
+};
+
+/* At most limit_name_bytes of the text, escaped, and "…" where it was cut: lines over 64 KiB kill pprof's reader. */
+void report_write_text(struct text_writer *writer, struct text text);
+
+/* "12.3 s", or "0.042 s" below ten seconds. */
+void report_write_seconds(struct text_writer *writer, uint64_t microseconds);
+
+/* "12.3 s", or "<= 12.3 s" when it is only a ceiling. */
+void report_write_cpu(struct text_writer *writer, uint64_t microseconds, bool at_most);
+
+/* "signal: SIGSEGV (11), SEGV_MAPERR, at address 0x0, thread 4711", "no fatal signal: written by gcore". */
+void report_write_signal(struct text_writer *writer, const struct snapshot *snapshot);
+
+/* "process: EXE, pid N, arguments: …"; the parts that are known. */
+void report_write_process(struct text_writer *writer, const struct snapshot *snapshot);
+
+/* "source: PATH (core, written by kernel)" */
+void report_write_source(struct text_writer *writer, const struct snapshot *snapshot);
+
+/* "threads: 1000 in 12 groups by line, 3 groups of 40 threads hidden by filters or limits" */
+void report_write_totals(struct text_writer *writer, const struct report_input *input);
+
+/* "lost: SUBJECT: MESSAGE (N times) [CODE]" */
+void report_write_diagnostic(struct text_writer *writer, const struct diagnostic *diagnostic);
+
+/* "note: 7 further diagnostics were counted, not kept" */
+void report_write_diagnostics_suppressed(struct text_writer *writer, const struct diagnostics *diagnostics);
+
+/* Losses that do not stand in the head. */
+size_t diagnostics_losses_later(const struct diagnostics *diagnostics);
+
+/* "stats: 250000 frames, …" and "stats: open 0.001 s, …" */
+void report_write_stats_counts(struct text_writer *writer, const struct report_stats *stats);
+void report_write_stats_times(struct text_writer *writer, const struct report_stats *stats);
+
+/* False when the group's states are not known. */
+bool group_has_states(const struct report_input *input, const struct group *group);
+
+/* "futex wait (40), read fd 7 (2)" */
+void report_write_states(struct text_writer *writer, const struct report_input *input, const struct group *group);
+
+/* "4711: futex wait, cpu 12.3 s" */
+void report_write_member(struct text_writer *writer, const struct snapshot *snapshot, const struct member *member);
+
+/* "memory missing at 0x7f00" */
+void report_write_end(struct text_writer *writer, const struct stack *stack);
+
+/* Whether this diagnostic stands in the head; `index` is its place among those with weight. */
+bool diagnostic_is_in_head(const struct diagnostics *diagnostics, size_t index);
+
+/* The member at a place of the group, 0 … count - 1. */
+const struct member *group_member(const struct report_input *input, const struct group *group, uint32_t place);
+
+/* One line of a stack: a call, real or inlined, or the place where the middle is left out. */
+struct frame_line {
+    uint64_t elided; /* how many lines are left out here; 0: this is a frame */
+    const struct location *location;
+    const struct frame *frame;
+    enum frame_trust trust;
+};
+
+/* Walks the lines of a stack, leaf first. A value: copy it to look ahead. */
+struct frame_cursor {
+    const struct snapshot *snapshot;
+    const struct stack *stack;
+    uint32_t step, frame; /* next one; frame counts within the step's location */
+    uint64_t line;        /* of all lines of the stack */
+    uint64_t elided_first, elided_count;
+};
+
+/* lines_max 0: all. */
+struct frame_cursor frame_cursor_new(const struct snapshot *snapshot, const struct stack *stack, unsigned lines_max);
+bool frame_cursor_next(struct frame_cursor *cursor, struct frame_line *ret_line);
+
+/* Whether anything but the address can be said of the frame. */
+bool frame_line_is_named(const struct frame_line *line);
+
+/* "name", or "module" for code without a name; with offset: "name+0x1f". The offset counts from the function that holds
+ * the code, for its inlined calls too, as in Go's profiles. */
+void report_write_name(struct text_writer *writer, const struct snapshot *snapshot, const struct frame_line *line,
+                       bool with_offset);
+
+/* Whether a file or, of a named frame, a module can be told. */
+bool frame_line_has_place(const struct frame_line *line);
+
+/* "/src/a.c:12", or "(libc.so.6)" when the line is not known. Only for lines that have a place. */
+void report_write_place(struct text_writer *writer, const struct snapshot *snapshot, const struct frame_line *line);
+
+/* Frames that rest on less than registers and CFI. */
+static inline bool frame_trust_is_plain(enum frame_trust trust)
+{
+    return trust == TRUST_REGISTERS || trust == TRUST_CFI;
+}
+
+#endif

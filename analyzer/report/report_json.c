@@ -1,0 +1,282 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* One JSON document, "stackgroup/1": the names are those of formats.md and stackgroup.schema.json, where each is
+ * described. What is unknown is absent. */
+#include "report/json_writer.h"
+#include "report/report.h"
+
+#include <inttypes.h>
+#include <stdio.h>
+
+/* Absent when empty: the snapshot's empty text means unknown. */
+static void write_known_text(struct json_writer *json, const char *key, struct text text)
+{
+    if (text.length != 0)
+        json_writer_text(json, key, text);
+}
+
+static void write_known_string(struct json_writer *json, const char *key, const char *string)
+{
+    write_known_text(json, key, text_from_string(string));
+}
+
+static void write_signal(struct json_writer *json, const struct signal_info *signal)
+{
+    if (signal->number == 0)
+        return;
+    json_writer_open_object(json, "signal", JSON_LINE);
+    json_writer_signed(json, "number", signal->number);
+    write_known_string(json, "name", signal_name(signal->number));
+    if (signal->code_known) {
+        json_writer_signed(json, "code", signal->code);
+        write_known_string(json, "code_name", signal_code_name(signal->number, signal->code));
+    }
+    if (signal->address_known)
+        json_writer_hex(json, "address", signal->address);
+    if (signal->sender_known) {
+        json_writer_open_object(json, "sender", JSON_LINE);
+        json_writer_number(json, "pid", signal->sender_pid);
+        json_writer_number(json, "uid", signal->sender_uid);
+        json_writer_close(json);
+    }
+    if (signal->tid != 0)
+        json_writer_id(json, "tid", signal->tid);
+    json_writer_close(json);
+}
+
+static void write_source(struct json_writer *json, const struct snapshot *snapshot)
+{
+    json_writer_open_object(json, "source", JSON_BLOCK);
+    write_known_string(json, "kind", snapshot->source_kind);
+    json_writer_text(json, "path", snapshot->source_path);
+    if (snapshot->pid != 0)
+        json_writer_number(json, "pid", snapshot->pid);
+    write_known_text(json, "exe", snapshot->exe);
+    write_known_text(json, "command", snapshot->command);
+    write_known_text(json, "arguments", snapshot->arguments);
+    write_known_string(json, "written_by", snapshot->written_by);
+    write_signal(json, &snapshot->signal);
+    json_writer_close(json);
+}
+
+static void write_build_id(struct json_writer *json, const struct build_id *build_id)
+{
+    if (build_id->size_bytes == 0)
+        return;
+    char digits[2 * sizeof build_id->bytes];
+    for (size_t i = 0; i < build_id->size_bytes; i++) {
+        digits[2 * i] = "0123456789abcdef"[build_id->bytes[i] >> 4];
+        digits[2 * i + 1] = "0123456789abcdef"[build_id->bytes[i] & 15];
+    }
+    json_writer_text(json, "build_id", (struct text){digits, 2u * build_id->size_bytes});
+}
+
+static void write_frame(struct json_writer *json, const struct snapshot *snapshot, const struct location *location,
+                        const struct frame *frame, enum frame_trust trust)
+{
+    json_writer_open_object(json, NULL, JSON_LINE);
+    json_writer_hex(json, "pc", location->pc);
+    write_known_text(json, "function", snapshot_string(snapshot, frame->function));
+    if (frame->function != 0 || location->module != index_none)
+        json_writer_number(json, "offset", location->offset);
+    write_known_text(json, "file", snapshot_string(snapshot, frame->file));
+    if (frame->line != 0)
+        json_writer_number(json, "line", frame->line);
+    if (location->module != index_none) {
+        const struct module *module = &snapshot->modules[location->module];
+        write_known_text(json, "module", module->path);
+        write_build_id(json, &module->build_id);
+    }
+    json_writer_bool(json, "inlined", frame->inlined);
+    json_writer_string(json, "trust", frame_trust_name(trust));
+    json_writer_close(json);
+}
+
+static void write_frames(struct json_writer *json, const struct snapshot *snapshot, const struct stack *stack)
+{
+    json_writer_open_array(json, "frames", JSON_BLOCK);
+    for (uint32_t i = 0; i < stack->step_count; i++) {
+        const struct step *step = &snapshot->steps[stack->step_first + i];
+        const struct location *location = &snapshot->locations[step->location];
+        for (uint32_t j = 0; j < location->frame_count; j++)
+            write_frame(json, snapshot, location, &snapshot->frames[location->frame_first + j], step->trust);
+    }
+    json_writer_close(json);
+}
+
+static void write_cpu(struct json_writer *json, bool known, uint64_t microseconds, bool at_most)
+{
+    if (!known)
+        return;
+    json_writer_seconds(json, "cpu_seconds", microseconds);
+    if (at_most)
+        json_writer_bool(json, "cpu_at_most", true);
+}
+
+static void write_states(struct json_writer *json, const struct snapshot *snapshot, const struct state_count *states,
+                         uint32_t count)
+{
+    uint32_t first = 0; /* the most frequent that is known */
+    while (first < count && states[first].state == 0)
+        first++;
+    if (first == count)
+        return;
+    json_writer_text(json, "state", snapshot_string(snapshot, states[first].state));
+    json_writer_open_array(json, "states", JSON_LINE);
+    for (uint32_t i = 0; i < count; i++) {
+        json_writer_open_object(json, NULL, JSON_LINE);
+        write_known_text(json, "state", snapshot_string(snapshot, states[i].state));
+        if (states[i].fd >= 0)
+            json_writer_signed(json, "fd", states[i].fd);
+        json_writer_number(json, "count", states[i].count);
+        json_writer_close(json);
+    }
+    json_writer_close(json);
+}
+
+static void write_members(struct json_writer *json, const struct report_input *input, const struct group *group)
+{
+    const struct snapshot *snapshot = input->snapshot;
+    const uint32_t *members = input->grouping->members + group->member_first;
+    json_writer_open_array(json, "members", JSON_LINE);
+    for (uint32_t i = 0; i < group->count; i++)
+        json_writer_id(json, NULL, snapshot->members[members[i]].id);
+    json_writer_close(json);
+    if (!input->options.members)
+        return;
+    json_writer_open_array(json, "members_detail", JSON_BLOCK);
+    for (uint32_t i = 0; i < group->count; i++) {
+        const struct member *member = &snapshot->members[members[i]];
+        json_writer_open_object(json, NULL, JSON_LINE);
+        json_writer_id(json, "id", member->id);
+        write_known_text(json, "state", snapshot_string(snapshot, member->state));
+        if (member->fd >= 0)
+            json_writer_signed(json, "fd", member->fd);
+        write_cpu(json, member->cpu_known, member->cpu_microseconds, member->cpu_at_most);
+        json_writer_close(json);
+    }
+    json_writer_close(json);
+}
+
+static void write_group(struct json_writer *json, const struct report_input *input, size_t index)
+{
+    const struct snapshot *snapshot = input->snapshot;
+    const struct group *group = &input->grouping->groups[index];
+    const struct stack *stack = &snapshot->stacks[group->stack];
+    char id[24];
+    snprintf(id, sizeof id, "g%zu", index + 1);
+    json_writer_open_object(json, NULL, JSON_BLOCK);
+    json_writer_string(json, "id", id);
+    json_writer_string(json, "fingerprint", group->fingerprint);
+    json_writer_number(json, "count", group->count);
+    if (group->signalled)
+        json_writer_bool(json, "signalled", true);
+    write_states(json, snapshot, input->grouping->states + group->state_first, group->state_count);
+    write_cpu(json, group->cpu_known, group->cpu_microseconds, group->cpu_at_most);
+    write_frames(json, snapshot, stack);
+    write_members(json, input, group);
+    json_writer_number(json, "variants", group->variants);
+    json_writer_bool(json, "partial", group->partial);
+    json_writer_open_object(json, "end", JSON_LINE);
+    json_writer_string(json, "reason", stack_end_name(stack->end));
+    if (stack->end_address != 0)
+        json_writer_hex(json, "address", stack->end_address);
+    json_writer_close(json);
+    json_writer_close(json);
+}
+
+static void write_profile(struct json_writer *json, const struct report_input *input)
+{
+    static const char *const kinds[] = {[PROFILE_THREADS] = "thread"};
+    static const char *const by_names[] = {[GROUP_BY_LINE] = "line", [GROUP_BY_PC] = "pc",
+                                           [GROUP_BY_FUNCTION] = "function"};
+    const struct snapshot *snapshot = input->snapshot;
+    const struct grouping *grouping = input->grouping;
+    json_writer_open_object(json, NULL, JSON_BLOCK);
+    json_writer_string(json, "kind", kinds[snapshot->kind]);
+    json_writer_number(json, "total", snapshot->member_count);
+    if (snapshot->total_claimed > snapshot->member_count)
+        json_writer_number(json, "total_claimed", snapshot->total_claimed);
+    json_writer_string(json, "by", by_names[grouping->by]);
+    if (grouping->hidden_groups != 0) {
+        json_writer_open_object(json, "hidden", JSON_LINE);
+        json_writer_number(json, "groups", grouping->hidden_groups);
+        json_writer_number(json, "members", grouping->hidden_members);
+        json_writer_close(json);
+    }
+    json_writer_open_array(json, "groups", JSON_BLOCK);
+    for (size_t i = 0; i < grouping->group_count; i++)
+        write_group(json, input, i);
+    json_writer_close(json);
+    json_writer_close(json);
+}
+
+static void write_diagnostics(struct json_writer *json, const struct diagnostics *diagnostics)
+{
+    static const char *const weights[] = {
+        [DIAGNOSTIC_NOTE] = "note", [DIAGNOSTIC_LOSS] = "loss", [DIAGNOSTIC_LOST] = "lost"};
+    json_writer_open_array(json, "diagnostics", JSON_BLOCK);
+    for (size_t i = 0; i < diagnostics->count; i++) {
+        const struct diagnostic *entry = &diagnostics->entries[i];
+        json_writer_open_object(json, NULL, JSON_LINE);
+        json_writer_string(json, "code", entry->code);
+        write_known_string(json, "subject", entry->subject);
+        json_writer_string(json, "message", entry->message);
+        json_writer_number(json, "count", entry->count);
+        json_writer_string(json, "weight", weights[entry->weight]);
+        json_writer_close(json);
+    }
+    if (diagnostics->suppressed != 0) {
+        json_writer_open_object(json, NULL, JSON_LINE);
+        json_writer_string(json, "code", "diagnostics-suppressed");
+        json_writer_string(json, "message", "further diagnostics were counted, not kept");
+        json_writer_number(json, "count", diagnostics->suppressed);
+        json_writer_string(json, "weight", weights[DIAGNOSTIC_NOTE]);
+        json_writer_close(json);
+    }
+    json_writer_close(json);
+}
+
+static void write_stats(struct json_writer *json, const struct report_stats *stats)
+{
+    json_writer_open_object(json, "stats", JSON_BLOCK);
+    json_writer_number(json, "frames", stats->frames);
+    json_writer_number(json, "distinct_pcs", stats->distinct_pcs);
+    json_writer_number(json, "arena_bytes", stats->arena_bytes);
+    json_writer_open_object(json, "seconds", JSON_LINE);
+    json_writer_seconds(json, "open", (uint64_t)(stats->seconds_open * 1e6));
+    json_writer_seconds(json, "unwind", (uint64_t)(stats->seconds_unwind * 1e6));
+    json_writer_seconds(json, "symbol", (uint64_t)(stats->seconds_symbol * 1e6));
+    json_writer_seconds(json, "group", (uint64_t)(stats->seconds_group * 1e6));
+    json_writer_close(json);
+    json_writer_open_object(json, "caches", JSON_LINE);
+    json_writer_number(json, "plans", stats->plans);
+    json_writer_number(json, "plan_hits", stats->plan_hits);
+    json_writer_number(json, "plan_misses", stats->plan_misses);
+    json_writer_close(json);
+    json_writer_close(json);
+}
+
+static void report_json_write(const struct report_input *input, struct text_writer *writer)
+{
+    struct json_writer json;
+    json_writer_init(&json, writer);
+    json_writer_open_object(&json, NULL, JSON_BLOCK);
+    json_writer_string(&json, "schema", "stackgroup/1");
+    write_source(&json, input->snapshot);
+    json_writer_open_array(&json, "profiles", JSON_BLOCK);
+    write_profile(&json, input);
+    json_writer_close(&json);
+    json_writer_open_array(&json, "findings", JSON_BLOCK);
+    json_writer_close(&json);
+    write_diagnostics(&json, input->diagnostics);
+    if (input->options.show_stats && input->stats != NULL)
+        write_stats(&json, input->stats);
+    json_writer_close(&json);
+}
+
+const struct report report_json = {
+    .name = "json",
+    .suffix = ".json",
+    .help = "one document for programs; stackgroup.schema.json describes it",
+    .write = report_json_write,
+};

@@ -1,0 +1,364 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "report/report_terminal.h"
+#include "report/report_facts.h"
+
+#include <inttypes.h>
+
+enum {
+    width_default = 80,
+    width_min = 20,
+    frame_indent = 4,
+    fact_indent = 2,
+    column_gap = 2,
+    place_columns_min = 12, /* kept for the place when names are long */
+};
+
+enum style { STYLE_PLAIN, STYLE_BOLD, STYLE_DIM, STYLE_ALARM, STYLE_COUNT };
+
+static const char *const style_codes[STYLE_COUNT] = {
+    [STYLE_BOLD] = "\033[1m", [STYLE_DIM] = "\033[2m", [STYLE_ALARM] = "\033[1;31m"};
+
+/* Lines of at most `width` columns. What is put must be safe text (text_writer_safe); it is cut, never wrapped by the
+ * terminal itself. */
+struct screen {
+    struct text_writer *writer;
+    struct text_writer phrase; /* where a phrase is built before it is measured */
+    size_t width, column;
+    bool color;
+};
+
+static void screen_style(struct screen *screen, enum style style)
+{
+    if (screen->color && style != STYLE_PLAIN)
+        text_writer_string(screen->writer, style_codes[style]);
+}
+
+static void screen_style_end(struct screen *screen, enum style style)
+{
+    if (screen->color && style != STYLE_PLAIN)
+        text_writer_string(screen->writer, "\033[0m");
+}
+
+static void screen_newline(struct screen *screen)
+{
+    text_writer_string(screen->writer, "\n");
+    screen->column = 0;
+}
+
+static void screen_indent(struct screen *screen, size_t column)
+{
+    for (; screen->column < column && screen->column < screen->width; screen->column++)
+        text_writer_string(screen->writer, " ");
+}
+
+/* Bytes of the next character and the columns it takes. East Asian and emoji blocks count two, marks that join count
+ * one: too many columns only shorten a line, too few would break it. */
+static size_t character_bytes(struct text text, size_t *ret_columns)
+{
+    size_t bytes = text_utf8_character(text);
+    const unsigned char *byte = (const unsigned char *)text.data;
+    bool wide = bytes == 4 || (bytes == 3 && ((byte[0] == 0xe1 && byte[1] >= 0x84 && byte[1] <= 0x87) ||
+                                              (byte[0] == 0xe2 && byte[1] >= 0xba) || (byte[0] >= 0xe3 && byte[0] <= 0xed) ||
+                                              byte[0] == 0xef));
+    *ret_columns = wide ? 2 : 1;
+    return bytes == 0 ? 1 : bytes;
+}
+
+static size_t text_columns(struct text text)
+{
+    size_t columns = 0, step;
+    for (size_t at = 0; at < text.length; columns += step)
+        at += character_bytes((struct text){text.data + at, text.length - at}, &step);
+    return columns;
+}
+
+/* The longest start of the text that fits. */
+static struct text text_start(struct text text, size_t columns_max)
+{
+    size_t columns = 0, at = 0, step;
+    while (at < text.length) {
+        size_t bytes = character_bytes((struct text){text.data + at, text.length - at}, &step);
+        if (columns + step > columns_max)
+            break;
+        columns += step;
+        at += bytes;
+    }
+    return (struct text){text.data, at};
+}
+
+/* The longest end of the text that fits. */
+static struct text text_end(struct text text, size_t columns_max)
+{
+    size_t columns = text_columns(text), step;
+    while (columns > columns_max) {
+        size_t bytes = character_bytes(text, &step);
+        text.data += bytes;
+        text.length -= bytes;
+        columns -= step;
+    }
+    return text;
+}
+
+enum cut { CUT_END, CUT_START };
+
+/* The text within `columns_max` columns and what is left of the line, "…" for what does not fit. */
+static void screen_put(struct screen *screen, enum style style, enum cut cut, size_t columns_max, struct text text)
+{
+    size_t left = screen->width - screen->column;
+    if (columns_max > left)
+        columns_max = left;
+    if (columns_max == 0)
+        return;
+    screen_style(screen, style);
+    size_t columns = text_columns(text);
+    if (columns <= columns_max) {
+        text_writer_text(screen->writer, text);
+        screen->column += columns;
+    } else {
+        struct text part = cut == CUT_END ? text_start(text, columns_max - 1) : text_end(text, columns_max - 1);
+        if (cut == CUT_START)
+            text_writer_string(screen->writer, "…");
+        text_writer_text(screen->writer, part);
+        if (cut == CUT_END)
+            text_writer_string(screen->writer, "…");
+        screen->column += text_columns(part) + 1;
+    }
+    screen_style_end(screen, style);
+}
+
+static struct text screen_phrase(const struct screen *screen)
+{
+    return (struct text){screen->phrase.buffer, screen->phrase.length};
+}
+
+/* An empty phrase to write into. */
+static struct text_writer *screen_phrase_new(struct screen *screen)
+{
+    screen->phrase.length = 0;
+    return &screen->phrase;
+}
+
+/* The phrase as a paragraph, broken at spaces, further lines indented two more; words that fit no line are broken. */
+static void screen_paragraph(struct screen *screen, enum style style, size_t indent)
+{
+    struct text rest = screen_phrase(screen);
+    size_t at = indent;
+    while (rest.length != 0) {
+        screen_indent(screen, at);
+        struct text part = text_start(rest, screen->width - screen->column);
+        if (part.length < rest.length) {
+            size_t end = part.length;
+            while (end > 0 && rest.data[end] != ' ')
+                end--;
+            if (end != 0)
+                part.length = end;
+        }
+        screen_put(screen, style, CUT_END, SIZE_MAX, part);
+        screen_newline(screen);
+        rest.data += part.length;
+        rest.length -= part.length;
+        while (rest.length != 0 && rest.data[0] == ' ') {
+            rest.data++;
+            rest.length--;
+        }
+        at = indent + 2;
+    }
+}
+
+static void show_head(const struct report_input *input, struct screen *screen)
+{
+    const struct snapshot *snapshot = input->snapshot;
+    report_write_signal(screen_phrase_new(screen), snapshot);
+    screen_paragraph(screen, snapshot->signal.number != 0 ? STYLE_ALARM : STYLE_BOLD, 0);
+    report_write_process(screen_phrase_new(screen), snapshot);
+    screen_paragraph(screen, STYLE_PLAIN, 0);
+    report_write_source(screen_phrase_new(screen), snapshot);
+    screen_paragraph(screen, STYLE_PLAIN, 0);
+    report_write_totals(screen_phrase_new(screen), input);
+    screen_paragraph(screen, STYLE_BOLD, 0);
+}
+
+static void show_diagnostics(const struct diagnostics *diagnostics, struct screen *screen,
+                             enum diagnostic_weight weight, bool in_head)
+{
+    for (size_t i = 0; i < diagnostics->count; i++) {
+        if (diagnostics->entries[i].weight != weight || diagnostic_is_in_head(diagnostics, i) != in_head)
+            continue;
+        report_write_diagnostic(screen_phrase_new(screen), &diagnostics->entries[i]);
+        screen_paragraph(screen, weight == DIAGNOSTIC_LOST ? STYLE_ALARM : STYLE_PLAIN, 0);
+    }
+}
+
+static void show_diagnostics_rest(const struct diagnostics *diagnostics, struct screen *screen)
+{
+    show_diagnostics(diagnostics, screen, DIAGNOSTIC_LOST, false);
+    show_diagnostics(diagnostics, screen, DIAGNOSTIC_LOSS, false);
+    show_diagnostics(diagnostics, screen, DIAGNOSTIC_NOTE, false);
+    if (diagnostics->suppressed == 0)
+        return;
+    report_write_diagnostics_suppressed(screen_phrase_new(screen), diagnostics);
+    screen_paragraph(screen, STYLE_PLAIN, 0);
+}
+
+/* "1,000   99.9 %  futex wait" */
+static void show_group_line(const struct report_input *input, const struct group *group, struct screen *screen)
+{
+    text_writer_count(screen_phrase_new(screen), group->count);
+    screen_put(screen, STYLE_BOLD, CUT_END, SIZE_MAX, screen_phrase(screen));
+    uint64_t total = input->snapshot->member_count == 0 ? 1 : input->snapshot->member_count;
+    uint64_t permille = ((uint64_t)group->count * 1000 + total / 2) / total;
+    struct text_writer *phrase = screen_phrase_new(screen);
+    text_writer_printf(phrase, " thread%s  ", group->count == 1 ? "" : "s");
+    if (permille == 0)
+        text_writer_string(phrase, "<0.1 %");
+    else
+        text_writer_printf(phrase, "%" PRIu64 ".%" PRIu64 " %%", permille / 10, permille % 10);
+    screen_put(screen, STYLE_PLAIN, CUT_END, SIZE_MAX, screen_phrase(screen));
+    if (group->signalled)
+        screen_put(screen, STYLE_ALARM, CUT_END, SIZE_MAX, TEXT("  signalled"));
+    if (group_has_states(input, group)) {
+        phrase = screen_phrase_new(screen);
+        text_writer_string(phrase, "  ");
+        report_write_states(phrase, input, group);
+        screen_put(screen, STYLE_PLAIN, CUT_END, SIZE_MAX, screen_phrase(screen));
+    }
+    screen_newline(screen);
+}
+
+static void show_members(const struct report_input *input, const struct group *group, struct screen *screen)
+{
+    if (input->options.members) {
+        for (uint32_t i = 0; i < group->count; i++) {
+            struct text_writer *phrase = screen_phrase_new(screen);
+            text_writer_string(phrase, "thread ");
+            report_write_member(phrase, input->snapshot, group_member(input, group, i));
+            screen_paragraph(screen, STYLE_DIM, fact_indent);
+        }
+        return;
+    }
+    struct text_writer *phrase = screen_phrase_new(screen);
+    text_writer_string(phrase, "members:");
+    uint32_t shown = group->count < report_members_shown ? group->count : report_members_shown;
+    for (uint32_t i = 0; i < shown; i++)
+        text_writer_printf(phrase, " %" PRIu64, group_member(input, group, i)->id);
+    if (shown < group->count)
+        text_writer_printf(phrase, " … (+%" PRIu32 ")", group->count - shown);
+    screen_paragraph(screen, STYLE_DIM, fact_indent);
+}
+
+/* Columns for names, at most what leaves room for places. */
+static size_t name_columns(struct frame_cursor cursor, struct screen *screen)
+{
+    size_t widest = 0;
+    struct frame_line line;
+    while (frame_cursor_next(&cursor, &line)) {
+        if (line.elided != 0)
+            continue;
+        report_write_name(screen_phrase_new(screen), cursor.snapshot, &line, line.frame->file == 0);
+        size_t columns = text_columns(screen_phrase(screen));
+        widest = columns > widest ? columns : widest;
+    }
+    size_t room = screen->width - frame_indent - column_gap;
+    size_t places = room / 3 > place_columns_min ? room / 3 : place_columns_min;
+    size_t limit = room > places ? room - places : room;
+    return widest < limit ? widest : limit;
+}
+
+static void show_frames(const struct report_input *input, const struct stack *stack, struct screen *screen)
+{
+    struct frame_cursor cursor = frame_cursor_new(input->snapshot, stack, input->options.lines_max);
+    size_t columns = name_columns(cursor, screen);
+    struct frame_line line;
+    while (frame_cursor_next(&cursor, &line)) {
+        if (line.elided != 0) {
+            screen_indent(screen, frame_indent);
+            text_writer_printf(screen_phrase_new(screen), "… %" PRIu64 " frames left out …", line.elided);
+            screen_put(screen, STYLE_DIM, CUT_END, SIZE_MAX, screen_phrase(screen));
+            screen_newline(screen);
+            continue;
+        }
+        bool plain = frame_trust_is_plain(line.trust);
+        screen_put(screen, STYLE_DIM, CUT_END, SIZE_MAX, plain ? TEXT("") : TEXT("  ~"));
+        screen_indent(screen, frame_indent);
+        report_write_name(screen_phrase_new(screen), input->snapshot, &line, line.frame->file == 0);
+        bool has_place = frame_line_has_place(&line);
+        screen_put(screen, STYLE_BOLD, CUT_END, has_place ? columns : SIZE_MAX, screen_phrase(screen));
+        if (has_place) {
+            screen_indent(screen, frame_indent + columns + column_gap);
+            report_write_place(screen_phrase_new(screen), input->snapshot, &line);
+            screen_put(screen, STYLE_DIM, CUT_START, SIZE_MAX, screen_phrase(screen));
+        }
+        screen_newline(screen);
+    }
+}
+
+/* What "~" before a frame means, in one line. */
+static void show_trust(const struct snapshot *snapshot, const struct stack *stack, struct screen *screen)
+{
+    uint32_t counts[TRUST_COUNT] = {0};
+    for (uint32_t i = 0; i < stack->step_count; i++)
+        counts[snapshot->steps[stack->step_first + i].trust]++;
+    struct text_writer *phrase = screen_phrase_new(screen);
+    for (unsigned trust = 0; trust < TRUST_COUNT; trust++)
+        if (counts[trust] != 0 && !frame_trust_is_plain(trust))
+            text_writer_printf(phrase, "%s %s (%" PRIu32 ")", phrase->length == 0 ? "~ found by" : ",",
+                               frame_trust_name(trust), counts[trust]);
+    screen_paragraph(screen, STYLE_DIM, fact_indent);
+}
+
+static void show_group(const struct report_input *input, const struct group *group, struct screen *screen)
+{
+    const struct stack *stack = &input->snapshot->stacks[group->stack];
+    show_group_line(input, group, screen);
+    show_members(input, group, screen);
+    if (group->cpu_known && group->cpu_microseconds != 0) {
+        struct text_writer *phrase = screen_phrase_new(screen);
+        text_writer_string(phrase, "cpu: ");
+        report_write_cpu(phrase, group->cpu_microseconds, group->cpu_at_most);
+        screen_paragraph(screen, STYLE_PLAIN, fact_indent);
+    }
+    show_frames(input, stack, screen);
+    if (stack->end != STACK_END_OUTERMOST) {
+        struct text_writer *phrase = screen_phrase_new(screen);
+        text_writer_string(phrase, "end: ");
+        report_write_end(phrase, stack);
+        screen_paragraph(screen, STYLE_PLAIN, fact_indent);
+    }
+    show_trust(input->snapshot, stack, screen);
+    struct text_writer *phrase = screen_phrase_new(screen);
+    text_writer_printf(phrase, "fingerprint: %s", group->fingerprint);
+    if (group->variants > 1)
+        text_writer_printf(phrase, ", variants: %" PRIu32 " pc stacks", group->variants);
+    screen_paragraph(screen, STYLE_DIM, fact_indent);
+    screen_newline(screen);
+}
+
+void report_write_terminal(const struct report_input *input, struct text_writer *writer)
+{
+    size_t width = input->options.width == 0 ? width_default : input->options.width;
+    struct screen screen = {
+        .writer = writer,
+        .width = width < width_min ? width_min : width,
+        .color = input->options.color,
+    };
+    text_writer_init_memory(&screen.phrase);
+    show_head(input, &screen);
+    show_diagnostics(input->diagnostics, &screen, DIAGNOSTIC_LOST, true);
+    show_diagnostics(input->diagnostics, &screen, DIAGNOSTIC_LOSS, true);
+    size_t later = diagnostics_losses_later(input->diagnostics);
+    if (later != 0) {
+        text_writer_printf(screen_phrase_new(&screen), "%zu more losses: after the groups", later);
+        screen_paragraph(&screen, STYLE_PLAIN, 0);
+    }
+    screen_newline(&screen);
+    for (size_t i = 0; i < input->grouping->group_count; i++)
+        show_group(input, &input->grouping->groups[i], &screen);
+    show_diagnostics_rest(input->diagnostics, &screen);
+    if (input->options.show_stats && input->stats != NULL) {
+        report_write_stats_counts(screen_phrase_new(&screen), input->stats);
+        screen_paragraph(&screen, STYLE_DIM, 0);
+        report_write_stats_times(screen_phrase_new(&screen), input->stats);
+        screen_paragraph(&screen, STYLE_DIM, 0);
+    }
+    text_writer_deinit(&screen.phrase);
+}

@@ -1,0 +1,311 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* debug=1 text, the form of Go's goroutine profile: `go tool pprof` loads it (formats.md, "Text, debug=1"). All that
+ * Go does not write rides in "#" lines, which its reader passes over. */
+#include "report/report_facts.h"
+#include "report/report_terminal.h"
+
+#include "base/limits.h"
+
+#include <inttypes.h>
+#include <stdio.h>
+
+enum { line_columns = 200 }; /* where lists of members are wrapped */
+
+static void write_comment(struct text_writer *writer)
+{
+    text_writer_string(writer, "# ");
+}
+
+/* pprof's heap parser is asked before the one for this format and looks anywhere in the first line; so that line must
+ * hold no text of the target. The signal's does not. */
+static void write_head(const struct report_input *input, struct text_writer *writer)
+{
+    write_comment(writer);
+    report_write_signal(writer, input->snapshot);
+    text_writer_string(writer, "\n# ");
+    report_write_process(writer, input->snapshot);
+    text_writer_string(writer, "\n# ");
+    report_write_source(writer, input->snapshot);
+    text_writer_string(writer, "\n# ");
+    report_write_totals(writer, input);
+    text_writer_string(writer, "\n");
+}
+
+/* The diagnostics of one weight that stand in the head, or those that do not. */
+static void write_diagnostics(const struct diagnostics *diagnostics, struct text_writer *writer,
+                              enum diagnostic_weight weight, bool in_head)
+{
+    for (size_t i = 0; i < diagnostics->count; i++) {
+        if (diagnostics->entries[i].weight != weight || diagnostic_is_in_head(diagnostics, i) != in_head)
+            continue;
+        write_comment(writer);
+        report_write_diagnostic(writer, &diagnostics->entries[i]);
+        text_writer_string(writer, "\n");
+    }
+}
+
+static void write_losses_in_head(const struct diagnostics *diagnostics, struct text_writer *writer)
+{
+    write_diagnostics(diagnostics, writer, DIAGNOSTIC_LOST, true);
+    write_diagnostics(diagnostics, writer, DIAGNOSTIC_LOSS, true);
+    size_t later = diagnostics_losses_later(diagnostics);
+    if (later != 0)
+        text_writer_printf(writer, "# %zu more losses: after the groups\n", later);
+}
+
+static void write_diagnostics_rest(const struct diagnostics *diagnostics, struct text_writer *writer)
+{
+    write_diagnostics(diagnostics, writer, DIAGNOSTIC_LOST, false);
+    write_diagnostics(diagnostics, writer, DIAGNOSTIC_LOSS, false);
+    write_diagnostics(diagnostics, writer, DIAGNOSTIC_NOTE, false);
+    if (diagnostics->suppressed != 0) {
+        write_comment(writer);
+        report_write_diagnostics_suppressed(writer, diagnostics);
+        text_writer_string(writer, "\n");
+    }
+}
+
+static void write_members(const struct report_input *input, const struct group *group, struct text_writer *writer)
+{
+    uint32_t shown = group->count;
+    if (!input->options.members && shown > report_members_shown)
+        shown = report_members_shown;
+    int column = 0;
+    for (uint32_t i = 0; i < shown; i++) {
+        char id[24];
+        int length = snprintf(id, sizeof id, " %" PRIu64, group_member(input, group, i)->id);
+        if (column == 0 || column + length > line_columns) {
+            text_writer_string(writer, column == 0 ? "# members:" : "\n# members:");
+            column = (int)sizeof "# members:" - 1;
+        }
+        text_writer_bytes(writer, id, (size_t)length);
+        column += length;
+    }
+    if (shown < group->count)
+        text_writer_printf(writer, " … (+%" PRIu32 ")", group->count - shown);
+    if (column != 0)
+        text_writer_string(writer, "\n");
+    for (uint32_t i = 0; input->options.members && i < shown; i++) {
+        text_writer_string(writer, "# member ");
+        report_write_member(writer, input->snapshot, group_member(input, group, i));
+        text_writer_string(writer, "\n");
+    }
+}
+
+/* "5 @ 0x… 0x…": return addresses. The reader subtracts 1 from each, so 1 is added to those that are exact. */
+static void write_addresses(const struct report_input *input, const struct group *group, struct text_writer *writer)
+{
+    const struct snapshot *snapshot = input->snapshot;
+    const struct stack *stack = &snapshot->stacks[group->stack];
+    text_writer_printf(writer, "%" PRIu32 " @", group->count);
+    uint32_t shown = stack->step_count < limit_addresses_in_line ? stack->step_count : limit_addresses_in_line;
+    for (uint32_t i = 0; i < shown; i++) {
+        const struct location *location = &snapshot->locations[snapshot->steps[stack->step_first + i].location];
+        text_writer_string(writer, " ");
+        text_writer_hex(writer, location_lookup(location) + 1);
+    }
+    /* The grammar wants one address; without one the group, and its count, would be lost to the reader. */
+    if (shown == 0)
+        text_writer_string(writer, " 0x1\n# no frames: the address above only fills its place");
+    text_writer_string(writer, "\n");
+    if (shown < stack->step_count)
+        text_writer_printf(writer, "# addresses: the first %" PRIu32 " of %" PRIu32 "\n", shown, stack->step_count);
+}
+
+/* Cells that end in a tab, as Go writes them: "#", the address, the name. */
+enum { column_address = 1, column_name = 2, cell_count_full = 4 };
+
+static unsigned frame_line_cell_count(const struct frame_line *line)
+{
+    if (line->elided != 0)
+        return 0;
+    if (frame_line_has_place(line))
+        return cell_count_full;
+    return frame_line_is_named(line) ? 3 : 2;
+}
+
+static void frame_line_cell(const struct snapshot *snapshot, const struct frame_line *line, unsigned column,
+                            struct text_writer *scratch)
+{
+    scratch->length = 0;
+    if (column == column_address)
+        text_writer_hex(scratch, location_lookup(line->location));
+    else
+        report_write_name(scratch, snapshot, line, true);
+}
+
+/* Characters, as Go's text/tabwriter counts them. */
+static size_t scratch_width(const struct text_writer *scratch)
+{
+    size_t width = 0;
+    for (size_t i = 0; i < scratch->length; i++)
+        width += ((unsigned char)scratch->buffer[i] & 0xc0) != 0x80;
+    return width;
+}
+
+/* The widest cell of the column in the run of lines that starts at the cursor. A line without a tab after that cell ends
+ * the run: tabwriter aligns only neighbouring lines. */
+static size_t column_width(struct frame_cursor cursor, unsigned column, struct text_writer *scratch)
+{
+    size_t width = 0;
+    struct frame_line line;
+    while (frame_cursor_next(&cursor, &line)) {
+        if (frame_line_cell_count(&line) <= column + 1)
+            break;
+        frame_line_cell(cursor.snapshot, &line, column, scratch);
+        size_t own = scratch_width(scratch);
+        width = own > width ? own : width;
+    }
+    return width;
+}
+
+/* One cell and its tabs: tab stops every 8 columns, at least one column of padding. */
+static void write_cell(struct text_writer *writer, const struct text_writer *scratch, size_t column_width)
+{
+    static const size_t tab = 8;
+    size_t stop = (column_width + 1 + tab - 1) / tab * tab;
+    text_writer_bytes(writer, scratch->buffer, scratch->length);
+    for (size_t at = scratch_width(scratch); at < stop; at = at / tab * tab + tab)
+        text_writer_string(writer, "\t");
+}
+
+/* The "#" lines of a stack. Widths are found by looking ahead, not by keeping the lines: an overflowed stack has
+ * hundreds of thousands. */
+static void write_frames(const struct report_input *input, const struct stack *stack, struct text_writer *writer)
+{
+    const struct snapshot *snapshot = input->snapshot;
+    struct text_writer scratch;
+    text_writer_init_memory(&scratch);
+    struct frame_cursor cursor = frame_cursor_new(snapshot, stack, input->options.lines_max);
+    size_t widths[cell_count_full] = {0}; /* of the runs under way; 0: none */
+    struct frame_line line;
+    for (struct frame_cursor here = cursor; frame_cursor_next(&cursor, &line); here = cursor) {
+        if (line.elided != 0) {
+            text_writer_printf(writer, "# ... %" PRIu64 " frames left out ...\n", line.elided);
+            widths[column_address] = widths[column_name] = 0;
+            continue;
+        }
+        unsigned cells = frame_line_cell_count(&line);
+        text_writer_string(writer, "#\t");
+        for (unsigned column = column_address; column <= column_name; column++) {
+            bool aligned = column + 1 < cells;
+            if (!aligned)
+                widths[column] = 0;
+            else if (widths[column] == 0)
+                widths[column] = column_width(here, column, &scratch);
+            if (column >= cells)
+                break;
+            frame_line_cell(snapshot, &line, column, &scratch);
+            if (aligned)
+                write_cell(writer, &scratch, widths[column]);
+            else
+                text_writer_bytes(writer, scratch.buffer, scratch.length);
+        }
+        if (cells == cell_count_full)
+            report_write_place(writer, snapshot, &line);
+        text_writer_string(writer, "\n");
+    }
+    text_writer_deinit(&scratch);
+}
+
+/* Runs of frames that rest on less than CFI: "# trust: frame pointer 0x4011a0 to 0x401250 (7 frames)". */
+static void write_trust(const struct snapshot *snapshot, const struct stack *stack, struct text_writer *writer)
+{
+    const struct step *steps = snapshot->steps + stack->step_first;
+    for (uint32_t first = 0, next; first < stack->step_count; first = next) {
+        for (next = first + 1; next < stack->step_count && steps[next].trust == steps[first].trust;)
+            next++;
+        if (frame_trust_is_plain(steps[first].trust))
+            continue;
+        text_writer_printf(writer, "# trust: %s 0x%" PRIx64, frame_trust_name(steps[first].trust),
+                           location_lookup(&snapshot->locations[steps[first].location]));
+        if (next - first > 1)
+            text_writer_printf(writer, " to 0x%" PRIx64 " (%" PRIu32 " frames)",
+                               location_lookup(&snapshot->locations[steps[next - 1].location]), next - first);
+        text_writer_string(writer, "\n");
+    }
+}
+
+static void write_group(const struct report_input *input, const struct group *group, struct text_writer *writer)
+{
+    const struct snapshot *snapshot = input->snapshot;
+    const struct stack *stack = &snapshot->stacks[group->stack];
+    write_addresses(input, group, writer);
+    if (group->signalled) {
+        text_writer_string(writer, "# signalled");
+        if (snapshot->signal.tid != 0)
+            text_writer_printf(writer, ": thread %" PRIu32, snapshot->signal.tid);
+        text_writer_string(writer, "\n");
+    }
+    if (group_has_states(input, group)) {
+        text_writer_string(writer, "# state: ");
+        report_write_states(writer, input, group);
+        text_writer_string(writer, "\n");
+    }
+    write_members(input, group, writer);
+    if (group->cpu_known && group->cpu_microseconds != 0) {
+        text_writer_string(writer, "# cpu: ");
+        report_write_cpu(writer, group->cpu_microseconds, group->cpu_at_most);
+        text_writer_string(writer, "\n");
+    }
+    write_frames(input, stack, writer);
+    if (stack->end != STACK_END_OUTERMOST) {
+        text_writer_string(writer, "# end: ");
+        report_write_end(writer, stack);
+        text_writer_string(writer, "\n");
+    }
+    write_trust(snapshot, stack, writer);
+    if (group->variants > 1)
+        text_writer_printf(writer, "# variants: %" PRIu32 " pc stacks\n", group->variants);
+    text_writer_printf(writer, "# fingerprint: %s\n\n", group->fingerprint);
+}
+
+/* Lines of /proc/PID/maps (proc(5)) for what can be executed, all that pprof keeps. It puts the main binary first by
+ * itself. */
+static void write_memory_map(const struct snapshot *snapshot, struct text_writer *writer)
+{
+    text_writer_string(writer, "--- Memory map: ---\n");
+    for (size_t i = 0; i < snapshot->mapping_count; i++) {
+        const struct mapping *mapping = &snapshot->mappings[i];
+        if ((mapping->access & MAPPING_EXECUTE) == 0)
+            continue;
+        /* Device and inode are unknown; the reader wants the columns. */
+        text_writer_printf(writer, "%08" PRIx64 "-%08" PRIx64 " %c%cxp %08" PRIx64 " 00:00 0", mapping->start,
+                           mapping->end, mapping->access & MAPPING_READ ? 'r' : '-',
+                           mapping->access & MAPPING_WRITE ? 'w' : '-', mapping->file_offset);
+        if (mapping->path.length != 0) {
+            text_writer_string(writer, " ");
+            report_write_text(writer, mapping->path);
+        }
+        text_writer_string(writer, "\n");
+    }
+}
+
+static void report_text_write(const struct report_input *input, struct text_writer *writer)
+{
+    if (input->options.terminal) {
+        report_write_terminal(input, writer);
+        return;
+    }
+    write_head(input, writer);
+    write_losses_in_head(input->diagnostics, writer);
+    text_writer_printf(writer, "thread profile: total %zu\n", input->snapshot->member_count);
+    for (size_t i = 0; i < input->grouping->group_count; i++)
+        write_group(input, &input->grouping->groups[i], writer);
+    write_diagnostics_rest(input->diagnostics, writer);
+    if (input->options.show_stats && input->stats != NULL) {
+        write_comment(writer);
+        report_write_stats_counts(writer, input->stats);
+        text_writer_string(writer, "\n# ");
+        report_write_stats_times(writer, input->stats);
+        text_writer_string(writer, "\n");
+    }
+    write_memory_map(input->snapshot, writer);
+}
+
+const struct report report_text = {
+    .name = "text",
+    .suffix = ".txt",
+    .help = "groups as in Go's goroutine debug=1; go tool pprof loads it",
+    .write = report_text_write,
+};
