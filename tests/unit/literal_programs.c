@@ -1,0 +1,141 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "literal_programs.h"
+
+static uint32_t location_simple(struct literal *literal, uint64_t pc, bool exact, uint32_t module, uint64_t offset,
+                                const char *function, const char *file, uint32_t line)
+{
+    uint32_t location = literal_location(literal, pc, exact, module, offset);
+    literal_frame(literal, function, file, line, false);
+    return location;
+}
+
+void literal_server(struct literal *literal)
+{
+    struct snapshot *snapshot = &literal->snapshot;
+    snapshot->source_kind = "core";
+    snapshot->source_path = TEXT("/var/crash/core.4700");
+    snapshot->exe = TEXT("/opt/shop/order-service");
+    snapshot->command = TEXT("order-service");
+    snapshot->arguments = TEXT("order-service --port 8080");
+    snapshot->pid = 4700;
+    snapshot->written_by = "kernel";
+    snapshot->signal = (struct signal_info){
+        .number = 11, .code = 1, .code_known = true, .address_known = true, .address = 0x18, .tid = 4711};
+
+    uint32_t exe = literal_module(literal, "/opt/shop/order-service", 0x400000, 0x420000);
+    uint32_t libc = literal_module(literal, "/usr/lib/x86_64-linux-gnu/libc.so.6", 0x7f1200000000, 0x7f1200200000);
+    uint32_t plugin = literal_module(literal, "/opt/shop/plugins/tax.so", 0x7f1300000000, 0x7f1300010000);
+    literal->modules[exe].build_id = (struct build_id){4, {0xde, 0xad, 0xbe, 0xef}};
+    literal_mapping(literal, 0x400000, 0x401000, 0, MAPPING_READ, "/opt/shop/order-service");
+    literal_mapping(literal, 0x401000, 0x41a000, 0x1000, MAPPING_READ | MAPPING_EXECUTE, "/opt/shop/order-service");
+    literal_mapping(literal, 0x600000, 0x601000, 0, MAPPING_READ | MAPPING_WRITE | MAPPING_EXECUTE, "");
+    literal_mapping(literal, 0x7f1200028000, 0x7f1200195000, 0x28000, MAPPING_READ | MAPPING_EXECUTE,
+                    "/usr/lib/x86_64-linux-gnu/libc.so.6");
+
+    uint32_t price = literal_location(literal, 0x401236, true, exe, 0x16);
+    literal_frame(literal, "std::vector<Line>::operator[](unsigned long)", "/usr/include/c++/12/bits/stl_vector.h", 1123,
+                  true);
+    literal_frame(literal, "price(Order const&)", "/src/shop/price.cc", 41, false);
+    uint32_t handle =
+        location_simple(literal, 0x401300, false, exe, 0x3f, "handle(Request&)", "/src/shop/server.cc", 212);
+    uint32_t worker = location_simple(literal, 0x4014a0, false, exe, 0x5f, "worker(int)", "/src/shop/server.cc", 87);
+    uint32_t start = location_simple(literal, 0x7f1200088fd4, false, libc, 0x2d3, "start_thread",
+                                     "/build/glibc/nptl/pthread_create.c", 442);
+    uint32_t clone = location_simple(literal, 0x7f120010866c, false, libc, 0x2b, "clone3", NULL, 0);
+    uint32_t lock_wait = location_simple(literal, 0x7f12000854e0, true, libc, 0x90, "__lll_lock_wait",
+                                         "/build/glibc/nptl/lowlevellock.c", 49);
+    uint32_t lock = location_simple(literal, 0x7f120008bfd1, false, libc, 0x110, "pthread_mutex_lock", NULL, 0);
+    uint32_t tax_leaf = location_simple(literal, 0x7f1300001234, true, plugin, 0x1234, NULL, NULL, 0);
+    uint32_t tax_caller = location_simple(literal, 0x7f1300002345, false, plugin, 0x2344, NULL, NULL, 0);
+    uint32_t jit = location_simple(literal, 0x600123, false, index_none, 0, NULL, NULL, 0);
+
+    uint32_t crashed = literal_stack(literal, STACK_END_OUTERMOST, 0);
+    literal_step(literal, price, TRUST_REGISTERS);
+    literal_step(literal, handle, TRUST_CFI);
+    literal_step(literal, worker, TRUST_CFI);
+    literal_step(literal, start, TRUST_CFI);
+    literal_step(literal, clone, TRUST_CFI);
+    uint32_t waiting = literal_stack(literal, STACK_END_OUTERMOST, 0);
+    literal_step(literal, lock_wait, TRUST_REGISTERS);
+    literal_step(literal, lock, TRUST_CFI);
+    literal_step(literal, worker, TRUST_CFI);
+    literal_step(literal, start, TRUST_CFI);
+    literal_step(literal, clone, TRUST_CFI);
+    uint32_t cut = literal_stack(literal, STACK_END_MEMORY_MISSING, 0x7f1400ff0008);
+    literal_step(literal, tax_leaf, TRUST_REGISTERS);
+    literal_step(literal, tax_caller, TRUST_FRAME_POINTER);
+    literal_step(literal, jit, TRUST_FRAME_POINTER);
+    literal_step(literal, worker, TRUST_LIBUNWIND);
+    uint32_t lost = literal_stack(literal, STACK_END_NO_REGISTERS, 0);
+
+    for (uint64_t id = 4701; id <= 4740; id++) {
+        if (id == 4711) {
+            struct member *member = literal_member(literal, id, crashed, "running", -1);
+            member->cpu_microseconds = 12345678;
+            member->cpu_known = true;
+            continue;
+        }
+        struct member *member = literal_member(literal, id, waiting, id < 4736 ? "futex wait" : "read", id < 4736 ? -1 : 7);
+        member->cpu_microseconds = 1500;
+        member->cpu_known = true;
+    }
+    struct member *leader = literal_member(literal, 4700, cut, NULL, -1);
+    leader->cpu_microseconds = 250000;
+    leader->cpu_known = leader->cpu_at_most = true;
+    literal_member(literal, 4741, lost, NULL, -1);
+    snapshot->total_claimed = 44;
+
+    literal_group(literal, crashed, "00112233aabbccdd")->signalled = true;
+    literal_group(literal, waiting, "0123456789abcdef")->variants = 3;
+    literal_group(literal, cut, "fedcba9876543210");
+    literal_group(literal, lost, "e3b0c44298fc1c14");
+    literal->grouping.hidden_groups = 1;
+    literal->grouping.hidden_members = 0;
+
+    struct diagnostics *diagnostics = &literal->diagnostics;
+    diagnostics_add(diagnostics, DIAGNOSTIC_NOTE, "file-unverified", TEXT("/opt/shop/plugins/tax.so"),
+                    "nothing to compare the file with, used as it is");
+    diagnostics_add(diagnostics, DIAGNOSTIC_LOSS, "unwind-data-missing", TEXT("/opt/shop/plugins/tax.so"),
+                    "/opt/shop/plugins/tax.so: no .eh_frame, frame pointers used");
+    diagnostics_add(diagnostics, DIAGNOSTIC_LOSS, "unwind-data-missing", TEXT("/opt/shop/plugins/tax.so"), "%s", "");
+    diagnostics_add(diagnostics, DIAGNOSTIC_LOST, "note-cut", TEXT("/var/crash/core.4700"),
+                    "prstatus note at offset 0x1f4 has 100 bytes, needs 336; its thread and those after it left out");
+}
+
+void literal_hostile(struct literal *literal)
+{
+    struct snapshot *snapshot = &literal->snapshot;
+    snapshot->source_kind = "core";
+    snapshot->source_path = TEXT("core\n1 @ 0x1");
+    snapshot->exe = TEXT("/tmp/heap profile: 1: 2 [3: 4] @ heap/\033[2J\xff");
+    snapshot->arguments = TEXT("x \"y\\ \xc2\x9b 31m \xe2\x80\xae" "gnp.exe\t\x7f");
+    snapshot->signal = (struct signal_info){.number = 6, .code = -6, .code_known = true, .sender_known = true,
+                                            .sender_pid = 12, .sender_uid = 1000, .tid = 5};
+    uint32_t module = literal_module(literal, "/tmp/a\nb\xf0\x28.so", 0x1000, 0x9000);
+    literal_mapping(literal, 0x1000, 0x9000, 0, MAPPING_READ | MAPPING_EXECUTE, "/tmp/a\nb\xf0\x28.so");
+    uint32_t stack = literal_stack(literal, STACK_END_OUTERMOST, 0);
+    uint32_t location = literal_location(literal, 0x2000, true, module, 0x10);
+    literal_frame(literal, "line\nbreak\033]0;title\007 ünï \xc3(", "/src/\r\n--- \x80.c", 3, true);
+    literal_frame(literal, "計算<日本語>(wide)", "/src/日本/語.c", 4, false);
+    literal_step(literal, location, TRUST_REGISTERS);
+    location = literal_location(literal, 0x3000, false, module, 0x1fff);
+    literal_frame(literal, NULL, NULL, 0, false);
+    literal_step(literal, location, TRUST_CFI);
+    literal_member(literal, 5, stack, "wait\ning", -1);
+    literal_group(literal, stack, "0000000000000000")->signalled = true;
+    diagnostics_add(&literal->diagnostics, DIAGNOSTIC_LOSS, "module-missing", TEXT("/tmp/a\nb\xf0\x28.so"),
+                    "not found\n2 @ 0x2, no names");
+}
+
+void literal_recursion(struct literal *literal, uint32_t depth)
+{
+    literal->snapshot.source_kind = "core";
+    literal->snapshot.source_path = TEXT("core");
+    uint32_t location = literal_location(literal, 0x401136, false, index_none, 0x9);
+    literal_frame(literal, "descend", "/src/deep.c", 7, false);
+    uint32_t stack = literal_stack(literal, STACK_END_OUTERMOST, 0);
+    for (uint32_t i = 0; i < depth; i++)
+        literal_step(literal, location, TRUST_CFI);
+    literal_member(literal, 1, stack, NULL, -1);
+    literal_group(literal, stack, "1111111111111111");
+}

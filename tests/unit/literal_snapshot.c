@@ -1,0 +1,213 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "literal_snapshot.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+
+void literal_init(struct literal *literal)
+{
+    *literal = (struct literal){0};
+    arena_init(&literal->arena, 0, NULL);
+    intern_table_init(&literal->snapshot.strings, &literal->arena);
+    intern_table_add(&literal->snapshot.strings, TEXT(""));
+    literal->snapshot.arena = &literal->arena;
+    diagnostics_init(&literal->diagnostics, &literal->arena);
+}
+
+void literal_deinit(struct literal *literal)
+{
+    arena_deinit(&literal->arena);
+}
+
+static void *grow(struct literal *literal, void *array, size_t count, size_t *capacity, size_t size)
+{
+    return arena_grow(&literal->arena, array, count, capacity, size);
+}
+
+static uint32_t literal_string(struct literal *literal, const char *string)
+{
+    return string == NULL ? 0 : intern_table_add(&literal->snapshot.strings, text_from_string(string));
+}
+
+uint32_t literal_module(struct literal *literal, const char *path, uint64_t start, uint64_t end)
+{
+    struct snapshot *snapshot = &literal->snapshot;
+    literal->modules = grow(literal, literal->modules, snapshot->module_count, &literal->module_capacity,
+                            sizeof *literal->modules);
+    literal->modules[snapshot->module_count] =
+        (struct module){.path = text_from_string(path), .start = start, .end = end, .is_elf = true};
+    snapshot->modules = literal->modules;
+    return (uint32_t)snapshot->module_count++;
+}
+
+void literal_mapping(struct literal *literal, uint64_t start, uint64_t end, uint64_t file_offset, uint8_t access,
+                     const char *path)
+{
+    struct snapshot *snapshot = &literal->snapshot;
+    literal->mappings = grow(literal, literal->mappings, snapshot->mapping_count, &literal->mapping_capacity,
+                             sizeof *literal->mappings);
+    literal->mappings[snapshot->mapping_count++] = (struct mapping){
+        .start = start,
+        .end = end,
+        .file_offset = file_offset,
+        .path = text_from_string(path),
+        .module = index_none,
+        .access = access,
+    };
+    snapshot->mappings = literal->mappings;
+}
+
+uint32_t literal_location(struct literal *literal, uint64_t pc, bool exact, uint32_t module, uint64_t offset)
+{
+    struct snapshot *snapshot = &literal->snapshot;
+    snapshot->locations = grow(literal, snapshot->locations, snapshot->location_count, &snapshot->location_capacity,
+                               sizeof *snapshot->locations);
+    snapshot->locations[snapshot->location_count] = (struct location){
+        .pc = pc, .exact = exact, .module = module, .offset = offset, .frame_first = (uint32_t)snapshot->frame_count};
+    return (uint32_t)snapshot->location_count++;
+}
+
+void literal_frame(struct literal *literal, const char *function, const char *file, uint32_t line, bool inlined)
+{
+    struct snapshot *snapshot = &literal->snapshot;
+    snapshot->frames =
+        grow(literal, snapshot->frames, snapshot->frame_count, &snapshot->frame_capacity, sizeof *snapshot->frames);
+    snapshot->frames[snapshot->frame_count++] = (struct frame){
+        .function = literal_string(literal, function),
+        .file = literal_string(literal, file),
+        .line = line,
+        .inlined = inlined,
+    };
+    snapshot->locations[snapshot->location_count - 1].frame_count++;
+}
+
+uint32_t literal_stack(struct literal *literal, enum stack_end end, uint64_t end_address)
+{
+    struct snapshot *snapshot = &literal->snapshot;
+    snapshot->stacks =
+        grow(literal, snapshot->stacks, snapshot->stack_count, &snapshot->stack_capacity, sizeof *snapshot->stacks);
+    snapshot->stacks[snapshot->stack_count] =
+        (struct stack){.step_first = (uint32_t)snapshot->step_count, .end = end, .end_address = end_address};
+    return (uint32_t)snapshot->stack_count++;
+}
+
+void literal_step(struct literal *literal, uint32_t location, enum frame_trust trust)
+{
+    struct snapshot *snapshot = &literal->snapshot;
+    snapshot->steps =
+        grow(literal, snapshot->steps, snapshot->step_count, &snapshot->step_capacity, sizeof *snapshot->steps);
+    snapshot->steps[snapshot->step_count++] = (struct step){location, trust};
+    snapshot->stacks[snapshot->stack_count - 1].step_count++;
+}
+
+struct member *literal_member(struct literal *literal, uint64_t id, uint32_t stack, const char *state, int32_t fd)
+{
+    struct snapshot *snapshot = &literal->snapshot;
+    snapshot->members = grow(literal, snapshot->members, snapshot->member_count, &literal->member_capacity,
+                             sizeof *snapshot->members);
+    struct member *member = &snapshot->members[snapshot->member_count++];
+    *member = (struct member){.id = id, .stack = stack, .state = literal_string(literal, state), .fd = fd};
+    snapshot->total_claimed = snapshot->member_count;
+    return member;
+}
+
+static void literal_count_state(struct literal *literal, struct group *group, const struct member *member)
+{
+    struct grouping *grouping = &literal->grouping;
+    for (uint32_t i = 0; i < group->state_count; i++) {
+        struct state_count *known = &grouping->states[group->state_first + i];
+        if (known->state == member->state && known->fd == member->fd) {
+            known->count++;
+            return;
+        }
+    }
+    grouping->states = grow(literal, grouping->states, grouping->state_count, &literal->state_capacity,
+                            sizeof *grouping->states);
+    grouping->states[grouping->state_count++] = (struct state_count){member->state, member->fd, 1};
+    group->state_count++;
+}
+
+struct group *literal_group(struct literal *literal, uint32_t stack, const char *fingerprint)
+{
+    struct grouping *grouping = &literal->grouping;
+    grouping->groups = grow(literal, grouping->groups, grouping->group_count, &literal->group_capacity,
+                            sizeof *grouping->groups);
+    struct group *group = &grouping->groups[grouping->group_count++];
+    *group = (struct group){
+        .stack = stack,
+        .variants = 1,
+        .member_first = (uint32_t)literal->member_index_count,
+        .state_first = (uint32_t)grouping->state_count,
+        .partial = literal->snapshot.stacks[stack].end != STACK_END_OUTERMOST,
+    };
+    snprintf(group->fingerprint, sizeof group->fingerprint, "%s", fingerprint);
+    for (size_t i = 0; i < literal->snapshot.member_count; i++) {
+        const struct member *member = &literal->snapshot.members[i];
+        if (member->stack != stack)
+            continue;
+        grouping->members = grow(literal, grouping->members, literal->member_index_count,
+                                 &literal->member_index_capacity, sizeof *grouping->members);
+        grouping->members[literal->member_index_count++] = (uint32_t)i;
+        group->count++;
+        group->cpu_microseconds += member->cpu_microseconds;
+        group->cpu_known |= member->cpu_known;
+        group->cpu_at_most |= member->cpu_at_most;
+        literal_count_state(literal, group, member);
+    }
+    return group;
+}
+
+const char *literal_report(struct literal *literal, const struct report *report, struct report_options options,
+                           const struct report_stats *stats)
+{
+    struct report_input input = {&literal->snapshot, &literal->grouping, &literal->diagnostics, stats, options};
+    struct text_writer writer;
+    text_writer_init_memory(&writer);
+    report->write(&input, &writer);
+    const char *output = text_copy(&literal->arena, (struct text){writer.buffer, writer.length}).data;
+    text_writer_deinit(&writer);
+    return output;
+}
+
+static char *file_read(const char *path, size_t *ret_length)
+{
+    FILE *file = fopen(path, "r");
+    if (file == NULL)
+        return NULL;
+    char *content = NULL;
+    size_t capacity = 0;
+    ssize_t length = getdelim(&content, &capacity, '\0', file);
+    fclose(file);
+    *ret_length = length < 0 ? 0 : (size_t)length;
+    return content;
+}
+
+static void file_write(const char *path, const char *content)
+{
+    FILE *file = fopen(path, "w");
+    if (file == NULL || fputs(content, file) < 0 || fclose(file) != 0) {
+        perror(path);
+        exit(1);
+    }
+}
+
+bool golden_matches(const char *name, const char *output)
+{
+    const char *directory = getenv("GOLDEN_DIR");
+    char path[4096];
+    snprintf(path, sizeof path, "%s/%s", directory == NULL ? "." : directory, name);
+    if (getenv("UPDATE_GOLDENS") != NULL) {
+        file_write(path, output);
+        return true;
+    }
+    size_t length = 0;
+    char *golden = file_read(path, &length);
+    bool matches = golden != NULL && length == strlen(output) && memcmp(golden, output, length) == 0;
+    free(golden);
+    if (!matches) {
+        snprintf(path, sizeof path, "%s.actual", name);
+        file_write(path, output);
+        fprintf(stderr, "%s: differs, see %s; UPDATE_GOLDENS=1 accepts\n", name, path);
+    }
+    return matches;
+}
