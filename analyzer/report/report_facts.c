@@ -86,7 +86,8 @@ void report_write_source(struct text_writer *writer, const struct snapshot *snap
 {
     text_writer_string(writer, "source: ");
     report_write_text(writer, snapshot->source_path);
-    text_writer_printf(writer, " (%s", snapshot->source_kind == NULL ? "unknown" : snapshot->source_kind);
+    text_writer_printf(writer, "%s(%s", snapshot->source_path.length == 0 ? "" : " ",
+                       snapshot->source_kind == NULL ? "unknown" : snapshot->source_kind);
     if (snapshot->written_by != NULL)
         text_writer_printf(writer, ", written by %s", snapshot->written_by);
     text_writer_string(writer, ")");
@@ -99,8 +100,8 @@ static const char *plural(uint64_t count)
 
 void report_write_totals(struct text_writer *writer, const struct report_input *input)
 {
-    static const char *const by_names[] = {[GROUP_BY_LINE] = "line", [GROUP_BY_PC] = "pc",
-                                           [GROUP_BY_FUNCTION] = "function"};
+    static const char *const by_names[] = {
+        [GROUP_BY_LINE] = "line", [GROUP_BY_PC] = "pc", [GROUP_BY_FUNCTION] = "function"};
     const struct snapshot *snapshot = input->snapshot;
     const struct grouping *grouping = input->grouping;
     text_writer_printf(writer, "threads: %zu", snapshot->member_count);
@@ -137,7 +138,8 @@ void report_write_diagnostics_suppressed(struct text_writer *writer, const struc
 
 void report_write_stats_counts(struct text_writer *writer, const struct report_stats *stats)
 {
-    text_writer_printf(writer, "stats: %" PRIu64 " frames, %" PRIu64 " distinct pcs, %" PRIu64 " plans, %" PRIu64
+    text_writer_printf(writer,
+                       "stats: %" PRIu64 " frames, %" PRIu64 " distinct pcs, %" PRIu64 " plans, %" PRIu64
                        " hits, %" PRIu64 " misses, %" PRIu64 " bytes of arenas",
                        stats->frames, stats->distinct_pcs, stats->plans, stats->plan_hits, stats->plan_misses,
                        stats->arena_bytes);
@@ -184,7 +186,8 @@ void report_write_states(struct text_writer *writer, const struct report_input *
             text_writer_printf(writer, " (%" PRIu32 ")", states[i].count);
     }
     if (others != 0)
-        text_writer_printf(writer, ", %" PRIu32 " other states (%" PRIu64 ")", group->state_count - states_shown, others);
+        text_writer_printf(writer, ", %" PRIu32 " other states (%" PRIu64 ")", group->state_count - states_shown,
+                           others);
 }
 
 void report_write_member(struct text_writer *writer, const struct snapshot *snapshot, const struct member *member)

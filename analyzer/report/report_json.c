@@ -47,7 +47,7 @@ static void write_source(struct json_writer *json, const struct snapshot *snapsh
 {
     json_writer_open_object(json, "source", JSON_BLOCK);
     write_known_string(json, "kind", snapshot->source_kind);
-    json_writer_text(json, "path", snapshot->source_path);
+    write_known_text(json, "path", snapshot->source_path);
     if (snapshot->pid != 0)
         json_writer_number(json, "pid", snapshot->pid);
     write_known_text(json, "exe", snapshot->exe);
@@ -187,8 +187,8 @@ static void write_group(struct json_writer *json, const struct report_input *inp
 static void write_profile(struct json_writer *json, const struct report_input *input)
 {
     static const char *const kinds[] = {[PROFILE_THREADS] = "thread"};
-    static const char *const by_names[] = {[GROUP_BY_LINE] = "line", [GROUP_BY_PC] = "pc",
-                                           [GROUP_BY_FUNCTION] = "function"};
+    static const char *const by_names[] = {
+        [GROUP_BY_LINE] = "line", [GROUP_BY_PC] = "pc", [GROUP_BY_FUNCTION] = "function"};
     const struct snapshot *snapshot = input->snapshot;
     const struct grouping *grouping = input->grouping;
     json_writer_open_object(json, NULL, JSON_BLOCK);

@@ -58,8 +58,8 @@ static size_t character_bytes(struct text text, size_t *ret_columns)
     size_t bytes = text_utf8_character(text);
     const unsigned char *byte = (const unsigned char *)text.data;
     bool wide = bytes == 4 || (bytes == 3 && ((byte[0] == 0xe1 && byte[1] >= 0x84 && byte[1] <= 0x87) ||
-                                              (byte[0] == 0xe2 && byte[1] >= 0xba) || (byte[0] >= 0xe3 && byte[0] <= 0xed) ||
-                                              byte[0] == 0xef));
+                                              (byte[0] == 0xe2 && byte[1] >= 0xba) ||
+                                              (byte[0] >= 0xe3 && byte[0] <= 0xed) || byte[0] == 0xef));
     *ret_columns = wide ? 2 : 1;
     return bytes == 0 ? 1 : bytes;
 }
@@ -107,7 +107,7 @@ static void screen_put(struct screen *screen, enum style style, enum cut cut, si
     size_t left = screen->width - screen->column;
     if (columns_max > left)
         columns_max = left;
-    if (columns_max == 0)
+    if (columns_max == 0 || text.length == 0)
         return;
     screen_style(screen, style);
     size_t columns = text_columns(text);
@@ -272,7 +272,8 @@ static void show_frames(const struct report_input *input, const struct stack *st
     while (frame_cursor_next(&cursor, &line)) {
         if (line.elided != 0) {
             screen_indent(screen, frame_indent);
-            text_writer_printf(screen_phrase_new(screen), "… %" PRIu64 " frames left out …", line.elided);
+            text_writer_printf(screen_phrase_new(screen), "… %" PRIu64 " frame%s left out …", line.elided,
+                               line.elided == 1 ? "" : "s");
             screen_put(screen, STYLE_DIM, CUT_END, SIZE_MAX, screen_phrase(screen));
             screen_newline(screen);
             continue;

@@ -143,8 +143,8 @@ static size_t scratch_width(const struct text_writer *scratch)
     return width;
 }
 
-/* The widest cell of the column in the run of lines that starts at the cursor. A line without a tab after that cell ends
- * the run: tabwriter aligns only neighbouring lines. */
+/* The widest cell of the column in the run of lines that starts at the cursor. A line without a tab after that cell
+ * ends the run: tabwriter aligns only neighbouring lines. */
 static size_t column_width(struct frame_cursor cursor, unsigned column, struct text_writer *scratch)
 {
     size_t width = 0;
@@ -181,7 +181,8 @@ static void write_frames(const struct report_input *input, const struct stack *s
     struct frame_line line;
     for (struct frame_cursor here = cursor; frame_cursor_next(&cursor, &line); here = cursor) {
         if (line.elided != 0) {
-            text_writer_printf(writer, "# ... %" PRIu64 " frames left out ...\n", line.elided);
+            text_writer_printf(writer, "# ... %" PRIu64 " frame%s left out ...\n", line.elided,
+                               line.elided == 1 ? "" : "s");
             widths[column_address] = widths[column_name] = 0;
             continue;
         }

@@ -33,8 +33,8 @@ void literal_server(struct literal *literal)
                     "/usr/lib/x86_64-linux-gnu/libc.so.6");
 
     uint32_t price = literal_location(literal, 0x401236, true, exe, 0x16);
-    literal_frame(literal, "std::vector<Line>::operator[](unsigned long)", "/usr/include/c++/12/bits/stl_vector.h", 1123,
-                  true);
+    literal_frame(literal, "std::vector<Line>::operator[](unsigned long)", "/usr/include/c++/12/bits/stl_vector.h",
+                  1123, true);
     literal_frame(literal, "price(Order const&)", "/src/shop/price.cc", 41, false);
     uint32_t handle =
         location_simple(literal, 0x401300, false, exe, 0x3f, "handle(Request&)", "/src/shop/server.cc", 212);
@@ -75,7 +75,8 @@ void literal_server(struct literal *literal)
             member->cpu_known = true;
             continue;
         }
-        struct member *member = literal_member(literal, id, waiting, id < 4736 ? "futex wait" : "read", id < 4736 ? -1 : 7);
+        struct member *member =
+            literal_member(literal, id, waiting, id < 4736 ? "futex wait" : "read", id < 4736 ? -1 : 7);
         member->cpu_microseconds = 1500;
         member->cpu_known = true;
     }
@@ -83,14 +84,18 @@ void literal_server(struct literal *literal)
     leader->cpu_microseconds = 250000;
     leader->cpu_known = leader->cpu_at_most = true;
     literal_member(literal, 4741, lost, NULL, -1);
-    snapshot->total_claimed = 44;
+    uint32_t hidden = literal_stack(literal, STACK_END_OUTERMOST, 0);
+    literal_step(literal, clone, TRUST_REGISTERS);
+    literal_member(literal, 4742, hidden, NULL, -1);
+    literal_member(literal, 4743, hidden, NULL, -1);
+    snapshot->total_claimed = 46;
 
     literal_group(literal, crashed, "00112233aabbccdd")->signalled = true;
     literal_group(literal, waiting, "0123456789abcdef")->variants = 3;
     literal_group(literal, cut, "fedcba9876543210");
     literal_group(literal, lost, "e3b0c44298fc1c14");
     literal->grouping.hidden_groups = 1;
-    literal->grouping.hidden_members = 0;
+    literal->grouping.hidden_members = 2;
 
     struct diagnostics *diagnostics = &literal->diagnostics;
     diagnostics_add(diagnostics, DIAGNOSTIC_NOTE, "file-unverified", TEXT("/opt/shop/plugins/tax.so"),
@@ -108,9 +113,15 @@ void literal_hostile(struct literal *literal)
     snapshot->source_kind = "core";
     snapshot->source_path = TEXT("core\n1 @ 0x1");
     snapshot->exe = TEXT("/tmp/heap profile: 1: 2 [3: 4] @ heap/\033[2J\xff");
-    snapshot->arguments = TEXT("x \"y\\ \xc2\x9b 31m \xe2\x80\xae" "gnp.exe\t\x7f");
-    snapshot->signal = (struct signal_info){.number = 6, .code = -6, .code_known = true, .sender_known = true,
-                                            .sender_pid = 12, .sender_uid = 1000, .tid = 5};
+    snapshot->arguments = TEXT("x \"y\\ \xc2\x9b 31m \xe2\x80\xae"
+                               "gnp.exe\t\x7f");
+    snapshot->signal = (struct signal_info){.number = 6,
+                                            .code = -6,
+                                            .code_known = true,
+                                            .sender_known = true,
+                                            .sender_pid = 12,
+                                            .sender_uid = 1000,
+                                            .tid = 5};
     uint32_t module = literal_module(literal, "/tmp/a\nb\xf0\x28.so", 0x1000, 0x9000);
     literal_mapping(literal, 0x1000, 0x9000, 0, MAPPING_READ | MAPPING_EXECUTE, "/tmp/a\nb\xf0\x28.so");
     uint32_t stack = literal_stack(literal, STACK_END_OUTERMOST, 0);

@@ -32,8 +32,8 @@ static uint32_t literal_string(struct literal *literal, const char *string)
 uint32_t literal_module(struct literal *literal, const char *path, uint64_t start, uint64_t end)
 {
     struct snapshot *snapshot = &literal->snapshot;
-    literal->modules = grow(literal, literal->modules, snapshot->module_count, &literal->module_capacity,
-                            sizeof *literal->modules);
+    literal->modules =
+        grow(literal, literal->modules, snapshot->module_count, &literal->module_capacity, sizeof *literal->modules);
     literal->modules[snapshot->module_count] =
         (struct module){.path = text_from_string(path), .start = start, .end = end, .is_elf = true};
     snapshot->modules = literal->modules;
@@ -103,8 +103,8 @@ void literal_step(struct literal *literal, uint32_t location, enum frame_trust t
 struct member *literal_member(struct literal *literal, uint64_t id, uint32_t stack, const char *state, int32_t fd)
 {
     struct snapshot *snapshot = &literal->snapshot;
-    snapshot->members = grow(literal, snapshot->members, snapshot->member_count, &literal->member_capacity,
-                             sizeof *snapshot->members);
+    snapshot->members =
+        grow(literal, snapshot->members, snapshot->member_count, &literal->member_capacity, sizeof *snapshot->members);
     struct member *member = &snapshot->members[snapshot->member_count++];
     *member = (struct member){.id = id, .stack = stack, .state = literal_string(literal, state), .fd = fd};
     snapshot->total_claimed = snapshot->member_count;
@@ -121,8 +121,8 @@ static void literal_count_state(struct literal *literal, struct group *group, co
             return;
         }
     }
-    grouping->states = grow(literal, grouping->states, grouping->state_count, &literal->state_capacity,
-                            sizeof *grouping->states);
+    grouping->states =
+        grow(literal, grouping->states, grouping->state_count, &literal->state_capacity, sizeof *grouping->states);
     grouping->states[grouping->state_count++] = (struct state_count){member->state, member->fd, 1};
     group->state_count++;
 }
@@ -130,8 +130,8 @@ static void literal_count_state(struct literal *literal, struct group *group, co
 struct group *literal_group(struct literal *literal, uint32_t stack, const char *fingerprint)
 {
     struct grouping *grouping = &literal->grouping;
-    grouping->groups = grow(literal, grouping->groups, grouping->group_count, &literal->group_capacity,
-                            sizeof *grouping->groups);
+    grouping->groups =
+        grow(literal, grouping->groups, grouping->group_count, &literal->group_capacity, sizeof *grouping->groups);
     struct group *group = &grouping->groups[grouping->group_count++];
     *group = (struct group){
         .stack = stack,

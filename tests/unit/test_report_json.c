@@ -100,20 +100,20 @@ static void layout_and_numbers(void **state)
     json_writer_bool(&json, "last", false);
     json_writer_close(&json);
     text_writer_bytes(&out, "", 1);
-    assert_string_equal(out.buffer,
-                        "{\n"
-                        " \"none\": [],\n"
-                        " \"line\": [0, 1.5, 0.000007, {\"a\": \"0xffffffffffffffff\", \"b\": \"18446744073709551615\", "
-                        "\"c\": -6}],\n"
-                        " \"last\": false\n"
-                        "}\n");
+    assert_string_equal(
+        out.buffer, "{\n"
+                    " \"none\": [],\n"
+                    " \"line\": [0, 1.5, 0.000007, {\"a\": \"0xffffffffffffffff\", \"b\": \"18446744073709551615\", "
+                    "\"c\": -6}],\n"
+                    " \"last\": false\n"
+                    "}\n");
     text_writer_deinit(&out);
 }
 
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(server_document),       cmocka_unit_test(server_with_members_and_stats),
+        cmocka_unit_test(server_document),           cmocka_unit_test(server_with_members_and_stats),
         cmocka_unit_test(hostile_texts_are_escaped), cmocka_unit_test(nothing_known),
         cmocka_unit_test(text_becomes_valid_json),   cmocka_unit_test(layout_and_numbers),
     };

@@ -194,13 +194,17 @@ static void every_diagnostic_is_printed_once(void **state)
     for (unsigned i = 0; i < 12; i++) {
         char subject[16];
         snprintf(subject, sizeof subject, "/lib/%02u.so", i);
-        diagnostics_add(&literal.diagnostics, i == 11 ? DIAGNOSTIC_LOST : i % 4 == 0 ? DIAGNOSTIC_NOTE : DIAGNOSTIC_LOSS,
+        diagnostics_add(&literal.diagnostics,
+                        i == 11      ? DIAGNOSTIC_LOST
+                        : i % 4 == 0 ? DIAGNOSTIC_NOTE
+                                     : DIAGNOSTIC_LOSS,
                         "module-missing", text_from_string(subject), "not found, its functions have no names");
     }
     literal.diagnostics.suppressed = 3;
     const char *output = literal_report(&literal, &report_text, (struct report_options){0}, NULL);
     assert_grammar(output);
-    assert_int_equal(count_lines(output, "# lost: /lib/11.so: not found, its functions have no names [module-missing]"), 1);
+    assert_int_equal(count_lines(output, "# lost: /lib/11.so: not found, its functions have no names [module-missing]"),
+                     1);
     assert_int_equal(count_lines(output, "# loss: "), 8);
     assert_int_equal(count_lines(output, "# note: /lib/"), 3);
     assert_int_equal(count_lines(output, "# 4 more losses: after the groups"), 1);
