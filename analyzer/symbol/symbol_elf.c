@@ -76,7 +76,7 @@ struct code_range *elf_code_ranges(Elf *elf, struct arena *arena, size_t *ret_co
 }
 
 /* File bytes of a run of addresses, by the loaded segments; NULL when they are not all in the file. */
-static const uint8_t *elf_segment_bytes(Elf *elf, uint64_t address, size_t *ret_size_bytes)
+static const uint8_t *elf_address_bytes(Elf *elf, uint64_t address, size_t *ret_size_bytes)
 {
     size_t file_bytes, segment_count;
     const char *file = elf_rawfile(elf, &file_bytes);
@@ -116,12 +116,12 @@ static size_t gnu_hash_symbol_count(const uint8_t *bytes, size_t size_bytes)
     return reader.failed ? 0 : (size_t)last + 1;
 }
 
-/* As elf_segment_bytes, for a pointer in .dynamic: glibc's loader adds the load address to most of them in place, which
+/* As elf_address_bytes, for a pointer in .dynamic: glibc's loader adds the load address to most of them in place, which
  * an image from memory shows (elf/get-dynamic-info.h; the vdso's stay as linked). */
 static const uint8_t *elf_dynamic_bytes(Elf *elf, uint64_t pointer, uint64_t bias, size_t *ret_size_bytes)
 {
-    const uint8_t *bytes = elf_segment_bytes(elf, pointer, ret_size_bytes);
-    return bytes != NULL ? bytes : elf_segment_bytes(elf, pointer - bias, ret_size_bytes);
+    const uint8_t *bytes = elf_address_bytes(elf, pointer, ret_size_bytes);
+    return bytes != NULL ? bytes : elf_address_bytes(elf, pointer - bias, ret_size_bytes);
 }
 
 /* .dynsym by PT_DYNAMIC: an image rebuilt from memory has no section headers. */
@@ -137,7 +137,7 @@ static bool symbol_source_dynamic(Elf *elf, uint64_t bias, struct symbol_source 
             dynamic_address = segment.p_vaddr;
     }
     size_t dynamic_bytes;
-    const uint8_t *dynamic = elf_segment_bytes(elf, dynamic_address, &dynamic_bytes);
+    const uint8_t *dynamic = elf_address_bytes(elf, dynamic_address, &dynamic_bytes);
     if (dynamic == NULL)
         return false;
     uint64_t symtab = 0, strtab = 0, strings_size = 0, gnu_hash = 0, hash = 0;
