@@ -17,6 +17,13 @@ enum {
     limit_inline_depth = 64,
     /* Bytes of one name, mangled or demangled: symbols of template-heavy programs reach 100 KB and say no more. */
     limit_name_bytes = 4096,
+    /* Symbols looked at for one address where their extents overlap; aliases of one function are under 20. */
+    limit_symbol_overlap = 4096,
+    /* Nesting of DWARF entries (namespaces, functions, blocks, inlined calls) that is followed. */
+    limit_dwarf_depth = 256,
+    /* DWARF entries and address ranges looked at in one module, about 10 seconds' worth: entries can share one long
+     * range list, so that a small file asks for any number. The largest real unit (LTO of a browser) has 30 million. */
+    limit_dwarf_steps = 1 << 26,
     /* Addresses printed in one "@" line, so that it stays below the 64 KiB that kill pprof's reader
      * (19 bytes each at most). */
     limit_addresses_in_line = 3000,
@@ -34,6 +41,8 @@ static const uint64_t limit_threads = 4u << 20;
 static const uint64_t limit_memory_image_bytes = 1u << 30;
 /* Bytes that .gnu_debugdata may unpack to. */
 static const uint64_t limit_debugdata_bytes = 256u << 20;
+/* Memory that unpacking .gnu_debugdata may take beside its output; xz -9 asks for 65 MiB. */
+static const uint64_t limit_debugdata_decoder_bytes = 128u << 20;
 /* Anonymous memory of one analysis, arenas only. */
 static const uint64_t limit_arena_bytes = (uint64_t)4 << 30;
 

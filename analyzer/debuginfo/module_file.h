@@ -41,11 +41,17 @@ struct module_file {
     /* Filled on first use by the functions below. */
     bool eh_frame_tried, debug_frame_tried, debug_tried, dwarf_tried;
     Dwarf_CFI *eh_frame, *debug_frame;
-    int debug_fd; /* -1 */
+    int debug_fd; /* valid with debug_elf */
     Elf *debug_elf;
     const char *debug_file_path;
+    Elf *dwarf_elf; /* the module's own file again, when the DWARF is in it */
     Dwarf *dwarf;
-    bool dwarf_owned;
+    int alternate_fd; /* valid with alternate_elf: the file that dwz moved common entries to */
+    Elf *alternate_elf;
+    Dwarf *alternate_dwarf;
+    bool mini_debug_tried;
+    uint8_t *mini_debug_bytes;
+    Elf *mini_debug_elf;
 };
 
 struct module_files;
@@ -66,15 +72,21 @@ struct build_id elf_build_id(Elf *elf);
 Dwarf_CFI *module_file_eh_frame(struct module_file *file);
 Dwarf_CFI *module_file_debug_frame(struct module_files *files, struct module_file *file);
 
-/* debug_search.c: the separate debug file by build-id folders, then .gnu_debuglink (checked by its CRC, or by equal
- * build-ids), with .symtab and DWARF; NULL when there is none. */
+/* debug_search.c: the separate debug file, with .symtab and DWARF; NULL when there is none. Found by build-id in the
+ * folders of debug_path, then by .gnu_debuglink beside the module's file, in .debug/ there, and in debug_path; below
+ * sysroot first. Checked by its build-id, else by the link's CRC; what differs is refused with a diagnostic. No network
+ * is asked. Opening maps the file and unpacks nothing. */
 Elf *module_file_debug_elf(struct module_files *files, struct module_file *file);
-/* The module's DWARF, its own or the separate file's; NULL when there is none. */
+/* The module's DWARF, its own or the separate file's; NULL when there is none. Unpacks compressed sections: about 45 ms
+ * for glibc's. */
 Dwarf *module_file_dwarf(struct module_files *files, struct module_file *file);
 /* The ELF image inside .gnu_debugdata (xz), NULL when there is none. */
 Elf *module_file_mini_debug_elf(struct module_files *files, struct module_file *file);
 
-/* Closes what these three opened. */
+/* Whether the module's own file holds DWARF; opens nothing. */
+bool module_file_has_dwarf(const struct module_file *file);
+
+/* Closes what these opened. */
 void module_file_release_debug(struct module_file *file);
 
 /* For debug_search.c. */

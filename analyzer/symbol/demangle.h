@@ -1,0 +1,13 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Symbol names as their authors wrote them: C++ (Itanium ABI, with parameters) and Rust (legacy and v0, without the
+ * hash), by libiberty. Names come from hostile files: time, memory and recursion are bounded. */
+#ifndef SG_SYMBOL_DEMANGLE_H
+#define SG_SYMBOL_DEMANGLE_H
+
+#include "base/text.h"
+
+/* The demangled name in the arena, or the argument itself when it is not mangled or cannot be read. A symbol version
+ * ("@@GLIBCXX_3.4") stays behind the name. What would be longer than limit_name_bytes is cut there and ends in "...". */
+struct text demangle(struct arena *arena, struct text name);
+
+#endif
