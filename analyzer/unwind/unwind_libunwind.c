@@ -265,6 +265,17 @@ static bool is_return_address(struct child *child, uint64_t pc)
     return false;
 }
 
+/* Whether a step led to a caller: libunwind follows damaged or missing unwind data to made-up frames, a million of them
+ * where the return address is taken from a register that no rule changes. */
+static bool is_return_frame(struct child *child, uint64_t pc, uint64_t sp)
+{
+    uint64_t stored;
+    if (!memory_read_u64(&child->image->memory, sp + (uint64_t)child->image->arch->call_return_offset, &stored) ||
+        stored != pc)
+        return false;
+    return child->no_info ? is_return_address(child, pc) : image_is_executable(child->image, pc);
+}
+
 /* A call through a bad pointer left a pc where no code is, and its return address on top of the stack. libunwind's own
  * fallback takes that step too, but loads the frame pointer from where it points, as if the callee had pushed it: with
  * frame pointers it then skips the caller's caller. So the cursor starts again in the caller. Its pc is one less, inside
@@ -294,7 +305,7 @@ static bool walk_back_from_bad_call(struct child *child, uint64_t sp, uint64_t *
 /* Appends the thread's frames; returns whether the stack ended outermost. */
 static bool walk(struct child *child)
 {
-    unw_word_t pc = 0, sp = 0, fp = 0;
+    unw_word_t pc = 0, sp = 0;
     if (unw_init_remote(&child->cursor, child->address_space, child) < 0 ||
         unw_get_reg(&child->cursor, UNW_REG_IP, &pc) < 0 || unw_get_reg(&child->cursor, UNW_REG_SP, &sp) < 0 ||
         !answer_append_frame(child, pc, true))
@@ -313,12 +324,10 @@ static bool walk(struct child *child)
             exact = false;
         } else {
             child->no_info = false;
-            bool fp_known = unw_get_reg(&child->cursor, UNW_X86_64_RBP, &fp) >= 0;
             int step = unw_step(&child->cursor);
-            /* Without unwind data 0 also means that the guess by the frame pointer was rejected; only a zero one is
-             * the ABI's mark of the outermost frame. */
+            /* Without unwind data 0 only means that rbp is no frame pointer: it may be 0 in any function. */
             if (step == 0)
-                return !child->no_info || (fp_known && fp == 0);
+                return !child->no_info;
             if (step < 0 || unw_get_reg(&child->cursor, UNW_REG_IP, &pc) < 0 ||
                 unw_get_reg(&child->cursor, UNW_REG_SP, &sp) < 0)
                 return false;
@@ -326,7 +335,7 @@ static bool walk(struct child *child)
             exact = unw_is_signal_frame(&child->cursor) > 0;
             if (pc == 0 && !exact)
                 return true;
-            if (!exact && (child->no_info ? !is_return_address(child, pc) : !image_is_executable(child->image, pc)))
+            if (!exact && !is_return_frame(child, pc, sp))
                 return false;
         }
         if ((pc == seen_pc && sp == seen_sp) || !answer_append_frame(child, pc, exact))
