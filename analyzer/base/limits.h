@@ -31,6 +31,10 @@ enum {
     limit_build_id_bytes = 64,
     /* Seconds the libunwind child may take before it is ended. */
     limit_libunwind_seconds = 20,
+    /* Seconds it may take for one thread: a stack of limit_frames takes under one. */
+    limit_libunwind_thread_seconds = 3,
+    /* Threads given up, each by a crash or by its time, before the rest is not asked any more. */
+    limit_libunwind_failures = 32,
 };
 
 /* Segments and mappings: the kernel's vm.max_map_count is at most 2^31, in practice 65,530 to 1,048,576. */
@@ -43,6 +47,8 @@ static const uint64_t limit_memory_image_bytes = 1u << 30;
 static const uint64_t limit_debugdata_bytes = 256u << 20;
 /* Memory that unpacking .gnu_debugdata may take beside its output; xz -9 asks for 65 MiB. */
 static const uint64_t limit_debugdata_decoder_bytes = 128u << 20;
+/* Bytes of stacks taken from one libunwind child: 9 a frame. */
+static const uint64_t limit_libunwind_answer_bytes = 256u << 20;
 /* Anonymous memory of one analysis, arenas only. */
 static const uint64_t limit_arena_bytes = (uint64_t)4 << 30;
 
