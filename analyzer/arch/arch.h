@@ -52,6 +52,12 @@ struct arch {
     /* Whether the bytes before a return address end in a call instruction; `count` of them are at hand (up to 8 are
      * looked at), `bytes` points just past the last. */
     bool (*call_precedes)(const uint8_t *bytes, size_t count);
+    /* How many bytes above the stack pointer the kernel left the interrupted registers, when the code at the pc is the
+     * trampoline that ends a signal handler; 0 when it is not. `count` bytes are at hand (16 are enough). */
+    size_t (*signal_context_offset)(const uint8_t *code, size_t count);
+    /* Decodes those registers: signal_context_bytes of them. */
+    void (*signal_context_decode)(const uint8_t *raw, struct registers *ret_registers);
+    size_t signal_context_bytes;
     /* The segment base that points at the thread's block (glibc's struct pthread), 0 if unknown. */
     uint64_t (*thread_pointer)(const uint8_t *raw);
     /* "futex", "read"; NULL for a number that is not in the table. */

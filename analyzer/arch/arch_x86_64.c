@@ -71,6 +71,28 @@ static bool call_precedes(const uint8_t *end, size_t count)
     return false;
 }
 
+static size_t signal_context_offset(const uint8_t *code, size_t count)
+{
+    /* mov $15,%rax or mov $15,%eax; syscall: rt_sigreturn, as glibc and musl write it. */
+    static const uint8_t glibc[] = {0x48, 0xc7, 0xc0, 0x0f, 0, 0, 0, 0x0f, 0x05};
+    static const uint8_t musl[] = {0xb8, 0x0f, 0, 0, 0, 0x0f, 0x05};
+    bool matches = (count >= sizeof glibc && memcmp(code, glibc, sizeof glibc) == 0) ||
+                   (count >= sizeof musl && memcmp(code, musl, sizeof musl) == 0);
+    /* The handler's return has popped pretcode: sp is at struct ucontext, uc_mcontext lies at 40 in it
+     * (kernel arch/x86/include/uapi/asm/sigcontext.h). */
+    return matches ? 40 : 0;
+}
+
+static void signal_context_decode(const uint8_t *raw, struct registers *ret_registers)
+{
+    /* r8 … r15, rdi, rsi, rbp, rbx, rdx, rax, rcx, rsp, rip as DWARF numbers */
+    static const uint8_t dwarf_of_word[17] = {8, 9, 10, 11, 12, 13, 14, 15, 5, 4, 6, 3, 1, 0, 2, 7, 16};
+    for (int i = 0; i < 17; i++)
+        ret_registers->values[dwarf_of_word[i]] = load_u64(raw + 8 * i);
+    ret_registers->pc = ret_registers->values[16];
+    ret_registers->known = (1u << 17) - 1;
+}
+
 static uint64_t thread_pointer(const uint8_t *raw)
 {
     return raw_word(raw, raw_fs_base);
@@ -195,6 +217,9 @@ const struct arch arch_x86_64 = {
     .registers_decode = registers_decode,
     .system_call_decode = system_call_decode,
     .call_precedes = call_precedes,
+    .signal_context_offset = signal_context_offset,
+    .signal_context_decode = signal_context_decode,
+    .signal_context_bytes = 17 * 8,
     .thread_pointer = thread_pointer,
     .system_call_name = system_call_name,
 };

@@ -10,8 +10,8 @@ void diagnostics_init(struct diagnostics *diagnostics, struct arena *arena)
     *diagnostics = (struct diagnostics){.arena = arena};
 }
 
-void diagnostics_add(struct diagnostics *diagnostics, enum diagnostic_weight weight, const char *code,
-                     struct text subject, const char *format, ...)
+struct diagnostic *diagnostics_add(struct diagnostics *diagnostics, enum diagnostic_weight weight, const char *code,
+                                   struct text subject, const char *format, ...)
 {
     for (size_t i = 0; i < diagnostics->count; i++) {
         struct diagnostic *entry = &diagnostics->entries[i];
@@ -19,12 +19,13 @@ void diagnostics_add(struct diagnostics *diagnostics, enum diagnostic_weight wei
             entry->count++;
             if (weight > entry->weight)
                 entry->weight = weight;
-            return;
+            return entry;
         }
     }
     if (diagnostics->count == limit_diagnostics) {
+        /* Kinds past the ceiling share the last entry, so that none passes in silence. */
         diagnostics->suppressed++;
-        return;
+        return &diagnostics->entries[limit_diagnostics - 1];
     }
     diagnostics->entries = arena_grow(diagnostics->arena, diagnostics->entries, diagnostics->count,
                                       &diagnostics->capacity, sizeof *diagnostics->entries);
@@ -40,4 +41,5 @@ void diagnostics_add(struct diagnostics *diagnostics, enum diagnostic_weight wei
         .count = 1,
         .weight = weight,
     };
+    return &diagnostics->entries[diagnostics->count - 1];
 }

@@ -33,7 +33,9 @@ struct diagnostics {
 
 void diagnostics_init(struct diagnostics *diagnostics, struct arena *arena);
 
-void diagnostics_add(struct diagnostics *diagnostics, enum diagnostic_weight weight, const char *code,
-                     struct text subject, const char *format, ...) __attribute__((format(printf, 5, 6)));
+/* The entry, whose count may be raised; valid until the next call. */
+struct diagnostic *diagnostics_add(struct diagnostics *diagnostics, enum diagnostic_weight weight, const char *code,
+                                   struct text subject, const char *format, ...)
+    __attribute__((format(printf, 5, 6)));
 
 #endif

@@ -8,7 +8,8 @@
 #include "base/text.h"
 #include "model/memory.h"
 
-enum { index_none = UINT32_MAX };
+/* "No such index" in every table of the model. */
+static const uint32_t index_none = UINT32_MAX;
 
 struct build_id {
     uint8_t size_bytes; /* 0: none known */

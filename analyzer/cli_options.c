@@ -1,0 +1,193 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "cli_options.h"
+
+#include <errno.h>
+#include <getopt.h>
+#include <stdlib.h>
+#include <string.h>
+
+enum option_kind { OPTION_FLAG, OPTION_STRING, OPTION_COUNT, OPTION_CHOICE };
+
+struct option_row {
+    const char *heading; /* starts a group in --help */
+    const char *name;
+    char letter;          /* 0: none */
+    const char *argument; /* NULL: takes none; of a choice, its words between '|', by value from 0 */
+    const char *help;
+    enum option_kind kind;
+    size_t offset; /* into struct cli_options: bool, const char *, uint64_t, int */
+};
+
+#define FIELD(name) offsetof(struct cli_options, name)
+
+static const struct option_row rows[] = {
+    {"Input:", "core", 'c', "FILE", "the core (then the argument is the program)", OPTION_STRING, FIELD(core)},
+    {NULL, "exe", 'e', "FILE", "the program, where it is not what the core names", OPTION_STRING, FIELD(analysis.exe)},
+    {NULL, "sysroot", 0, "DIR", "look for the files that the core names below DIR first", OPTION_STRING,
+     FIELD(analysis.sysroot)},
+    {NULL, "debug-path", 0, "DIRS", "':'-separated folders of debug files [/usr/lib/debug]", OPTION_STRING,
+     FIELD(analysis.debug_path)},
+    {"Unwinding and names:", "unwinder", 0, "auto|dwarf|libunwind", "auto: libunwind where DWARF ends early",
+     OPTION_CHOICE, FIELD(unwinder)},
+    {NULL, "cross-check", 0, NULL, "unwind every thread by both, report differences", OPTION_FLAG,
+     FIELD(analysis.cross_check)},
+    {NULL, "lines", 0, "on|off", "off: function names only, debug info stays closed", OPTION_CHOICE, FIELD(lines)},
+    {NULL, "demangle", 0, "on|off", "C++ and Rust names as written in the source", OPTION_CHOICE, FIELD(demangle)},
+    {"Groups:", "by", 0, "line|pc|function", "what makes two stacks equal [line]", OPTION_CHOICE, FIELD(by)},
+    {NULL, "top", 0, "N", "the N largest groups only", OPTION_COUNT, FIELD(analysis.top)},
+    {NULL, "min-count", 0, "N", "groups of at least N threads", OPTION_COUNT, FIELD(analysis.count_min)},
+    {NULL, "filter", 0, "RE", "groups where a function, file:line or module matches", OPTION_STRING,
+     FIELD(analysis.filter)},
+    {NULL, "exclude", 0, "RE", "groups where none does", OPTION_STRING, FIELD(analysis.exclude)},
+    {"Output:", "format", 'f', "text|json", "text: Go's debug=1, for go tool pprof too [text]", OPTION_STRING,
+     FIELD(format)},
+    {NULL, "output", 'o', "FILE", "write there; FILE is replaced when all is written", OPTION_STRING, FIELD(output)},
+    {NULL, "members", 0, NULL, "every thread of a group with its state and CPU time", OPTION_FLAG,
+     FIELD(write.members)},
+    {NULL, "frames", 0, "N", "frames shown of a stack, 0 for all [256]", OPTION_COUNT, FIELD(frames)},
+    {NULL, "color", 0, "auto|always|never", "on a terminal, unless NO_COLOR is set [auto]", OPTION_CHOICE,
+     FIELD(color)},
+    {NULL, "stats", 0, NULL, "what the analysis cost", OPTION_FLAG, FIELD(write.stats)},
+    {NULL, "strict", 0, NULL, "exit 4 also for stacks that end early or lack names", OPTION_FLAG, FIELD(strict)},
+    {NULL, "help", 'h', NULL, "this text", OPTION_FLAG, FIELD(help)},
+    {NULL, "version", 'V', NULL, "the version", OPTION_FLAG, FIELD(version)},
+};
+
+enum { row_count = sizeof rows / sizeof rows[0], long_option_base = 256 };
+
+void cli_options_print_help(FILE *stream)
+{
+    fputs("Usage: stackgroup [OPTIONS] CORE [EXE]  |  stackgroup [OPTIONS] EXE -c CORE\n"
+          "Groups the threads of a core by their stacks, with counts and what they wait for.\n",
+          stream);
+    for (int i = 0; i < row_count; i++) {
+        const struct option_row *row = &rows[i];
+        char left[48], letter[8] = "   ";
+        if (row->heading != NULL)
+            fprintf(stream, "%s\n", row->heading);
+        if (row->letter != 0)
+            snprintf(letter, sizeof letter, "-%c,", row->letter);
+        snprintf(left, sizeof left, "%s --%s%s%s", letter, row->name, row->argument != NULL ? "=" : "",
+                 row->argument != NULL ? row->argument : "");
+        fprintf(stream, " %-35s %s\n", left, row->help);
+    }
+    fputs("Exit: 0 done, 2 usage, 3 no result, 4 threads were lost. Manual: README.md\n", stream);
+}
+
+/* The value of a choice's word, -1 when there is none such. */
+static int choice_value(const char *words, const char *word)
+{
+    size_t length = strlen(word);
+    for (int value = 0;; value++) {
+        size_t step = strcspn(words, "|");
+        if (step == length && memcmp(words, word, length) == 0)
+            return value;
+        if (words[step] == 0)
+            return -1;
+        words += step + 1;
+    }
+}
+
+static bool row_apply(const struct option_row *row, const char *argument, struct cli_options *options, char *ret_error,
+                      size_t error_bytes)
+{
+    void *field = (char *)options + row->offset;
+    switch (row->kind) {
+    case OPTION_FLAG:
+        *(bool *)field = true;
+        return true;
+    case OPTION_STRING:
+        *(const char **)field = argument;
+        return true;
+    case OPTION_COUNT: {
+        char *end;
+        errno = 0;
+        unsigned long long value = strtoull(argument, &end, 10);
+        if (errno != 0 || end == argument || *end != 0 || strchr(argument, '-') != NULL) {
+            snprintf(ret_error, error_bytes, "--%s: '%s' is not a whole number", row->name, argument);
+            return false;
+        }
+        *(uint64_t *)field = value;
+        return true;
+    }
+    case OPTION_CHOICE: {
+        int value = choice_value(row->argument, argument);
+        if (value < 0) {
+            snprintf(ret_error, error_bytes, "--%s: '%s' is not one of %s", row->name, argument, row->argument);
+            return false;
+        }
+        *(int *)field = value;
+        return true;
+    }
+    }
+    return false;
+}
+
+/* CORE, CORE EXE, EXE CORE, or EXE with -c CORE. */
+static bool take_paths(int count, char **paths, struct cli_options *options, char *ret_error, size_t error_bytes)
+{
+    int paths_max = options->core != NULL ? 1 : 2;
+    if (count > paths_max) {
+        snprintf(ret_error, error_bytes, "'%s': one argument too many", paths[paths_max]);
+        return false;
+    }
+    const char *exe = NULL;
+    options->analysis.core = options->core;
+    if (options->core != NULL) {
+        exe = count == 1 ? paths[0] : NULL;
+    } else if (count == 0) {
+        snprintf(ret_error, error_bytes, "no core given");
+        return false;
+    } else {
+        bool swapped = count == 2 && !sg_is_core(paths[0]) && sg_is_core(paths[1]);
+        options->analysis.core = paths[swapped];
+        exe = count == 2 ? paths[!swapped] : NULL;
+    }
+    if (exe != NULL && options->analysis.exe != NULL) {
+        snprintf(ret_error, error_bytes, "the program is given twice: '%s' and --exe=%s", exe, options->analysis.exe);
+        return false;
+    }
+    if (exe != NULL)
+        options->analysis.exe = exe;
+    return true;
+}
+
+bool cli_options_parse(int count, char **arguments, struct cli_options *ret_options, char *ret_error,
+                       size_t error_bytes)
+{
+    struct cli_options options = {.format = "text", .frames = 256};
+    struct option long_options[row_count + 1] = {0};
+    char letters[2 * row_count + 2] = ":";
+    for (int i = 0; i < row_count; i++) {
+        long_options[i] = (struct option){rows[i].name, rows[i].argument != NULL ? required_argument : no_argument,
+                                          NULL, long_option_base + i};
+        if (rows[i].letter != 0) {
+            size_t length = strlen(letters);
+            letters[length] = rows[i].letter;
+            letters[length + 1] = rows[i].argument != NULL ? ':' : 0;
+        }
+    }
+    opterr = 0;
+    optind = 1;
+    for (int found; (found = getopt_long(count, arguments, letters, long_options, NULL)) != -1;) {
+        if (found == '?' || found == ':') {
+            snprintf(ret_error, error_bytes, found == ':' ? "%s: needs an argument" : "%s: unknown option",
+                     arguments[optind - 1]);
+            return false;
+        }
+        for (int i = 0; i < row_count; i++)
+            if ((found == long_option_base + i || (rows[i].letter != 0 && found == rows[i].letter)) &&
+                !row_apply(&rows[i], optarg, &options, ret_error, error_bytes))
+                return false;
+    }
+    if (!options.help && !options.version &&
+        !take_paths(count - optind, arguments + optind, &options, ret_error, error_bytes))
+        return false;
+    options.analysis.by = (enum sg_by)options.by;
+    options.analysis.unwinder = (enum sg_unwinder)options.unwinder;
+    options.analysis.no_lines = options.lines != 0;
+    options.analysis.no_demangle = options.demangle != 0;
+    options.write.lines_max = options.frames > 1u << 30 ? 0 : (unsigned)options.frames;
+    *ret_options = options;
+    return true;
+}

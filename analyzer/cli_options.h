@@ -1,0 +1,32 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The command line: one table row an option; parsing, --help and the man page come from the rows. */
+#ifndef SG_CLI_OPTIONS_H
+#define SG_CLI_OPTIONS_H
+
+#include "stackgroup.h"
+
+#include <stdio.h>
+
+enum cli_color { CLI_COLOR_AUTO, CLI_COLOR_ALWAYS, CLI_COLOR_NEVER };
+
+struct cli_options {
+    struct sg_options analysis;
+    struct sg_write_options write;
+    const char *core;   /* -c */
+    const char *format; /* "text" */
+    const char *output; /* -o, NULL: standard output */
+    int color;          /* enum cli_color */
+    int by, unwinder;   /* enum sg_by, enum sg_unwinder */
+    int lines, demangle; /* 0 on, 1 off */
+    uint64_t frames;    /* --frames */
+    bool strict, help, version;
+};
+
+/* True when the arguments can be run with. False: one line about what is wrong is in `ret_error`. */
+bool cli_options_parse(int count, char **arguments, struct cli_options *ret_options, char *ret_error,
+                       size_t error_bytes);
+
+/* At most a screen: 24 lines of 80 columns hold the groups and every option. */
+void cli_options_print_help(FILE *stream);
+
+#endif

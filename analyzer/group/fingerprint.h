@@ -1,0 +1,13 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* A name for a stack that survives rebuilds and is the same from every kind of input: the first 16 hex digits of
+ * SHA-256 over the normalised function names, leaf first, joined by newlines. Before hashing, inlined frames and the C
+ * library's wait machinery at the leaf are dropped (if nothing would remain, the machinery stays); names lose what a
+ * rebuild changes (base/name.h); a frame without a name counts as module+0xoff. */
+#ifndef SG_GROUP_FINGERPRINT_H
+#define SG_GROUP_FINGERPRINT_H
+
+#include "model/snapshot.h"
+
+void fingerprint_stack(const struct snapshot *snapshot, const struct stack *stack, char ret_digits[static 17]);
+
+#endif

@@ -1,0 +1,250 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "group/group.h"
+
+#include "group/fingerprint.h"
+
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+/* States told apart by descriptor in one group; more than that says only that many descriptors are waited on. */
+enum { states_by_fd_max = 4 };
+
+/* What a location counts as under the chosen equality: numbers of one intern table, so that comparing is exact. */
+static uint32_t location_key(const struct snapshot *snapshot, const struct location *location, enum group_by by,
+                             struct intern_table *keys)
+{
+    struct {
+        uint32_t function, file, line;
+    } frames[64];
+    struct {
+        uint64_t kind, value, function;
+    } address = {0};
+    uint32_t count = location->frame_count < 64 ? location->frame_count : 64;
+    const struct frame *real = &snapshot->frames[location->frame_first + location->frame_count - 1];
+    bool lines = false;
+    for (uint32_t i = 0; i < count; i++) {
+        const struct frame *frame = &snapshot->frames[location->frame_first + i];
+        frames[i].function = frame->function;
+        frames[i].file = by == GROUP_BY_LINE ? frame->file : 0;
+        frames[i].line = by == GROUP_BY_LINE ? frame->line : 0;
+        lines |= frame->line != 0;
+    }
+    bool by_name = (by == GROUP_BY_FUNCTION && real->function != 0) || (by == GROUP_BY_LINE && lines);
+    if (by_name)
+        return intern_table_add(keys, (struct text){(const char *)frames, count * sizeof frames[0]});
+    address.kind = by == GROUP_BY_PC ? 1 : real->function != 0 ? 2 : location->module == index_none ? 3 : 4;
+    address.function = by == GROUP_BY_PC ? location->exact : real->function != 0 ? real->function : location->module;
+    address.value = by == GROUP_BY_PC || location->module == index_none ? location->pc : location->offset;
+    return intern_table_add(keys, (struct text){(const char *)&address, sizeof address});
+}
+
+/* Compares the texts "@ 0x… 0x…" of two stacks without making them. */
+static int compare_addresses(const struct snapshot *snapshot, uint32_t left, uint32_t right)
+{
+    const struct stack *a = &snapshot->stacks[left], *b = &snapshot->stacks[right];
+    for (uint32_t i = 0; i < a->step_count && i < b->step_count; i++) {
+        uint64_t pc_a = location_lookup(&snapshot->locations[snapshot->steps[a->step_first + i].location]) + 1;
+        uint64_t pc_b = location_lookup(&snapshot->locations[snapshot->steps[b->step_first + i].location]) + 1;
+        if (pc_a == pc_b)
+            continue;
+        char text_a[24], text_b[24];
+        snprintf(text_a, sizeof text_a, "0x%" PRIx64 " ", pc_a);
+        snprintf(text_b, sizeof text_b, "0x%" PRIx64 " ", pc_b);
+        return strcmp(text_a, text_b);
+    }
+    if (a->step_count != b->step_count)
+        return a->step_count < b->step_count ? -1 : 1;
+    return a->end < b->end ? -1 : a->end > b->end;
+}
+
+static int compare_group(const void *left, const void *right, void *context)
+{
+    const struct group *a = left, *b = right;
+    if (a->signalled != b->signalled)
+        return a->signalled ? -1 : 1;
+    if (a->count != b->count)
+        return a->count > b->count ? -1 : 1;
+    return compare_addresses(context, a->stack, b->stack);
+}
+
+static int compare_member(const void *left, const void *right, void *context)
+{
+    const struct snapshot *snapshot = context;
+    const struct member *a = &snapshot->members[*(const uint32_t *)left];
+    const struct member *b = &snapshot->members[*(const uint32_t *)right];
+    if (a->id != b->id)
+        return a->id < b->id ? -1 : 1;
+    return a < b ? -1 : a > b;
+}
+
+static bool text_of_frame_matches(const struct snapshot *snapshot, const struct location *location,
+                                  const struct frame *frame, struct pattern *pattern, struct arena *scratch)
+{
+    if (frame->function != 0 && pattern_matches(pattern, snapshot_string(snapshot, frame->function)))
+        return true;
+    if (frame->file != 0 &&
+        pattern_matches(pattern, text_from_string(arena_printf(scratch, "%s:%u",
+                                                               snapshot_string(snapshot, frame->file).data,
+                                                               frame->line))))
+        return true;
+    return location->module != index_none && pattern_matches(pattern, snapshot->modules[location->module].path);
+}
+
+/* Whether each location matches: the pattern runs once per distinct frame, not per group. */
+static bool *match_locations(const struct snapshot *snapshot, struct pattern *pattern, struct arena *scratch)
+{
+    if (pattern == NULL)
+        return NULL;
+    bool *matches = arena_array(scratch, bool, snapshot->location_count + 1);
+    for (size_t i = 0; i < snapshot->location_count; i++) {
+        const struct location *location = &snapshot->locations[i];
+        for (uint32_t j = 0; j < location->frame_count && !matches[i]; j++)
+            matches[i] = text_of_frame_matches(snapshot, location, &snapshot->frames[location->frame_first + j],
+                                               pattern, scratch);
+    }
+    return matches;
+}
+
+static bool stack_matches(const struct snapshot *snapshot, uint32_t stack_number, const bool *matches)
+{
+    const struct stack *stack = &snapshot->stacks[stack_number];
+    for (uint32_t i = 0; i < stack->step_count; i++)
+        if (matches[snapshot->steps[stack->step_first + i].location])
+            return true;
+    return false;
+}
+
+/* Counts the states of a group's members; `states` has room for all of the group's. */
+static uint32_t count_states(const struct snapshot *snapshot, const uint32_t *members, uint32_t count,
+                             struct state_count *states, bool by_fd)
+{
+    uint32_t used = 0;
+    for (uint32_t i = 0; i < count; i++) {
+        const struct member *member = &snapshot->members[members[i]];
+        int32_t fd = by_fd ? member->fd : -1;
+        uint32_t at = 0;
+        while (at < used && (states[at].state != member->state || states[at].fd != fd))
+            at++;
+        if (at == used) {
+            if (by_fd && used == states_by_fd_max)
+                return UINT32_MAX;
+            states[used++] = (struct state_count){member->state, fd, 0};
+        }
+        states[at].count++;
+    }
+    /* Most frequent first; few, so by insertion. */
+    for (uint32_t i = 1; i < used; i++)
+        for (uint32_t j = i; j > 0 && states[j].count > states[j - 1].count; j--) {
+            struct state_count swap = states[j];
+            states[j] = states[j - 1];
+            states[j - 1] = swap;
+        }
+    return used;
+}
+
+static void fill_group(const struct snapshot *snapshot, struct grouping *grouping, struct group *group,
+                       struct arena *arena, size_t *states_capacity)
+{
+    uint32_t *members = grouping->members + group->member_first;
+    qsort_r(members, group->count, sizeof *members, compare_member, (void *)snapshot);
+    group->cpu_known = true;
+    for (uint32_t i = 0; i < group->count; i++) {
+        const struct member *member = &snapshot->members[members[i]];
+        group->cpu_known &= member->cpu_known;
+        group->cpu_at_most |= member->cpu_at_most;
+        group->cpu_microseconds += member->cpu_microseconds;
+    }
+    while (*states_capacity < grouping->state_count + group->count)
+        grouping->states = arena_grow(arena, grouping->states, *states_capacity, states_capacity,
+                                      sizeof *grouping->states);
+    struct state_count *states = grouping->states + grouping->state_count;
+    uint32_t used = count_states(snapshot, members, group->count, states, true);
+    if (used == UINT32_MAX)
+        used = count_states(snapshot, members, group->count, states, false);
+    group->state_first = (uint32_t)grouping->state_count;
+    group->state_count = used;
+    grouping->state_count += used;
+    group->partial = snapshot->stacks[group->stack].end != STACK_END_OUTERMOST;
+    fingerprint_stack(snapshot, &snapshot->stacks[group->stack], group->fingerprint);
+}
+
+struct grouping group_snapshot(const struct snapshot *snapshot, const struct group_options *options,
+                               struct arena *arena, struct arena *scratch)
+{
+    struct grouping grouping = {.by = options->by};
+    struct intern_table keys, stack_keys;
+    intern_table_init(&keys, scratch);
+    intern_table_init(&stack_keys, scratch);
+
+    uint32_t *location_keys = arena_array(scratch, uint32_t, snapshot->location_count + 1);
+    for (size_t i = 0; i < snapshot->location_count; i++)
+        location_keys[i] = location_key(snapshot, &snapshot->locations[i], options->by, &keys);
+
+    /* Stack to group: number of the interned run of its locations' keys and its end. */
+    uint32_t *group_of_stack = arena_array(scratch, uint32_t, snapshot->stack_count + 1);
+    for (size_t i = 0; i < snapshot->stack_count; i++) {
+        const struct stack *stack = &snapshot->stacks[i];
+        uint32_t *run = arena_array(scratch, uint32_t, (size_t)stack->step_count + 1);
+        for (uint32_t j = 0; j < stack->step_count; j++)
+            run[j] = location_keys[snapshot->steps[stack->step_first + j].location];
+        run[stack->step_count] = stack->end;
+        struct text key = {(const char *)run, ((size_t)stack->step_count + 1) * sizeof *run};
+        group_of_stack[i] = intern_table_add(&stack_keys, key) - 1; /* number 0 is the empty text */
+    }
+    size_t group_count = stack_keys.count - 1;
+    struct group *groups = arena_array(arena, struct group, group_count + 1);
+    uint32_t *stack_counts = arena_array(scratch, uint32_t, snapshot->stack_count + 1);
+    for (size_t i = 0; i < snapshot->member_count; i++) {
+        const struct member *member = &snapshot->members[i];
+        struct group *group = &groups[group_of_stack[member->stack]];
+        group->count++;
+        group->signalled |= snapshot->signal.number != 0 && snapshot->signal.tid == member->id;
+        stack_counts[member->stack]++;
+    }
+    for (size_t i = 0; i < snapshot->stack_count; i++) {
+        struct group *group = &groups[group_of_stack[i]];
+        if (stack_counts[i] == 0)
+            continue;
+        uint32_t best = stack_counts[group->stack];
+        if (group->variants++ == 0 || stack_counts[i] > best ||
+            (stack_counts[i] == best && compare_addresses(snapshot, (uint32_t)i, group->stack) < 0))
+            group->stack = (uint32_t)i;
+    }
+
+    grouping.members = arena_array(arena, uint32_t, snapshot->member_count + 1);
+    uint32_t next = 0;
+    for (size_t i = 0; i < group_count; i++) {
+        groups[i].member_first = next;
+        next += groups[i].count;
+    }
+    uint32_t *filled = arena_array(scratch, uint32_t, group_count + 1);
+    for (size_t i = 0; i < snapshot->member_count; i++) {
+        uint32_t number = group_of_stack[snapshot->members[i].stack];
+        grouping.members[groups[number].member_first + filled[number]++] = (uint32_t)i;
+    }
+
+    qsort_r(groups, group_count, sizeof *groups, compare_group, (void *)snapshot);
+
+    bool *wanted = match_locations(snapshot, options->filter, scratch);
+    bool *unwanted = match_locations(snapshot, options->exclude, scratch);
+    size_t states_capacity = 0;
+    for (size_t i = 0; i < group_count; i++) {
+        struct group group = groups[i];
+        if (group.count == 0)
+            continue;
+        bool shown = group.count >= options->count_min &&
+                     (options->top == 0 || grouping.group_count < options->top) &&
+                     (wanted == NULL || stack_matches(snapshot, group.stack, wanted)) &&
+                     (unwanted == NULL || !stack_matches(snapshot, group.stack, unwanted));
+        if (!shown && !group.signalled) {
+            grouping.hidden_groups++;
+            grouping.hidden_members += group.count;
+            continue;
+        }
+        fill_group(snapshot, &grouping, &group, arena, &states_capacity);
+        groups[grouping.group_count++] = group;
+    }
+    grouping.groups = groups;
+    return grouping;
+}

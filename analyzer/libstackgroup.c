@@ -1,0 +1,176 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "stackgroup.h"
+
+#include "base/limits.h"
+#include "pipeline.h"
+
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+struct sg_analysis {
+    struct pipeline pipeline;
+    jmp_buf exhausted;
+    char error[1200];
+    bool has_run, is_done;
+};
+
+static const struct report *const reports[] = {&report_text, &report_json};
+
+const char *sg_version(void)
+{
+    return SG_VERSION;
+}
+
+struct sg_analysis *sg_analysis_new(void)
+{
+    struct sg_analysis *analysis = calloc(1, sizeof *analysis);
+    if (analysis != NULL)
+        analysis->pipeline.source.file.fd = -1;
+    return analysis;
+}
+
+void sg_analysis_free(struct sg_analysis *analysis)
+{
+    if (analysis == NULL)
+        return;
+    pipeline_close(&analysis->pipeline);
+    arena_deinit(&analysis->pipeline.keep);
+    arena_deinit(&analysis->pipeline.scratch);
+    free(analysis);
+}
+
+__attribute__((format(printf, 3, 4))) static enum sg_status fail(struct sg_analysis *analysis, enum sg_status status,
+                                                                 const char *format, ...)
+{
+    va_list arguments;
+    va_start(arguments, format);
+    vsnprintf(analysis->error, sizeof analysis->error, format, arguments);
+    va_end(arguments);
+    return status;
+}
+
+static enum sg_status status_of(enum error_code code)
+{
+    switch (code) {
+    case ERROR_USAGE:
+        return SG_USAGE;
+    case ERROR_LIMIT:
+        return SG_LIMIT;
+    case ERROR_WRITE:
+        return SG_WRITE;
+    case ERROR_UNKNOWN:
+    case ERROR_OPEN:
+    case ERROR_FORMAT:
+    case ERROR_SUPPORT:
+        break;
+    }
+    return SG_INPUT;
+}
+
+enum sg_status sg_analysis_run(struct sg_analysis *analysis, const struct sg_options *options)
+{
+    if (analysis->has_run)
+        return fail(analysis, SG_USAGE, "an analysis runs once");
+    if (options->core == NULL)
+        return fail(analysis, SG_USAGE, "no core given");
+    analysis->has_run = true;
+    analysis->error[0] = 0;
+    static const enum group_by by[] = {
+        [SG_BY_LINE] = GROUP_BY_LINE, [SG_BY_PC] = GROUP_BY_PC, [SG_BY_FUNCTION] = GROUP_BY_FUNCTION};
+    static const enum unwinder_choice unwinder[] = {[SG_UNWINDER_AUTO] = UNWINDER_AUTO,
+                                                    [SG_UNWINDER_DWARF] = UNWINDER_DWARF,
+                                                    [SG_UNWINDER_LIBUNWIND] = UNWINDER_LIBUNWIND};
+    struct pipeline_options pipeline_options = {
+        .core = options->core,
+        .files = {.exe = options->exe, .sysroot = options->sysroot, .debug_path = options->debug_path},
+        .unwind = {.unwinder = unwinder[options->unwinder],
+                   .cross_check = options->cross_check,
+                   .progress = options->progress,
+                   .progress_context = options->progress_context},
+        .symbolize = {.lines = !options->no_lines, .demangle = !options->no_demangle},
+        .group = {.by = by[options->by], .top = options->top, .count_min = options->count_min},
+        .filter = options->filter,
+        .exclude = options->exclude,
+    };
+    uint64_t memory_max = options->memory_max != 0 ? options->memory_max : limit_arena_bytes;
+    arena_init(&analysis->pipeline.keep, memory_max, &analysis->exhausted);
+    arena_init(&analysis->pipeline.scratch, memory_max, &analysis->exhausted);
+    if (setjmp(analysis->exhausted) != 0) {
+        pipeline_close(&analysis->pipeline);
+        return fail(analysis, SG_LIMIT, "%s: its analysis needs more than %llu bytes of memory", options->core,
+                    (unsigned long long)memory_max);
+    }
+    const struct error *error = pipeline_run(&analysis->pipeline, &pipeline_options);
+    pipeline_close(&analysis->pipeline);
+    if (error != NULL)
+        return fail(analysis, status_of(error->code), "%s", error->message);
+    analysis->is_done = true;
+    return SG_OK;
+}
+
+enum sg_status sg_analysis_write(struct sg_analysis *analysis, const char *format, int fd,
+                                 const struct sg_write_options *options)
+{
+    static const struct sg_write_options defaults = {0};
+    if (!analysis->is_done)
+        return fail(analysis, SG_USAGE, "nothing to write: the analysis has not run");
+    if (options == NULL)
+        options = &defaults;
+    for (size_t i = 0; i < sizeof reports / sizeof reports[0]; i++) {
+        if (strcmp(reports[i]->name, format) != 0)
+            continue;
+        struct report_input input = {
+            .snapshot = &analysis->pipeline.snapshot,
+            .grouping = &analysis->pipeline.grouping,
+            .diagnostics = &analysis->pipeline.diagnostics,
+            .stats = &analysis->pipeline.stats,
+            .options = {.members = options->members,
+                        .show_stats = options->stats,
+                        .terminal = options->terminal,
+                        .color = options->color,
+                        .width = options->width != 0 ? options->width : 80,
+                        .lines_max = options->lines_max},
+        };
+        struct text_writer writer;
+        text_writer_init_fd(&writer, fd);
+        reports[i]->write(&input, &writer);
+        int failed = text_writer_finish(&writer);
+        text_writer_deinit(&writer);
+        return failed == 0 ? SG_OK : fail(analysis, SG_WRITE, "the report could not be written: %s", strerror(failed));
+    }
+    return fail(analysis, SG_USAGE, "no format '%s'", format);
+}
+
+const char *sg_analysis_error(const struct sg_analysis *analysis)
+{
+    return analysis->error;
+}
+
+enum sg_loss sg_analysis_loss(const struct sg_analysis *analysis)
+{
+    enum sg_loss loss = SG_LOSS_NONE;
+    const struct diagnostics *diagnostics = &analysis->pipeline.diagnostics;
+    for (size_t i = 0; i < diagnostics->count; i++) {
+        if (diagnostics->entries[i].weight == DIAGNOSTIC_LOST)
+            return SG_LOSS_THREADS;
+        if (diagnostics->entries[i].weight == DIAGNOSTIC_LOSS)
+            loss = SG_LOSS_DETAIL;
+    }
+    return loss;
+}
+
+bool sg_format(size_t number, const char **ret_name, const char **ret_help)
+{
+    if (number >= sizeof reports / sizeof reports[0])
+        return false;
+    *ret_name = reports[number]->name;
+    *ret_help = reports[number]->help;
+    return true;
+}
+
+bool sg_is_core(const char *path)
+{
+    return source_core_probe(path) == CORE_PROBE_CORE;
+}

@@ -1,0 +1,204 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Arguments in, exit code out; the only unit that prints on its own account. */
+#include "cli_options.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <signal.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/ioctl.h>
+#include <sys/stat.h>
+#include <time.h>
+#include <unistd.h>
+
+/* formats.md, exit codes */
+enum { EXIT_DONE = 0, EXIT_USAGE = 2, EXIT_NO_RESULT = 3, EXIT_INCOMPLETE = 4 };
+
+/* Removed when a signal ends the program; empty while there is none. */
+static char temporary_path[4096];
+
+static void on_end_signal(int number)
+{
+    if (temporary_path[0] != 0)
+        unlink(temporary_path);
+    signal(number, SIG_DFL);
+    raise(number);
+}
+
+/* A mapped file was cut by somebody else while it was read: its pages are gone. */
+static void on_bus_error(int number)
+{
+    static const char message[] = "stackgroup: a file was cut short while it was read (SIGBUS)\n";
+    (void)number;
+    if (temporary_path[0] != 0)
+        unlink(temporary_path);
+    ssize_t ignored = write(STDERR_FILENO, message, sizeof message - 1);
+    (void)ignored;
+    _exit(EXIT_NO_RESULT);
+}
+
+struct progress {
+    double started;
+    double printed; /* when the line was last drawn, 0 never */
+};
+
+static double seconds_now(void)
+{
+    struct timespec now;
+    clock_gettime(CLOCK_MONOTONIC, &now);
+    return (double)now.tv_sec + (double)now.tv_nsec * 1e-9;
+}
+
+/* Work over a second shows itself, on a terminal alone. */
+static void show_progress(void *context, const char *stage, uint64_t done, uint64_t total)
+{
+    struct progress *progress = context;
+    double now = seconds_now();
+    if (now - progress->started < 1 || now - progress->printed < 0.2)
+        return;
+    progress->printed = now;
+    fprintf(stderr, "\r\033[Kstackgroup: %s, %llu of %llu threads", stage, (unsigned long long)done,
+            (unsigned long long)total);
+    fflush(stderr);
+}
+
+static void choose_screen(struct cli_options *options, int fd)
+{
+    const char *no_color = getenv("NO_COLOR"), *terminal = getenv("TERM");
+    bool is_terminal = isatty(fd) != 0;
+    struct winsize size;
+    options->write.width = 80;
+    if (is_terminal && ioctl(fd, TIOCGWINSZ, &size) == 0 && size.ws_col != 0)
+        options->write.width = size.ws_col;
+    bool allowed = (no_color == NULL || no_color[0] == 0) && (terminal == NULL || strcmp(terminal, "dumb") != 0);
+    options->write.terminal = is_terminal || options->color == CLI_COLOR_ALWAYS;
+    options->write.color =
+        options->color == CLI_COLOR_ALWAYS || (options->color == CLI_COLOR_AUTO && is_terminal && allowed);
+}
+
+/* Where the report goes: standard output, a device or pipe as it stands, or a new file beside `path` that replaces it
+ * once it is whole. -1: errno tells. */
+static int open_output(const char *path)
+{
+    struct stat status;
+    temporary_path[0] = 0;
+    if (path == NULL)
+        return STDOUT_FILENO;
+    if (stat(path, &status) == 0 && !S_ISREG(status.st_mode))
+        return open(path, O_WRONLY | O_CLOEXEC);
+    char *target = realpath(path, NULL); /* a link stays a link */
+    int length = snprintf(temporary_path, sizeof temporary_path, "%s.XXXXXX", target != NULL ? target : path);
+    free(target);
+    if (length < 0 || (size_t)length >= sizeof temporary_path) {
+        temporary_path[0] = 0;
+        errno = ENAMETOOLONG;
+        return -1;
+    }
+    int fd = mkostemp(temporary_path, O_CLOEXEC);
+    if (fd < 0) {
+        temporary_path[0] = 0;
+        return -1;
+    }
+    mode_t mask = umask(0);
+    umask(mask);
+    fchmod(fd, 0666 & ~mask);
+    return fd;
+}
+
+/* Puts the finished file in its place, or removes it. */
+static int close_output(const char *path, int fd, bool good)
+{
+    int failed = 0;
+    if (path == NULL)
+        return 0;
+    if (close(fd) != 0)
+        failed = errno;
+    if (temporary_path[0] == 0)
+        return failed;
+    char target[sizeof temporary_path];
+    memcpy(target, temporary_path, sizeof target);
+    target[strlen(target) - strlen(".XXXXXX")] = 0;
+    if (good && failed == 0 && rename(temporary_path, target) != 0)
+        failed = errno;
+    if (!good || failed != 0)
+        unlink(temporary_path);
+    temporary_path[0] = 0;
+    return failed;
+}
+
+static bool format_exists(const char *format)
+{
+    const char *name, *help;
+    for (size_t i = 0; sg_format(i, &name, &help); i++)
+        if (strcmp(name, format) == 0)
+            return true;
+    return false;
+}
+
+static int run(struct cli_options *options)
+{
+    struct progress progress = {.started = seconds_now()};
+    if (isatty(STDERR_FILENO)) {
+        options->analysis.progress = show_progress;
+        options->analysis.progress_context = &progress;
+    }
+    struct sg_analysis *analysis = sg_analysis_new();
+    if (analysis == NULL) {
+        fputs("stackgroup: out of memory\n", stderr);
+        return EXIT_NO_RESULT;
+    }
+    int code = EXIT_DONE;
+    enum sg_status status = sg_analysis_run(analysis, &options->analysis);
+    if (progress.printed != 0)
+        fputs("\r\033[K", stderr);
+    if (status == SG_OK) {
+        int fd = open_output(options->output);
+        int failed = fd < 0 ? errno : 0;
+        if (failed == 0) {
+            choose_screen(options, fd);
+            status = sg_analysis_write(analysis, options->format, fd, &options->write);
+            failed = close_output(options->output, fd, status == SG_OK);
+        }
+        if (failed != 0) {
+            fprintf(stderr, "stackgroup: %s: cannot be written: %s\n", options->output, strerror(failed));
+            code = EXIT_NO_RESULT;
+        }
+    }
+    if (status != SG_OK) {
+        fprintf(stderr, "stackgroup: %s\n", sg_analysis_error(analysis));
+        code = status == SG_USAGE ? EXIT_USAGE : EXIT_NO_RESULT;
+    } else if (code == EXIT_DONE) {
+        enum sg_loss loss = sg_analysis_loss(analysis);
+        if (loss == SG_LOSS_THREADS || (loss == SG_LOSS_DETAIL && options->strict))
+            code = EXIT_INCOMPLETE;
+    }
+    sg_analysis_free(analysis);
+    return code;
+}
+
+int main(int count, char **arguments)
+{
+    struct cli_options options;
+    char error[512];
+    if (!cli_options_parse(count, arguments, &options, error, sizeof error)) {
+        fprintf(stderr, "stackgroup: %s; see stackgroup --help\n", error);
+        return EXIT_USAGE;
+    }
+    if (options.help || options.version) {
+        if (options.help)
+            cli_options_print_help(stdout);
+        else
+            printf("stackgroup %s\n", sg_version());
+        return fflush(stdout) == 0 ? EXIT_DONE : EXIT_NO_RESULT;
+    }
+    if (!format_exists(options.format)) {
+        fprintf(stderr, "stackgroup: --format: '%s' is not a format; see stackgroup --help\n", options.format);
+        return EXIT_USAGE;
+    }
+    signal(SIGINT, on_end_signal);
+    signal(SIGTERM, on_end_signal);
+    signal(SIGHUP, on_end_signal);
+    signal(SIGBUS, on_bus_error);
+    return run(&options);
+}

@@ -1,0 +1,246 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "pipeline.h"
+
+#include "waits/thread_state.h"
+
+#include <inttypes.h>
+#include <time.h>
+
+static double seconds_now(void)
+{
+    struct timespec now;
+    clock_gettime(CLOCK_MONOTONIC, &now);
+    return (double)now.tv_sec + (double)now.tv_nsec * 1e-9;
+}
+
+/* Adds the time since *at to *total, and moves *at on. */
+static void lap(double *at, double *total)
+{
+    double now = seconds_now();
+    *total += now - *at;
+    *at = now;
+}
+
+static void snapshot_init(struct pipeline *pipeline)
+{
+    const struct image *image = &pipeline->image;
+    struct snapshot *snapshot = &pipeline->snapshot;
+    *snapshot = (struct snapshot){
+        .arena = &pipeline->keep,
+        .kind = PROFILE_THREADS,
+        .total_claimed = image->thread_count_claimed,
+        .modules = image->modules,
+        .module_count = image->module_count,
+        .mappings = image->mappings,
+        .mapping_count = image->mapping_count,
+        .source_kind = "core",
+        .source_path = image->source_path,
+        .exe = image->exe,
+        .command = image->command,
+        .arguments = image->arguments,
+        .pid = image->pid,
+        .signal = image->signal,
+        .written_by = image->written_by,
+    };
+    intern_table_init(&snapshot->strings, &pipeline->keep);
+}
+
+/* Locations by (pc, exact): a table over the snapshot's own array. */
+struct location_table {
+    uint32_t *slots; /* number + 1, 0 is free */
+    size_t slot_count;
+};
+
+static uint32_t find_location(struct pipeline *pipeline, struct location_table *table, uint64_t pc, bool exact)
+{
+    struct snapshot *snapshot = &pipeline->snapshot;
+    size_t mask = table->slot_count - 1;
+    size_t slot = (size_t)((pc * 0x9e3779b97f4a7c15u) >> 20) & mask;
+    for (; table->slots[slot] != 0; slot = (slot + 1) & mask) {
+        const struct location *location = &snapshot->locations[table->slots[slot] - 1];
+        if (location->pc == pc && location->exact == exact)
+            return table->slots[slot] - 1;
+    }
+    struct location location = {.pc = pc, .exact = exact, .module = index_none};
+    symbolize_location(pipeline->symbolizer, snapshot, &location);
+    snapshot->locations = arena_grow(&pipeline->keep, snapshot->locations, snapshot->location_count,
+                                     &snapshot->location_capacity, sizeof *snapshot->locations);
+    snapshot->locations[snapshot->location_count++] = location;
+    table->slots[slot] = (uint32_t)snapshot->location_count;
+    return (uint32_t)snapshot->location_count - 1;
+}
+
+/* Copies the stacks that threads stand in from the trie, naming each distinct pc once. */
+static void add_stacks(struct pipeline *pipeline, struct walker *walker, uint32_t *thread_stacks,
+                       const struct unwind_options *options)
+{
+    struct snapshot *snapshot = &pipeline->snapshot;
+    const struct stack_trie *trie = walker_trie(walker);
+    uint32_t *numbers = arena_array(&pipeline->scratch, uint32_t, trie->stack_count + 1); /* + 1, 0: not yet copied */
+    struct location_table table = {.slot_count = 64};
+    while (table.slot_count < trie->node_count * 2)
+        table.slot_count *= 2;
+    table.slots = arena_array(&pipeline->scratch, uint32_t, table.slot_count);
+    for (size_t i = 0; i < pipeline->image.thread_count; i++) {
+        uint32_t source = thread_stacks[i];
+        if (numbers[source] == 0) {
+            const struct trie_stack *from = &trie->stacks[source];
+            uint32_t depth = trie->nodes[from->node].depth;
+            snapshot->stacks = arena_grow(&pipeline->keep, snapshot->stacks, snapshot->stack_count,
+                                          &snapshot->stack_capacity, sizeof *snapshot->stacks);
+            snapshot->stacks[snapshot->stack_count++] = (struct stack){
+                .step_first = (uint32_t)snapshot->step_count,
+                .step_count = depth,
+                .end = from->end,
+                .end_address = from->end_address,
+            };
+            numbers[source] = (uint32_t)snapshot->stack_count;
+            while (snapshot->step_capacity < snapshot->step_count + depth)
+                snapshot->steps = arena_grow(&pipeline->keep, snapshot->steps, snapshot->step_capacity,
+                                             &snapshot->step_capacity, sizeof *snapshot->steps);
+            struct step *steps = snapshot->steps + snapshot->step_count;
+            snapshot->step_count += depth;
+            uint32_t node = from->node;
+            for (uint32_t at = depth; at-- > 0; node = trie->nodes[node].parent)
+                steps[at] = (struct step){
+                    .location = find_location(pipeline, &table, trie->nodes[node].pc,
+                                              walker_node_is_exact(walker, node)),
+                    .trust = trie->nodes[node].trust,
+                };
+            if (options->progress != NULL)
+                options->progress(options->progress_context, "naming", i, pipeline->image.thread_count);
+        }
+        thread_stacks[i] = numbers[source] - 1;
+    }
+}
+
+static void add_members(struct pipeline *pipeline, const uint32_t *thread_stacks)
+{
+    const struct image *image = &pipeline->image;
+    struct snapshot *snapshot = &pipeline->snapshot;
+    snapshot->members = arena_array(&pipeline->keep, struct member, image->thread_count);
+    snapshot->member_count = image->thread_count;
+    for (size_t i = 0; i < image->thread_count; i++) {
+        const struct thread *thread = &image->threads[i];
+        struct thread_state state = thread_state_read(image->arch, thread->registers);
+        snapshot->members[i] = (struct member){
+            .id = thread->tid,
+            .stack = thread_stacks[i],
+            .state = intern_table_add(&snapshot->strings, text_from_string(state.name)),
+            .fd = state.fd,
+            .cpu_microseconds = thread->cpu_microseconds,
+            .cpu_known = thread->cpu_known,
+            .cpu_at_most = thread->cpu_at_most,
+        };
+    }
+}
+
+/* One line for each reason why stacks ended early: how many threads, and where first. */
+static void diagnose_ends(struct pipeline *pipeline)
+{
+    const struct snapshot *snapshot = &pipeline->snapshot;
+    uint64_t counts[STACK_END_COUNT] = {0};
+    uint32_t first[STACK_END_COUNT] = {0};
+    for (size_t i = 0; i < snapshot->member_count; i++) {
+        enum stack_end end = snapshot->stacks[snapshot->members[i].stack].end;
+        if (counts[end]++ == 0)
+            first[end] = snapshot->members[i].stack;
+    }
+    for (int end = 0; end < STACK_END_COUNT; end++) {
+        if (end == STACK_END_OUTERMOST || counts[end] == 0)
+            continue;
+        const struct stack *stack = &snapshot->stacks[first[end]];
+        uint32_t module = index_none;
+        if (stack->step_count != 0)
+            module = snapshot->locations[snapshot->steps[stack->step_first + stack->step_count - 1].location].module;
+        diagnostics_add(&pipeline->diagnostics, DIAGNOSTIC_LOSS, "stack-incomplete",
+                        text_from_string(stack_end_name((enum stack_end)end)),
+                        "%" PRIu64 " of %zu stacks end early: %s at 0x%" PRIx64 " (the first of them; in %s)",
+                        counts[end], snapshot->member_count, stack_end_name((enum stack_end)end), stack->end_address,
+                        module == index_none ? "no module" : snapshot->modules[module].path.data)
+            ->count = counts[end];
+    }
+}
+
+static void diagnose_limits(struct pipeline *pipeline)
+{
+    const struct {
+        const char *option;
+        const struct pattern *pattern;
+    } patterns[] = {{"--filter", pipeline->filter}, {"--exclude", pipeline->exclude}};
+    for (size_t i = 0; i < 2; i++)
+        if (patterns[i].pattern != NULL && pattern_limit_hit(patterns[i].pattern))
+            diagnostics_add(&pipeline->diagnostics, DIAGNOSTIC_LOST, "match-limit",
+                            text_from_string(patterns[i].option),
+                            "%s: matching a name took too long and counts as no match: simplify the expression",
+                            patterns[i].option);
+}
+
+const struct error *pipeline_run(struct pipeline *pipeline, const struct pipeline_options *options)
+{
+    struct arena *keep = &pipeline->keep;
+    struct report_stats *stats = &pipeline->stats;
+    const struct error *error = NULL;
+    pipeline->source.file.fd = -1;
+    diagnostics_init(&pipeline->diagnostics, keep);
+    if (options->filter != NULL)
+        error = pattern_compile(keep, "--filter", options->filter, &pipeline->filter);
+    if (error == NULL && options->exclude != NULL)
+        error = pattern_compile(keep, "--exclude", options->exclude, &pipeline->exclude);
+    if (error != NULL)
+        return error;
+
+    double at = seconds_now();
+    error = source_core_open(options->core, keep, &pipeline->diagnostics, &pipeline->source, &pipeline->image);
+    if (error != NULL)
+        return error;
+    pipeline->files = module_files_new(&pipeline->image, &options->files, keep, &pipeline->diagnostics);
+    pipeline->symbolizer = symbolizer_new(&pipeline->image, pipeline->files, &options->symbolize, keep,
+                                          &pipeline->diagnostics);
+    lap(&at, &stats->seconds_open);
+
+    struct walker *walker = walker_new(&pipeline->image, pipeline->files, keep);
+    uint32_t *thread_stacks = unwind_threads(&pipeline->image, pipeline->files, walker, &options->unwind, keep,
+                                             &pipeline->scratch, &pipeline->diagnostics);
+    arena_reset(&pipeline->scratch);
+    lap(&at, &stats->seconds_unwind);
+
+    snapshot_init(pipeline);
+    add_stacks(pipeline, walker, thread_stacks, &options->unwind);
+    add_members(pipeline, thread_stacks);
+    diagnose_ends(pipeline);
+    arena_reset(&pipeline->scratch);
+    lap(&at, &stats->seconds_symbol);
+
+    struct group_options group = options->group;
+    group.filter = pipeline->filter;
+    group.exclude = pipeline->exclude;
+    pipeline->grouping = group_snapshot(&pipeline->snapshot, &group, keep, &pipeline->scratch);
+    diagnose_limits(pipeline);
+    arena_reset(&pipeline->scratch);
+    lap(&at, &stats->seconds_group);
+
+    struct walker_counts counts = walker_counts(walker);
+    stats->frames = counts.frames;
+    stats->plans = counts.plans;
+    stats->plan_hits = walker_trie(walker)->hits;
+    stats->plan_misses = walker_trie(walker)->misses;
+    stats->distinct_pcs = pipeline->snapshot.location_count;
+    pipeline_close(pipeline);
+    stats->arena_bytes = keep->size_bytes;
+    return NULL;
+}
+
+void pipeline_close(struct pipeline *pipeline)
+{
+    if (pipeline->symbolizer != NULL)
+        symbolizer_close(pipeline->symbolizer);
+    if (pipeline->files != NULL)
+        module_files_close(pipeline->files);
+    pattern_release(pipeline->filter);
+    pattern_release(pipeline->exclude);
+    source_core_close(&pipeline->source);
+    pipeline->symbolizer = NULL;
+    pipeline->files = NULL;
+    pipeline->filter = pipeline->exclude = NULL;
+}

@@ -1,0 +1,43 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Runs the stages in order and owns what they share. The only unit that knows all stages. */
+#ifndef SG_PIPELINE_H
+#define SG_PIPELINE_H
+
+#include "base/error.h"
+#include "group/group.h"
+#include "report/report.h"
+#include "source/source_core.h"
+#include "symbol/symbolize.h"
+#include "unwind/unwind_threads.h"
+
+struct pipeline_options {
+    const char *core;
+    struct module_file_options files;
+    struct unwind_options unwind;
+    struct symbolize_options symbolize;
+    struct group_options group; /* filter and exclude are filled from the expressions below */
+    const char *filter, *exclude;
+};
+
+struct pipeline {
+    struct arena keep;    /* until the analysis is closed */
+    struct arena scratch; /* until a stage ends */
+    struct diagnostics diagnostics;
+    struct core_source source;
+    struct image image;
+    struct module_files *files;    /* NULL once closed, as the three below */
+    struct symbolizer *symbolizer;
+    struct pattern *filter, *exclude;
+    struct snapshot snapshot;
+    struct grouping grouping;
+    struct report_stats stats;
+};
+
+/* Fills snapshot, grouping, diagnostics and stats; the image is closed when it returns. Leaves by the arenas'
+ * `exhausted` jump when the memory ceiling is reached; pipeline_close releases everything then too. */
+const struct error *pipeline_run(struct pipeline *pipeline, const struct pipeline_options *options);
+
+/* Releases what the OS and libraries gave; may be called again. The arenas are the caller's. */
+void pipeline_close(struct pipeline *pipeline);
+
+#endif

@@ -1,0 +1,104 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* libstackgroup: groups the stacks of a program's threads from its core.
+ *
+ *   struct sg_options options = SG_OPTIONS_DEFAULT;
+ *   struct sg_analysis *analysis = sg_analysis_new();
+ *   options.core = "core.1234";
+ *   if (sg_analysis_run(analysis, &options) == SG_OK)
+ *       sg_analysis_write(analysis, "text", STDOUT_FILENO, NULL);
+ *   else
+ *       fprintf(stderr, "%s\n", sg_analysis_error(analysis));
+ *   sg_analysis_free(analysis);
+ *
+ * Analyses are independent of each other; one is used by one thread at a time. Nothing is printed. The ABI is free to
+ * change while the major version is 0. */
+#ifndef STACKGROUP_H
+#define STACKGROUP_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+#define SG_PUBLIC __attribute__((visibility("default")))
+
+enum sg_status {
+    SG_OK,
+    SG_USAGE, /* options that contradict each other, a regular expression that does not compile */
+    SG_INPUT, /* the input cannot be read, or is not what it should be */
+    SG_LIMIT, /* the memory ceiling was reached */
+    SG_WRITE, /* the output could not be written */
+};
+
+enum sg_by { SG_BY_LINE, SG_BY_PC, SG_BY_FUNCTION };
+enum sg_unwinder { SG_UNWINDER_AUTO, SG_UNWINDER_DWARF, SG_UNWINDER_LIBUNWIND };
+
+struct sg_options {
+    const char *core;       /* path of an ELF core; must be set */
+    const char *exe;        /* path of the program, NULL: as the core names it */
+    const char *sysroot;    /* prefix tried first for every path that the core names, NULL: none */
+    const char *debug_path; /* ':'-separated folders of separate debug files, NULL: /usr/lib/debug */
+    enum sg_by by;
+    enum sg_unwinder unwinder;
+    bool cross_check;  /* unwind every thread by both unwinders and report differences */
+    bool no_lines;     /* function names only: debug info is not opened */
+    bool no_demangle;
+    uint64_t top;       /* groups shown at most, 0: all */
+    uint64_t count_min; /* groups with fewer threads are hidden */
+    const char *filter, *exclude; /* PCRE2 over function names, file:line and modules of a stack; NULL: none */
+    uint64_t memory_max; /* bytes of memory an analysis may take, 0: the library's own ceiling */
+    /* Called now and then from within sg_analysis_run; NULL: never. */
+    void (*progress)(void *context, const char *stage, uint64_t done, uint64_t total);
+    void *progress_context;
+};
+
+#define SG_OPTIONS_DEFAULT                                                                                             \
+    {                                                                                                                  \
+        .core = NULL                                                                                                   \
+    }
+
+struct sg_write_options {
+    bool members;       /* every thread with its details */
+    bool stats;         /* what the analysis cost */
+    bool terminal;      /* text for a person's screen */
+    bool color;         /* ANSI colours, with terminal */
+    unsigned width;     /* columns, with terminal; 0: 80 */
+    unsigned lines_max; /* frames shown of one stack before its middle is left out, 0: all */
+};
+
+struct sg_analysis;
+
+SG_PUBLIC const char *sg_version(void);
+
+/* NULL when memory is short. */
+SG_PUBLIC struct sg_analysis *sg_analysis_new(void);
+SG_PUBLIC void sg_analysis_free(struct sg_analysis *analysis);
+
+/* Reads, unwinds, names and groups. Once per analysis. */
+SG_PUBLIC enum sg_status sg_analysis_run(struct sg_analysis *analysis, const struct sg_options *options);
+
+/* Writes the results to a file descriptor; `options` may be NULL. SG_USAGE: no such format. */
+SG_PUBLIC enum sg_status sg_analysis_write(struct sg_analysis *analysis, const char *format, int fd,
+                                           const struct sg_write_options *options);
+
+/* One line about the last failure, "" when there was none. Borrowed until the next call. */
+SG_PUBLIC const char *sg_analysis_error(const struct sg_analysis *analysis);
+
+/* How much was lost: whole threads or segments of the dump; or, short of that, frames and names. */
+enum sg_loss { SG_LOSS_NONE, SG_LOSS_DETAIL, SG_LOSS_THREADS };
+SG_PUBLIC enum sg_loss sg_analysis_loss(const struct sg_analysis *analysis);
+
+/* The formats that can be written, by number from 0; false past the last. */
+SG_PUBLIC bool sg_format(size_t number, const char **ret_name, const char **ret_help);
+
+/* Whether a path is an ELF core; for telling `EXE CORE` from `CORE EXE`. */
+SG_PUBLIC bool sg_is_core(const char *path);
+
+#ifdef __cplusplus
+}
+#endif
+
+#endif

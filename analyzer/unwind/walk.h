@@ -1,0 +1,45 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Walks threads from their registers to the outermost frame, by compiled plans, into one trie. Where a pc has no CFI,
+ * what else leads on is tried in order: the kernel's signal frame, a call to no code, the frame pointer; each frame
+ * keeps how it was found. */
+#ifndef SG_UNWIND_WALK_H
+#define SG_UNWIND_WALK_H
+
+#include "base/diagnostics.h"
+#include "debuginfo/module_file.h"
+#include "unwind/stack_trie.h"
+
+struct walker;
+
+struct walker *walker_new(const struct image *image, struct module_files *files, struct arena *arena);
+
+/* The stack's number in the walker's trie. */
+uint32_t walk_thread(struct walker *walker, const struct thread *thread);
+
+struct stack_trie *walker_trie(struct walker *walker);
+
+struct walker_counts {
+    uint64_t frames; /* of all walks */
+    uint64_t plans;  /* distinct pcs compiled */
+};
+struct walker_counts walker_counts(const struct walker *walker);
+
+/* The same stack with frames of the second unwinder appended above its outermost one. */
+struct walker_frame {
+    uint64_t pc;
+    bool exact;
+};
+uint32_t walker_extend(struct walker *walker, uint32_t stack, const struct walker_frame *frames, size_t count,
+                       enum stack_end end);
+
+/* A stack that the second unwinder found alone; the first frame is the thread's own pc. */
+uint32_t walker_adopt(struct walker *walker, const struct walker_frame *frames, size_t count, enum stack_end end);
+
+/* Whether the node's pc is an instruction that ran or was about to run, not a return address: a leaf, a frame that a
+ * signal interrupted, or the signal trampoline itself. */
+bool walker_node_is_exact(const struct walker *walker, uint32_t node);
+
+/* Whether a return address is one: it lies in executable memory and follows a call, as far as the code is at hand. */
+bool walker_follows_call(struct walker *walker, uint64_t return_address);
+
+#endif
