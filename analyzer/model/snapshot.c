@@ -9,7 +9,7 @@ const char *frame_trust_name(enum frame_trust trust)
     static const char *const names[TRUST_COUNT] = {
         [TRUST_UNKNOWN] = "unknown",         [TRUST_REGISTERS] = "registers",
         [TRUST_CFI] = "cfi",                 [TRUST_CALL] = "call",
-        [TRUST_PROLOGUE] = "prologue",       [TRUST_FRAME_POINTER] = "frame pointer",
+        [TRUST_CODE] = "code",               [TRUST_FRAME_POINTER] = "frame pointer",
         [TRUST_SIGNAL_FRAME] = "signal frame", [TRUST_LIBUNWIND] = "libunwind",
     };
     return names[trust];

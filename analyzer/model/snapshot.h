@@ -17,7 +17,7 @@ enum frame_trust {
     TRUST_REGISTERS,     /* the pc itself */
     TRUST_CFI,           /* .eh_frame or .debug_frame of the callee */
     TRUST_CALL,          /* return address at the top of the stack: the callee was a call to no code (NULL) */
-    TRUST_PROLOGUE,      /* the callee's own instructions, followed from its start */
+    TRUST_CODE,          /* the callee's own instructions, followed to its return */
     TRUST_FRAME_POINTER, /* the chain through the frame pointer */
     TRUST_SIGNAL_FRAME,  /* the registers that the kernel saved when it delivered a signal */
     TRUST_LIBUNWIND,     /* the second unwinder, accepted under formats.md's conditions */

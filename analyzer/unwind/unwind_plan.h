@@ -16,7 +16,7 @@ enum unwind_plan_kind {
     PLAN_OUTERMOST,     /* the return address is undefined: no caller */
     PLAN_SIGNAL_RETURN, /* the kernel's signal frame, recognised by the code of its trampoline */
     PLAN_CALL,          /* no code there: a call through a bad pointer, return address at the top of the stack */
-    PLAN_FRAME_POINTER, /* code without unwind data */
+    PLAN_NO_TABLE,      /* code without unwind data: its instructions, else the frame pointer */
 };
 
 enum { plan_saved_max = 6 };
@@ -49,7 +49,10 @@ struct unwind_plan {
         int16_t offset; /* from the CFA */
     } saved[plan_saved_max];
     uint16_t undefined; /* bits: callee-saved registers whose value is lost */
-    const struct general_plan *general; /* PLAN_GENERAL */
+    union {
+        const struct general_plan *general; /* PLAN_GENERAL */
+        struct code_plan *code;             /* PLAN_NO_TABLE */
+    };
 };
 
 /* unwind_cfi.c: the CFI row at a file address (p_vaddr) as a plan; false when the table has none. */

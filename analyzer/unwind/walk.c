@@ -3,7 +3,15 @@
 
 #include "base/byte_reader.h"
 #include "base/limits.h"
-#include "unwind/unwind_plan.h"
+#include "unwind/unwind_code.h"
+
+/* What is known of a pc without unwind data. */
+struct code_plan {
+    struct unwind_plan candidates[code_candidates_max]; /* by its paths to a return */
+    size_t candidate_count;
+    struct unwind_plan proven; /* kind PLAN_UNKNOWN: none yet */
+    bool weak_refused;         /* a caller's call that may never return: only a proof counts */
+};
 
 struct walker {
     const struct image *image;
@@ -100,7 +108,13 @@ static struct unwind_plan compile_plan(struct walker *walker, uint64_t pc, bool 
     bool is_code = image_is_executable(walker->image, exact ? pc : pc - 1);
     if (is_code && walker->arch->signal_context_offset(code, count) != 0)
         return (struct unwind_plan){.kind = PLAN_SIGNAL_RETURN, .signal_frame = true};
-    return (struct unwind_plan){.kind = is_code ? PLAN_FRAME_POINTER : exact ? PLAN_CALL : PLAN_UNKNOWN};
+    if (!is_code)
+        return (struct unwind_plan){.kind = exact ? PLAN_CALL : PLAN_UNKNOWN};
+    struct code_plan *code_plan = arena_new(walker->arena, struct code_plan);
+    code_plan->candidate_count =
+        unwind_code_to_return(walker->memory, walker->arch, pc, code_plan->candidates);
+    code_plan->weak_refused = !exact && unwind_code_is_padding(walker->memory, walker->arch, pc);
+    return (struct unwind_plan){.kind = PLAN_NO_TABLE, .code = code_plan};
 }
 
 static uint32_t plan_for(struct walker *walker, uint64_t pc, bool exact)
@@ -219,6 +233,66 @@ static struct step_result step_call(struct walker *walker, struct registers *reg
     return (struct step_result){.trust = TRUST_CALL};
 }
 
+/* Where a simple plan expects the return address. */
+static bool return_address_place(const struct unwind_plan *plan, const struct registers *registers,
+                                 uint64_t *ret_place)
+{
+    if (!is_known(registers, plan->cfa_register))
+        return false;
+    *ret_place = registers->values[plan->cfa_register] + (uint64_t)(int64_t)plan->cfa_offset +
+                 (uint64_t)(int64_t)plan->return_address_offset;
+    return true;
+}
+
+/* Whether the value at `place` is a return address whose call leads into the code at `pc` with exactly this stack: the
+ * callee's own instructions, followed from the call's target, put its return address there. */
+static bool prove_return_address(struct walker *walker, const struct registers *registers, uint64_t place,
+                                 struct unwind_plan *ret_plan)
+{
+    uint64_t return_address, target, expected;
+    if (!walker_read_u64(walker, place, &return_address) || !walker_follows_call(walker, return_address) ||
+        !unwind_code_call_target(walker->memory, walker->arch, return_address, &target) ||
+        !image_is_executable(walker->image, target))
+        return false;
+    module_files_open(walker->files, image_find_module(walker->image, target));
+    return unwind_code_from_entry(walker->memory, walker->arch, target, registers->pc, ret_plan) &&
+           return_address_place(ret_plan, registers, &expected) && expected == place;
+}
+
+static struct step_result take_code_plan(struct walker *walker, const struct unwind_plan *plan,
+                                         struct registers *registers)
+{
+    struct step_result result = step_simple(walker, plan, registers);
+    result.trust = TRUST_CODE;
+    return result;
+}
+
+enum { scanned_slots = 512 }; /* of 8 bytes above the stack pointer; blocking leaves have small frames */
+
+static struct step_result step_code(struct walker *walker, struct code_plan *code, struct registers *registers)
+{
+    uint64_t place, return_address;
+    /* Proven once, the stack's shape at this pc holds for every thread; the return address is still looked at. */
+    if (code->proven.kind == PLAN_SIMPLE && return_address_place(&code->proven, registers, &place) &&
+        walker_read_u64(walker, place, &return_address) && walker_follows_call(walker, return_address))
+        return take_code_plan(walker, &code->proven, registers);
+    for (size_t i = 0; i < code->candidate_count; i++)
+        if (return_address_place(&code->candidates[i], registers, &place) &&
+            prove_return_address(walker, registers, place, &code->proven))
+            return take_code_plan(walker, &code->proven, registers);
+    uint64_t sp = registers->values[walker->arch->sp];
+    for (size_t i = 0; is_known(registers, walker->arch->sp) && i < scanned_slots; i++)
+        if (prove_return_address(walker, registers, sp + 8 * i, &code->proven))
+            return take_code_plan(walker, &code->proven, registers);
+    code->proven.kind = PLAN_UNKNOWN;
+    /* Called through a register, as threads' start routines are: the paths to the return alone must do. */
+    for (size_t i = 0; !code->weak_refused && i < code->candidate_count; i++)
+        if (return_address_place(&code->candidates[i], registers, &place) &&
+            walker_read_u64(walker, place, &return_address) && walker_follows_call(walker, return_address))
+            return take_code_plan(walker, &code->candidates[i], registers);
+    return ended(STACK_END_NO_UNWIND_DATA, registers->pc);
+}
+
 static struct step_result step_frame_pointer(struct walker *walker, struct registers *registers)
 {
     unsigned sp = walker->arch->sp, fp = walker->arch->fp;
@@ -255,8 +329,10 @@ static struct step_result step(struct walker *walker, const struct unwind_plan *
         return step_signal_return(walker, registers);
     case PLAN_CALL:
         return step_call(walker, registers);
-    case PLAN_FRAME_POINTER:
-        return step_frame_pointer(walker, registers);
+    case PLAN_NO_TABLE: {
+        struct step_result result = step_code(walker, plan->code, registers);
+        return result.end == STACK_END_UNKNOWN ? result : step_frame_pointer(walker, registers);
+    }
     case PLAN_UNKNOWN:
         break;
     }
