@@ -286,23 +286,42 @@ static bool module_file_open_alternate(struct module_files *files, struct module
     return stat(path, &status) != 0 || S_ISREG(status.st_mode);
 }
 
+/* dwarf_begin_elf unpacks every section it knows. Where variables live is never asked here, and is a sixth of what
+ * unpacking glibc's debug information takes. */
+static void elf_drop_locations(Elf *elf)
+{
+    static const char *const dropped[] = {".debug_loclists", ".debug_loc", ".debug_macro", ".debug_macinfo"};
+    for (size_t i = 0; i < sizeof dropped / sizeof dropped[0]; i++) {
+        GElf_Shdr section;
+        Elf_Scn *scn = elf_section_find(elf, dropped[i], &section);
+        if (scn == NULL)
+            continue;
+        section.sh_type = SHT_NOBITS;
+        gelf_update_shdr(scn, &section);
+    }
+}
+
 Dwarf *module_file_dwarf(struct module_files *files, struct module_file *file)
 {
     if (file->dwarf_tried)
         return file->dwarf;
     file->dwarf_tried = true;
-    Elf *elf = NULL;
+    int fd = -1;
     const char *from = file->path;
     if (elf_has_dwarf(file->elf) && file->mapping.fd >= 0) {
-        /* An Elf of its own: unpacking a section writes its header, and the module's is mapped read-only. */
-        elf = file->dwarf_elf = elf_begin(file->mapping.fd, ELF_C_READ_MMAP, NULL);
+        fd = file->mapping.fd;
     } else if (elf_has_dwarf(module_file_debug_elf(files, file))) {
-        elf = file->debug_elf;
+        fd = file->debug_fd;
         from = file->debug_file_path;
     }
-    if (elf == NULL)
+    if (fd < 0)
         return NULL;
-    file->dwarf = dwarf_begin_elf(elf, DWARF_C_READ, NULL);
+    /* An Elf of its own: libdw writes the headers of sections that it unpacks, and the module's are mapped read-only. */
+    file->dwarf_elf = elf_begin(fd, ELF_C_READ_MMAP, NULL);
+    if (file->dwarf_elf != NULL) {
+        elf_drop_locations(file->dwarf_elf);
+        file->dwarf = dwarf_begin_elf(file->dwarf_elf, DWARF_C_READ, NULL);
+    }
     if (file->dwarf == NULL) {
         diagnostics_add(module_files_diagnostics(files), DIAGNOSTIC_LOSS, "debug-info-unreadable",
                         text_from_string(from), "%s: debug information: %s; its frames have no lines", from,
