@@ -2,6 +2,7 @@
 #include "debuginfo/module_file.h"
 
 #include "base/byte_reader.h"
+#include "base/cleanup.h"
 #include "base/limits.h"
 
 #include <elfutils/libdwelf.h>
@@ -252,7 +253,8 @@ bool module_file_has_dwarf(const struct module_file *file)
 }
 
 /* Gives libdw the file that dwz moved shared entries to (.gnu_debugaltlink: a path and a build-id). Left alone, libdw
- * opens that path itself, whatever stands there. False when the DWARF must not be used. */
+ * 0.188 opens that path itself, whatever stands there, and takes names from it without comparing the build-id. False
+ * when the DWARF must not be used. */
 static bool module_file_open_alternate(struct module_files *files, struct module_file *file, const char *from)
 {
     const char *name;
@@ -265,10 +267,14 @@ static bool module_file_open_alternate(struct module_files *files, struct module
         search.build_id.size_bytes = (uint8_t)id_bytes;
         memcpy(search.build_id.bytes, id, (size_t)id_bytes);
     }
-    int folder_length = (int)(text_basename(text_from_string(from)).data - from);
-    const char *path = name[0] == '/'
-                           ? name
-                           : arena_printf(module_files_arena(files), "%.*s%s", folder_length, from, name);
+    const char *path = name;
+    if (name[0] != '/') {
+        /* Relative to where the file really is: build-id folders hold links. */
+        AUTO_FREE char *real = realpath(from, NULL);
+        const char *origin = real == NULL ? from : real;
+        int folder_length = (int)(text_basename(text_from_string(origin)).data - origin);
+        path = arena_printf(module_files_arena(files), "%.*s%s", folder_length, origin, name);
+    }
     const char *opened = debug_file_by_build_id(&search, &file->alternate_fd, &file->alternate_elf);
     if (opened == NULL && name[0] == '/')
         opened = debug_file_try(&search, path, &file->alternate_fd, &file->alternate_elf);
@@ -281,9 +287,9 @@ static bool module_file_open_alternate(struct module_files *files, struct module
         return true;
     }
     diagnostics_add(module_files_diagnostics(files), DIAGNOSTIC_LOSS, "debug-file-missing", text_from_string(name),
-                    "%s: the common part of %s's debug information is not there; some names are missing", name, from);
-    struct stat status;
-    return stat(path, &status) != 0 || S_ISREG(status.st_mode);
+                    "%s: the common part of %s's debug information is not to be had; names or lines are missing", name,
+                    from);
+    return access(path, F_OK) != 0;
 }
 
 /* dwarf_begin_elf unpacks every section it knows. Where variables live is never asked here, and is a sixth of what
