@@ -2,6 +2,7 @@
 #include "debuginfo/module_file.h"
 
 #include "base/byte_reader.h"
+#include "base/cleanup.h"
 #include "base/limits.h"
 
 #include <elfutils/libdwelf.h>
@@ -252,7 +253,8 @@ bool module_file_has_dwarf(const struct module_file *file)
 }
 
 /* Gives libdw the file that dwz moved shared entries to (.gnu_debugaltlink: a path and a build-id). Left alone, libdw
- * opens that path itself, whatever stands there. False when the DWARF must not be used. */
+ * 0.188 opens that path itself, whatever stands there, and takes names from it without comparing the build-id. False
+ * when the DWARF must not be used. */
 static bool module_file_open_alternate(struct module_files *files, struct module_file *file, const char *from)
 {
     const char *name;
@@ -265,10 +267,14 @@ static bool module_file_open_alternate(struct module_files *files, struct module
         search.build_id.size_bytes = (uint8_t)id_bytes;
         memcpy(search.build_id.bytes, id, (size_t)id_bytes);
     }
-    int folder_length = (int)(text_basename(text_from_string(from)).data - from);
-    const char *path = name[0] == '/'
-                           ? name
-                           : arena_printf(module_files_arena(files), "%.*s%s", folder_length, from, name);
+    const char *path = name;
+    if (name[0] != '/') {
+        /* Relative to where the file really is: build-id folders hold links. */
+        AUTO_FREE char *real = realpath(from, NULL);
+        const char *origin = real == NULL ? from : real;
+        int folder_length = (int)(text_basename(text_from_string(origin)).data - origin);
+        path = arena_printf(module_files_arena(files), "%.*s%s", folder_length, origin, name);
+    }
     const char *opened = debug_file_by_build_id(&search, &file->alternate_fd, &file->alternate_elf);
     if (opened == NULL && name[0] == '/')
         opened = debug_file_try(&search, path, &file->alternate_fd, &file->alternate_elf);
@@ -281,9 +287,24 @@ static bool module_file_open_alternate(struct module_files *files, struct module
         return true;
     }
     diagnostics_add(module_files_diagnostics(files), DIAGNOSTIC_LOSS, "debug-file-missing", text_from_string(name),
-                    "%s: the common part of %s's debug information is not there; some names are missing", name, from);
-    struct stat status;
-    return stat(path, &status) != 0 || S_ISREG(status.st_mode);
+                    "%s: the common part of %s's debug information is not to be had; names or lines are missing", name,
+                    from);
+    return access(path, F_OK) != 0;
+}
+
+/* dwarf_begin_elf unpacks every section it knows. Where variables live is never asked here, and is a sixth of what
+ * unpacking glibc's debug information takes. */
+static void elf_drop_locations(Elf *elf)
+{
+    static const char *const dropped[] = {".debug_loclists", ".debug_loc", ".debug_macro", ".debug_macinfo"};
+    for (size_t i = 0; i < sizeof dropped / sizeof dropped[0]; i++) {
+        GElf_Shdr section;
+        Elf_Scn *scn = elf_section_find(elf, dropped[i], &section);
+        if (scn == NULL)
+            continue;
+        section.sh_type = SHT_NOBITS;
+        gelf_update_shdr(scn, &section);
+    }
 }
 
 Dwarf *module_file_dwarf(struct module_files *files, struct module_file *file)
@@ -291,18 +312,22 @@ Dwarf *module_file_dwarf(struct module_files *files, struct module_file *file)
     if (file->dwarf_tried)
         return file->dwarf;
     file->dwarf_tried = true;
-    Elf *elf = NULL;
+    int fd = -1;
     const char *from = file->path;
     if (elf_has_dwarf(file->elf) && file->mapping.fd >= 0) {
-        /* An Elf of its own: unpacking a section writes its header, and the module's is mapped read-only. */
-        elf = file->dwarf_elf = elf_begin(file->mapping.fd, ELF_C_READ_MMAP, NULL);
+        fd = file->mapping.fd;
     } else if (elf_has_dwarf(module_file_debug_elf(files, file))) {
-        elf = file->debug_elf;
+        fd = file->debug_fd;
         from = file->debug_file_path;
     }
-    if (elf == NULL)
+    if (fd < 0)
         return NULL;
-    file->dwarf = dwarf_begin_elf(elf, DWARF_C_READ, NULL);
+    /* An Elf of its own: libdw writes the headers of sections that it unpacks, and the module's are mapped read-only. */
+    file->dwarf_elf = elf_begin(fd, ELF_C_READ_MMAP, NULL);
+    if (file->dwarf_elf != NULL) {
+        elf_drop_locations(file->dwarf_elf);
+        file->dwarf = dwarf_begin_elf(file->dwarf_elf, DWARF_C_READ, NULL);
+    }
     if (file->dwarf == NULL) {
         diagnostics_add(module_files_diagnostics(files), DIAGNOSTIC_LOSS, "debug-info-unreadable",
                         text_from_string(from), "%s: debug information: %s; its frames have no lines", from,

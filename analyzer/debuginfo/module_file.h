@@ -44,7 +44,7 @@ struct module_file {
     int debug_fd; /* valid with debug_elf */
     Elf *debug_elf;
     const char *debug_file_path;
-    Elf *dwarf_elf; /* the module's own file again, when the DWARF is in it */
+    Elf *dwarf_elf; /* the file that the DWARF is in, opened again for libdw */
     Dwarf *dwarf;
     int alternate_fd; /* valid with alternate_elf: the file that dwz moved common entries to */
     Elf *alternate_elf;
@@ -77,8 +77,8 @@ Dwarf_CFI *module_file_debug_frame(struct module_files *files, struct module_fil
  * sysroot first. Checked by its build-id, else by the link's CRC; what differs is refused with a diagnostic. No network
  * is asked. Opening maps the file and unpacks nothing. */
 Elf *module_file_debug_elf(struct module_files *files, struct module_file *file);
-/* The module's DWARF, its own or the separate file's; NULL when there is none. Unpacks compressed sections: about 45 ms
- * for glibc's. */
+/* The module's DWARF, its own or the separate file's, less where variables live; NULL when there is none. Unpacks
+ * compressed sections: about 40 ms for glibc's. */
 Dwarf *module_file_dwarf(struct module_files *files, struct module_file *file);
 /* The ELF image inside .gnu_debugdata (xz), NULL when there is none. */
 Elf *module_file_mini_debug_elf(struct module_files *files, struct module_file *file);

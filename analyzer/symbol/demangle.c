@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "symbol/demangle.h"
 #include "base/limits.h"
-#include "base/name.h"
 
 #include <libiberty/demangle.h>
 #include <setjmp.h>
@@ -56,7 +55,8 @@ struct text demangle(struct arena *arena, struct text name)
     struct text cut_mark = TEXT("...");
     if (!text_starts_with(name, TEXT("_Z")) && !text_starts_with(name, TEXT("_R")))
         return name;
-    size_t base_length = name_version_start(name);
+    const char *at = memchr(name.data, '@', name.length);
+    size_t base_length = at == NULL ? name.length : (size_t)(at - name.data);
     struct text version = (struct text){name.data + base_length, name.length - base_length};
 
     /* The demangler takes 64 bytes of stack for each mangled byte, and recursion besides. */

@@ -6,8 +6,8 @@
 
 #include "base/text.h"
 
-/* The demangled name in the arena, or the argument itself when it is not mangled or cannot be read. A symbol version
- * ("@@GLIBCXX_3.4") stays behind the name. What would be longer than limit_name_bytes is cut there and ends in "...". */
+/* The demangled name in the arena, or the argument itself when it is not mangled or cannot be read. What follows an '@' ("@@GLIBCXX_3.4",
+ * "@plt") stays behind the name. What would be longer than limit_name_bytes is cut there and ends in "...". */
 struct text demangle(struct arena *arena, struct text name);
 
 #endif

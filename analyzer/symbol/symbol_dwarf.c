@@ -17,6 +17,7 @@ struct dwarf_unit {
     struct range_table function_ranges; /* values index functions */
     Dwarf_Lines *lines; /* NULL: none */
     size_t line_count;
+    const char *directory; /* where the compiler ran; NULL unknown */
     Dwarf_Files *files; /* NULL: none */
     size_t file_count;
 };
@@ -153,6 +154,9 @@ static struct dwarf_unit *symbol_dwarf_unit(struct symbol_dwarf *symbols, Dwarf_
     unit->die = *die;
     if (dwarf_cu_info(die->cu, &unit->version, NULL, NULL, NULL, NULL, NULL, NULL) != 0)
         unit->version = 0;
+    Dwarf_Attribute directory;
+    if (dwarf_attr(&unit->die, DW_AT_comp_dir, &directory) != NULL)
+        unit->directory = attribute_string(symbols, &directory);
     if (dwarf_getsrclines(die, &unit->lines, &unit->line_count) != 0)
         unit->lines = NULL;
     if (dwarf_getsrcfiles(die, &unit->files, &unit->file_count) != 0)
@@ -352,7 +356,7 @@ static size_t unit_find(struct symbol_dwarf *symbols, struct dwarf_unit *unit, u
         return 0;
 
     struct dwarf_frame *innermost = &frames[0];
-    *innermost = (struct dwarf_frame){0};
+    *innermost = (struct dwarf_frame){.directory = unit->directory};
     if (line != NULL) {
         int number;
         innermost->file = dwarf_linesrc(line, NULL, NULL);
@@ -362,7 +366,7 @@ static size_t unit_find(struct symbol_dwarf *symbols, struct dwarf_unit *unit, u
         Dwarf_Die *die = &chain[count - 1 - i];
         frames[i].name = die_function_name(symbols, die);
         if (i + 1 < count) {
-            frames[i + 1] = (struct dwarf_frame){0};
+            frames[i + 1] = (struct dwarf_frame){.directory = unit->directory};
             die_call_site(unit, die, &frames[i + 1]);
         } else {
             Dwarf_Addr start;

@@ -15,10 +15,11 @@ struct symbol_dwarf;
 
 /* One call, real or inlined. Strings are the Dwarf's. */
 struct dwarf_frame {
-    const char *name;  /* NULL unknown */
-    const char *file;  /* as the line table joins it: not normalised, relative if the compiler was called so; or NULL */
-    uint32_t line;     /* 0 unknown */
-    uint64_t start;    /* entry address of a real function; 0 unknown */
+    const char *name;      /* as the linker knows it (mangled), else as in the source; NULL unknown */
+    const char *file;      /* from the line table, not normalised; relative ones to `directory`; NULL unknown */
+    const char *directory; /* where the compiler ran; NULL unknown */
+    uint32_t line;         /* 0 unknown */
+    uint64_t start;        /* entry address of a real function; 0 unknown */
 };
 
 struct symbol_dwarf *symbol_dwarf_new(Dwarf *dwarf, struct arena *arena);

@@ -118,13 +118,25 @@ static size_t path_normalise(const char *path, size_t length, char *ret_path)
     return written;
 }
 
-static uint32_t symbolizer_add_path(struct snapshot *snapshot, const char *path)
+static uint32_t symbolizer_add_path(struct snapshot *snapshot, const struct dwarf_frame *call)
 {
-    if (path == NULL || path[0] == '\0')
+    struct text file = text_from_string(call->file), directory = text_from_string(call->directory);
+    if (file.length == 0)
         return 0;
-    char normal[limit_name_bytes];
-    size_t length = strnlen(path, sizeof normal);
-    return intern_table_add(&snapshot->strings, (struct text){normal, path_normalise(path, length, normal)});
+    char joined[2 * limit_name_bytes + 1], normal[sizeof joined];
+    size_t length = 0;
+    /* -ffile-prefix-map makes the directory relative too (Debian's glibc: "./nptl"). Joining is right for its
+     * "../sysdeps/x.c" then, and wrong for the unit's own "./nptl/y.c", which the same option rewrote. */
+    bool is_joined = file.data[0] != '/' && directory.length != 0 && directory.length < limit_name_bytes &&
+                     (directory.data[0] == '/' || text_starts_with(file, TEXT("../")));
+    if (is_joined) {
+        memcpy(joined, directory.data, directory.length);
+        joined[directory.length] = '/';
+        length = directory.length + 1;
+    }
+    size_t taken = file.length < limit_name_bytes ? file.length : limit_name_bytes;
+    memcpy(joined + length, file.data, taken);
+    return intern_table_add(&snapshot->strings, (struct text){normal, path_normalise(joined, length + taken, normal)});
 }
 
 static uint32_t symbolizer_add_name(const struct symbolizer *symbolizer, struct snapshot *snapshot, struct text name)
@@ -192,7 +204,7 @@ void symbolize_location(struct symbolizer *symbolizer, struct snapshot *snapshot
                                             .function = symbolizer_add_name(symbolizer, snapshot,
                                                                             is_inlined ? text_from_string(calls[i].name)
                                                                                        : name),
-                                            .file = symbolizer_add_path(snapshot, calls[i].file),
+                                            .file = symbolizer_add_path(snapshot, &calls[i]),
                                             .line = calls[i].line,
                                             .inlined = is_inlined,
                                         });
