@@ -176,6 +176,11 @@ static void diagnose_limits(struct pipeline *pipeline)
                             patterns[i].option);
 }
 
+static bool find_function_start(void *context, uint64_t address, uint64_t *ret_start)
+{
+    return symbolizer_function_start(context, address, ret_start);
+}
+
 const struct error *pipeline_run(struct pipeline *pipeline, const struct pipeline_options *options)
 {
     struct arena *keep = &pipeline->keep;
@@ -199,7 +204,8 @@ const struct error *pipeline_run(struct pipeline *pipeline, const struct pipelin
                                           &pipeline->diagnostics);
     lap(&at, &stats->seconds_open);
 
-    struct walker *walker = walker_new(&pipeline->image, pipeline->files, keep);
+    struct function_starts starts = {find_function_start, pipeline->symbolizer};
+    struct walker *walker = walker_new(&pipeline->image, pipeline->files, starts, keep);
     uint32_t *thread_stacks = unwind_threads(&pipeline->image, pipeline->files, walker, &options->unwind, keep,
                                              &pipeline->scratch, &pipeline->diagnostics);
     arena_reset(&pipeline->scratch);

@@ -11,8 +11,7 @@ static bool character_is_version(char c)
     return character_is_digit(c) || (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || c == '_' || c == '.' || c == '-';
 }
 
-/* The length without a symbol version. */
-static size_t name_version_start(struct text name)
+size_t name_version_start(struct text name)
 {
     size_t at = name.length;
     while (at > 0 && character_is_version(name.data[at - 1]))

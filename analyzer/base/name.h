@@ -11,4 +11,7 @@
  * stub is not the function. A run of the argument's bytes, never empty unless the argument is. */
 struct text name_normalise(struct text name);
 
+/* The length of a name without its symbol version; the whole length when it has none. */
+size_t name_version_start(struct text name);
+
 #endif

@@ -599,6 +599,7 @@ static void find_main(struct core_reader *reader)
         find_modules_by_loader(reader, program_headers, exe);
     find_vdso(reader);
     settle_modules(image);
+    image->entry = entry;
     uint32_t main_module = image_find_module(image, entry);
     if (entry == 0 || main_module == index_none)
         main_module = image_find_module(image, program_headers);

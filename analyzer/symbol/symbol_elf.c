@@ -257,6 +257,8 @@ static bool symbol_read(const struct symbol_table *table, size_t source_index, s
     if (raw.st_shndx == SHN_UNDEF || raw.st_value < table->base || raw.st_value - table->base > UINT32_MAX ||
         raw.st_name >= source->strings_size_bytes || source->strings[raw.st_name] == '\0')
         return false;
+    if (source->sized_only && raw.st_size == 0)
+        return false;
     if (type == STT_NOTYPE) {
         /* Linkers put markers such as _end here, and "$x" and "$d" tell AArch64 code from data in it. */
         if (source->strings[raw.st_name] == '$' || symbol_table_code(table, raw.st_value) == NULL ||

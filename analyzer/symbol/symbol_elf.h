@@ -19,6 +19,8 @@ struct symbol_source {
     size_t symbol_count;        /* with the undefined ones */
     const char *strings;
     size_t strings_size_bytes;
+    bool sized_only; /* symbols without a size are left out: between the exported functions of a stripped module lie
+                        others without names, and a label would claim them */
 };
 
 /* A section (or segment, where a file has no sections) that code runs in. */

@@ -2,6 +2,7 @@
 #include "symbol/symbolize.h"
 
 #include "base/limits.h"
+#include "base/name.h"
 #include "symbol/demangle.h"
 #include "symbol/symbol_dwarf.h"
 #include "symbol/symbol_elf.h"
@@ -60,14 +61,16 @@ static struct symbol_table *symbolizer_read_symbols(struct symbolizer *symbolize
     }
     count += full_size != 0;
     /* A full table holds what .dynsym does. */
-    if (dynamic_size > full_size || (count != 0 && sources[0].elf == file->mini_debug_elf))
+    if (dynamic_size > full_size || (count != 0 && sources[0].elf == file->mini_debug_elf)) {
+        dynamic.sized_only = full_size == 0;
         sources[count++] = dynamic;
+    }
     size_t range_count;
     struct code_range *ranges = elf_code_ranges(file->elf, symbolizer->arena, &range_count);
     return symbol_table_new(symbolizer->arena, sources, count, ranges, range_count);
 }
 
-static struct symbolizer_module *symbolizer_open(struct symbolizer *symbolizer, uint32_t index)
+static struct symbolizer_module *symbolizer_open_symbols(struct symbolizer *symbolizer, uint32_t index)
 {
     struct symbolizer_module *module = &symbolizer->modules[index];
     if (!module->tried) {
@@ -76,6 +79,12 @@ static struct symbolizer_module *symbolizer_open(struct symbolizer *symbolizer, 
         if (module->file != NULL)
             module->symbols = symbolizer_read_symbols(symbolizer, module->file);
     }
+    return module;
+}
+
+static struct symbolizer_module *symbolizer_open(struct symbolizer *symbolizer, uint32_t index)
+{
+    struct symbolizer_module *module = symbolizer_open_symbols(symbolizer, index);
     if (module->file != NULL && symbolizer->options.lines && !module->lines_tried) {
         module->lines_tried = true;
         Dwarf *dwarf = module_file_dwarf(symbolizer->files, module->file);
@@ -143,6 +152,7 @@ static uint32_t symbolizer_add_name(const struct symbolizer *symbolizer, struct 
 {
     if (name.length == 0)
         return 0;
+    name.length = name_version_start(name);
     if (symbolizer->options.demangle)
         name = demangle(symbolizer->arena, name);
     else if (name.length > limit_name_bytes)
@@ -209,6 +219,20 @@ void symbolize_location(struct symbolizer *symbolizer, struct snapshot *snapshot
                                             .inlined = is_inlined,
                                         });
     }
+}
+
+bool symbolizer_function_start(struct symbolizer *symbolizer, uint64_t address, uint64_t *ret_start)
+{
+    uint32_t index = image_find_module(symbolizer->image, address);
+    if (index == index_none)
+        return false;
+    struct symbolizer_module *module = symbolizer_open_symbols(symbolizer, index);
+    struct text name;
+    uint64_t start;
+    if (module->file == NULL || !symbol_table_find(module->symbols, address - module->file->bias, &name, &start))
+        return false;
+    *ret_start = start + module->file->bias;
+    return true;
 }
 
 void symbolizer_close(struct symbolizer *symbolizer)

@@ -25,4 +25,7 @@ void symbolizer_close(struct symbolizer *symbolizer);
  * function = 0; the report prints module+0xoff then. */
 void symbolize_location(struct symbolizer *symbolizer, struct snapshot *snapshot, struct location *location);
 
+/* Where the function that holds an address begins, by its symbol; false when no symbol holds it. */
+bool symbolizer_function_start(struct symbolizer *symbolizer, uint64_t address, uint64_t *ret_start);
+
 #endif

@@ -385,17 +385,48 @@ bool unwind_code_call_target(const struct memory *memory, const struct arch *arc
            memory_read_u64(memory, return_address + (uint64_t)(int64_t)(int32_t)load_u32(code + 2), ret_target);
 }
 
+/* Decodes without operands; the instruction's length, 0 when there is none. */
+static size_t decode(const struct explorer *explorer, uint64_t address, ZydisDecodedInstruction *ret_instruction)
+{
+    uint8_t code[ZYDIS_MAX_INSTRUCTION_LENGTH];
+    size_t count = memory_read(explorer->memory, address, code, sizeof code);
+    if (count == 0 ||
+        !ZYAN_SUCCESS(ZydisDecoderDecodeInstruction(&explorer->decoder, NULL, code, count, ret_instruction)))
+        return 0;
+    return ret_instruction->length;
+}
+
+bool unwind_code_is_thread_exit(const struct memory *memory, const struct arch *arch, uint64_t return_address)
+{
+    enum { instructions_before_exit_max = 6 };
+    struct explorer explorer;
+    ZydisDecodedInstruction instruction;
+    bool after_call = false;
+    if (!explorer_init(&explorer, memory, arch, return_address))
+        return false;
+    for (int i = 0; i < instructions_before_exit_max; i++) {
+        size_t length = decode(&explorer, return_address, &instruction);
+        if (length == 0)
+            return false;
+        if (after_call)
+            return instruction.mnemonic == ZYDIS_MNEMONIC_HLT;
+        if (instruction.mnemonic == ZYDIS_MNEMONIC_SYSCALL)
+            after_call = true;
+        else if (instruction.mnemonic != ZYDIS_MNEMONIC_MOV && instruction.mnemonic != ZYDIS_MNEMONIC_XOR)
+            return false;
+        return_address += length;
+    }
+    return false;
+}
+
 bool unwind_code_is_padding(const struct memory *memory, const struct arch *arch, uint64_t address)
 {
     struct explorer explorer;
     if (!explorer_init(&explorer, memory, arch, address))
         return false;
     while ((address & 15) != 0) {
-        uint8_t code[ZYDIS_MAX_INSTRUCTION_LENGTH];
-        size_t count = memory_read(memory, address, code, sizeof code);
         ZydisDecodedInstruction instruction;
-        if (count == 0 || !ZYAN_SUCCESS(ZydisDecoderDecodeInstruction(&explorer.decoder, NULL, code, count,
-                                                                      &instruction)))
+        if (decode(&explorer, address, &instruction) == 0)
             return false;
         if (instruction.mnemonic != ZYDIS_MNEMONIC_NOP && instruction.mnemonic != ZYDIS_MNEMONIC_INT3)
             return false;

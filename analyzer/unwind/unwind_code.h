@@ -29,4 +29,8 @@ bool unwind_code_call_target(const struct memory *memory, const struct arch *arc
 /* Whether only padding follows at the address up to the next 16-byte boundary: the call before it never returns. */
 bool unwind_code_is_padding(const struct memory *memory, const struct arch *arch, uint64_t address);
 
+/* Whether the code at a return address ends the thread at once (a system call that must not return, then hlt): the call
+ * before it began the thread, as in musl's clone. */
+bool unwind_code_is_thread_exit(const struct memory *memory, const struct arch *arch, uint64_t return_address);
+
 #endif

@@ -18,6 +18,7 @@ struct walker {
     const struct memory *memory;
     const struct arch *arch;
     struct module_files *files;
+    struct function_starts starts;
     struct arena *arena;
     struct stack_trie trie;
     struct unwind_plan *plans; /* by number; 0 is none yet */
@@ -32,13 +33,15 @@ struct walker {
     uint64_t frames;
 };
 
-struct walker *walker_new(const struct image *image, struct module_files *files, struct arena *arena)
+struct walker *walker_new(const struct image *image, struct module_files *files, struct function_starts starts,
+                          struct arena *arena)
 {
     struct walker *walker = arena_new(arena, struct walker);
     walker->image = image;
     walker->memory = &image->memory;
     walker->arch = image->arch;
     walker->files = files;
+    walker->starts = starts;
     walker->arena = arena;
     stack_trie_init(&walker->trie, arena);
     walker->plans = arena_grow(arena, NULL, 0, &walker->plan_capacity, sizeof *walker->plans);
@@ -98,6 +101,8 @@ static bool compile_by_cfi(struct walker *walker, uint64_t lookup, struct unwind
     return cfi != NULL && unwind_cfi_compile(cfi, lookup - file->bias, walker->arch, walker->arena, ret_plan);
 }
 
+enum { entry_bytes_max = 64 }; /* of the code at AT_ENTRY before its call; 22 to 46 in glibc and musl */
+
 static struct unwind_plan compile_plan(struct walker *walker, uint64_t pc, bool exact)
 {
     struct unwind_plan plan = {0};
@@ -110,6 +115,11 @@ static struct unwind_plan compile_plan(struct walker *walker, uint64_t pc, bool 
         return (struct unwind_plan){.kind = PLAN_SIGNAL_RETURN, .signal_frame = true};
     if (!is_code)
         return (struct unwind_plan){.kind = exact ? PLAN_CALL : PLAN_UNKNOWN};
+    /* psABI: the program's first instruction has no caller; what it calls (musl's _start_c) never returns. */
+    if (walker->image->entry != 0 && pc - walker->image->entry < entry_bytes_max && !exact)
+        return (struct unwind_plan){.kind = PLAN_OUTERMOST};
+    if (!exact && unwind_code_is_thread_exit(walker->memory, walker->arch, pc))
+        return (struct unwind_plan){.kind = PLAN_OUTERMOST};
     struct code_plan *code_plan = arena_new(walker->arena, struct code_plan);
     code_plan->candidate_count =
         unwind_code_to_return(walker->memory, walker->arch, pc, code_plan->candidates);
@@ -269,7 +279,8 @@ static struct step_result take_code_plan(struct walker *walker, const struct unw
 
 enum { scanned_slots = 512 }; /* of 8 bytes above the stack pointer; blocking leaves have small frames */
 
-static struct step_result step_code(struct walker *walker, struct code_plan *code, struct registers *registers)
+static struct step_result step_code(struct walker *walker, struct code_plan *code, struct registers *registers,
+                                    bool exact)
 {
     uint64_t place, return_address;
     /* Proven once, the stack's shape at this pc holds for every thread; the return address is still looked at. */
@@ -280,6 +291,12 @@ static struct step_result step_code(struct walker *walker, struct code_plan *cod
         if (return_address_place(&code->candidates[i], registers, &place) &&
             prove_return_address(walker, registers, place, &code->proven))
             return take_code_plan(walker, &code->proven, registers);
+    uint64_t start, lookup = exact ? registers->pc : registers->pc - 1;
+    if (walker->starts.find != NULL && walker->starts.find(walker->starts.context, lookup, &start) &&
+        unwind_code_from_entry(walker->memory, walker->arch, start, registers->pc, &code->proven) &&
+        return_address_place(&code->proven, registers, &place) &&
+        walker_read_u64(walker, place, &return_address) && walker_follows_call(walker, return_address))
+        return take_code_plan(walker, &code->proven, registers);
     uint64_t sp = registers->values[walker->arch->sp];
     for (size_t i = 0; is_known(registers, walker->arch->sp) && i < scanned_slots; i++)
         if (prove_return_address(walker, registers, sp + 8 * i, &code->proven))
@@ -330,7 +347,7 @@ static struct step_result step(struct walker *walker, const struct unwind_plan *
     case PLAN_CALL:
         return step_call(walker, registers);
     case PLAN_NO_TABLE: {
-        struct step_result result = step_code(walker, plan->code, registers);
+        struct step_result result = step_code(walker, plan->code, registers, exact);
         return result.end == STACK_END_UNKNOWN ? result : step_frame_pointer(walker, registers);
     }
     case PLAN_UNKNOWN:
@@ -367,7 +384,8 @@ uint32_t walk_thread(struct walker *walker, const struct thread *thread)
         struct step_result result = step(walker, plan, &registers, exact);
         if (result.end != STACK_END_UNKNOWN)
             return stack_trie_stack(&walker->trie, node, result.end, result.end_address);
-        if (registers.pc == 0)
+        /* Zero ends a chain of calls; where a signal interrupted, it is a call through NULL. */
+        if (registers.pc == 0 && !result.stack_may_switch)
             return stack_trie_stack(&walker->trie, node, STACK_END_OUTERMOST, 0);
         if (registers.values[sp] <= old_sp && !result.stack_may_switch)
             return stack_trie_stack(&walker->trie, node, STACK_END_NO_PROGRESS, old_sp);

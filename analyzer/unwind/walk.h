@@ -11,7 +11,14 @@
 
 struct walker;
 
-struct walker *walker_new(const struct image *image, struct module_files *files, struct arena *arena);
+/* Where the function that holds an address begins, as symbols tell; the walker knows no symbol tables. */
+struct function_starts {
+    bool (*find)(void *context, uint64_t address, uint64_t *ret_start); /* NULL: none are known */
+    void *context;
+};
+
+struct walker *walker_new(const struct image *image, struct module_files *files, struct function_starts starts,
+                          struct arena *arena);
 
 /* The stack's number in the walker's trie. */
 uint32_t walk_thread(struct walker *walker, const struct thread *thread);
