@@ -143,9 +143,10 @@ static uint32_t symbolizer_add_name(const struct symbolizer *symbolizer, struct 
 {
     if (name.length == 0)
         return 0;
+    char buffer[demangle_buffer_bytes];
     if (symbolizer->options.demangle)
-        name = demangle(symbolizer->arena, name);
-    else if (name.length > limit_name_bytes)
+        name = demangle(name, buffer);
+    if (name.length > limit_name_bytes)
         name.length = limit_name_bytes;
     return intern_table_add(&snapshot->strings, name);
 }
