@@ -18,7 +18,8 @@ static void demangle_append(const char *text, size_t length, void *context)
     struct demangle_output *output = context;
     size_t left = limit_name_bytes - output->length;
     size_t taken = length < left ? length : left;
-    memcpy(output->text + output->length, text, taken);
+    if (taken != 0)
+        memcpy(output->text + output->length, text, taken);
     output->length += taken;
     if (taken < length)
         longjmp(output->full, 1);
@@ -73,7 +74,8 @@ struct text demangle(struct text name, char *buffer)
         return name;
     if (cut || version.length > limit_name_bytes - output.length)
         return demangle_cut(buffer, output.length);
-    memcpy(buffer + output.length, version.data, version.length);
+    if (version.length != 0)
+        memcpy(buffer + output.length, version.data, version.length);
     buffer[output.length + version.length] = '\0';
     return (struct text){buffer, output.length + version.length};
 }
