@@ -70,7 +70,8 @@ static void test_depth_is_bounded(void **state)
 {
     (void)state;
     char name[limit_name_bytes + 100];
-    static const char *const repeated[] = {"P", "N1a", "1aI", "FiP", "DpT_", "cv", "L_Z", "RC", "M1a", "NtC", "B_", "T"};
+    static const char *const repeated[] = {"P",   "N1a", "1aI", "FiP", "DpT_", "cv",
+                                           "L_Z", "RC",  "M1a", "NtC", "B_",   "T"};
     for (size_t i = 0; i < sizeof repeated / sizeof repeated[0]; i++)
         for (int rust = 0; rust < 2; rust++) {
             size_t length = (size_t)sprintf(name, rust ? "_RC" : "_Z1f");
@@ -95,9 +96,12 @@ static void test_long_names_are_cut(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_cpp),           cmocka_unit_test(test_rust),
-        cmocka_unit_test(test_versions_stay), cmocka_unit_test(test_others_stay),
-        cmocka_unit_test(test_growth_is_cut), cmocka_unit_test(test_depth_is_bounded),
+        cmocka_unit_test(test_cpp),
+        cmocka_unit_test(test_rust),
+        cmocka_unit_test(test_versions_stay),
+        cmocka_unit_test(test_others_stay),
+        cmocka_unit_test(test_growth_is_cut),
+        cmocka_unit_test(test_depth_is_bounded),
         cmocka_unit_test(test_long_names_are_cut),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
