@@ -8,7 +8,8 @@ static bool character_is_digit(char c)
 
 static bool character_is_version(char c)
 {
-    return character_is_digit(c) || (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || c == '_' || c == '.' || c == '-';
+    return character_is_digit(c) || (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || c == '_' || c == '.' ||
+           c == '-';
 }
 
 size_t name_version_start(struct text name)

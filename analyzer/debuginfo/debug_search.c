@@ -218,10 +218,10 @@ static const char *debug_file_by_link(struct debug_search *search, int *ret_fd, 
     }
     struct text folder;
     for (const char *position = debug_path_start(search); (folder = debug_path_next(&position)).length != 0;) {
-        const char *opened = debug_file_try(search,
-                                            arena_printf(arena, "%.*s/%.*s%s", (int)folder.length, folder.data,
-                                                         (int)target.length, target.data, name),
-                                            ret_fd, ret_elf);
+        const char *opened = debug_file_try(
+            search,
+            arena_printf(arena, "%.*s/%.*s%s", (int)folder.length, folder.data, (int)target.length, target.data, name),
+            ret_fd, ret_elf);
         if (opened != NULL)
             return opened;
     }
@@ -322,7 +322,8 @@ Dwarf *module_file_dwarf(struct module_files *files, struct module_file *file)
     }
     if (fd < 0)
         return NULL;
-    /* An Elf of its own: libdw writes the headers of sections that it unpacks, and the module's are mapped read-only. */
+    /* An Elf of its own: libdw writes the headers of sections that it unpacks, and the module's are mapped read-only.
+     */
     file->dwarf_elf = elf_begin(fd, ELF_C_READ_MMAP, NULL);
     if (file->dwarf_elf != NULL) {
         elf_drop_locations(file->dwarf_elf);
@@ -370,7 +371,7 @@ static uint8_t *debugdata_unpack(const Elf_Data *packed, size_t *ret_size_bytes,
     lzma_end(&stream);
     if (status == LZMA_STREAM_END && *ret_size_bytes != 0)
         return bytes;
-    *ret_why = status == LZMA_OK              ? "it unpacks to too much"
+    *ret_why = status == LZMA_OK               ? "it unpacks to too much"
                : status == LZMA_MEMLIMIT_ERROR ? "it needs too much memory to unpack"
                                                : "it is no whole xz stream";
     free(bytes);
@@ -393,7 +394,8 @@ Elf *module_file_mini_debug_elf(struct module_files *files, struct module_file *
     if (file->mini_debug_elf == NULL || elf_kind(file->mini_debug_elf) != ELF_K_ELF) {
         const char *path = file->path == NULL ? "" : file->path;
         diagnostics_add(module_files_diagnostics(files), DIAGNOSTIC_LOSS, "debug-data-unreadable",
-                        text_from_string(path), "%s: .gnu_debugdata, %zu bytes: %s; not used", path, packed->d_size, why);
+                        text_from_string(path), "%s: .gnu_debugdata, %zu bytes: %s; not used", path, packed->d_size,
+                        why);
         elf_end(file->mini_debug_elf);
         file->mini_debug_elf = NULL;
     }

@@ -1,12 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "symbol/demangle.h"
-#include "base/limits.h"
 
 #include <libiberty/demangle.h>
 #include <setjmp.h>
 
 struct demangle_output {
-    char text[limit_name_bytes];
+    char *text; /* demangle_buffer_bytes of room */
     size_t length;
     jmp_buf full;
 };
@@ -17,9 +16,10 @@ struct demangle_output {
 static void demangle_append(const char *text, size_t length, void *context)
 {
     struct demangle_output *output = context;
-    size_t left = sizeof output->text - output->length;
+    size_t left = limit_name_bytes - output->length;
     size_t taken = length < left ? length : left;
-    memcpy(output->text + output->length, text, taken);
+    if (taken != 0)
+        memcpy(output->text + output->length, text, taken);
     output->length += taken;
     if (taken < length)
         longjmp(output->full, 1);
@@ -41,41 +41,41 @@ static __attribute__((noinline)) bool demangle_run(const char *mangled, struct d
     return cplus_demangle_v3_callback(mangled, options, demangle_append, output) != 0;
 }
 
-static struct text text_join(struct arena *arena, struct text first, struct text second)
+/* Ends what the buffer holds in "...", in the last bytes there is room for. */
+static struct text demangle_cut(char *buffer, size_t length)
 {
-    char *joined = arena_alloc(arena, first.length + second.length + 1, 1);
-    memcpy(joined, first.data, first.length);
-    if (second.length != 0)
-        memcpy(joined + first.length, second.data, second.length);
-    return (struct text){joined, first.length + second.length};
+    static const char mark[] = "...";
+    size_t kept = limit_name_bytes - (sizeof mark - 1);
+    kept = length < kept ? length : kept;
+    memcpy(buffer + kept, mark, sizeof mark);
+    return (struct text){buffer, kept + sizeof mark - 1};
 }
 
-struct text demangle(struct arena *arena, struct text name)
+struct text demangle(struct text name, char *buffer)
 {
-    struct text cut_mark = TEXT("...");
     if (!text_starts_with(name, TEXT("_Z")) && !text_starts_with(name, TEXT("_R")))
         return name;
     const char *at = memchr(name.data, '@', name.length);
     size_t base_length = at == NULL ? name.length : (size_t)(at - name.data);
-    struct text version = (struct text){name.data + base_length, name.length - base_length};
+    struct text version = {name.data + base_length, name.length - base_length};
 
     /* The demangler takes 64 bytes of stack for each mangled byte, and recursion besides. */
-    if (base_length > limit_name_bytes)
-        return text_join(arena, (struct text){name.data, limit_name_bytes - cut_mark.length}, cut_mark);
+    if (base_length > limit_name_bytes) {
+        memcpy(buffer, name.data, limit_name_bytes);
+        return demangle_cut(buffer, limit_name_bytes);
+    }
     char mangled[limit_name_bytes + 1];
     memcpy(mangled, name.data, base_length);
     mangled[base_length] = '\0';
 
-    struct demangle_output output;
-    output.length = 0;
+    struct demangle_output output = {.text = buffer};
     bool cut;
     if (!demangle_run(mangled, &output, &cut) || output.length == 0)
         return name;
-    struct text result = {output.text, output.length};
-    if (cut || version.length > sizeof output.text - output.length) {
-        size_t kept = limit_name_bytes - cut_mark.length;
-        result.length = result.length < kept ? result.length : kept;
-        return text_join(arena, result, cut_mark);
-    }
-    return text_join(arena, result, version);
+    if (cut || version.length > limit_name_bytes - output.length)
+        return demangle_cut(buffer, output.length);
+    if (version.length != 0)
+        memcpy(buffer + output.length, version.data, version.length);
+    buffer[output.length + version.length] = '\0';
+    return (struct text){buffer, output.length + version.length};
 }

@@ -4,10 +4,14 @@
 #ifndef SG_SYMBOL_DEMANGLE_H
 #define SG_SYMBOL_DEMANGLE_H
 
+#include "base/limits.h"
 #include "base/text.h"
 
-/* The demangled name in the arena, or the argument itself when it is not mangled or cannot be read. What follows an '@' ("@@GLIBCXX_3.4",
- * "@plt") stays behind the name. What would be longer than limit_name_bytes is cut there and ends in "...". */
-struct text demangle(struct arena *arena, struct text name);
+enum { demangle_buffer_bytes = limit_name_bytes + 1 };
+
+/* The demangled name in the buffer of demangle_buffer_bytes, with a NUL behind it; or the argument itself when it is
+ * not mangled or cannot be read. What follows an '@' ("@@GLIBCXX_3.4", "@plt") stays behind the name. What would be
+ * longer than limit_name_bytes is cut there and ends in "...". */
+struct text demangle(struct text name, char *buffer);
 
 #endif

@@ -15,10 +15,10 @@ struct dwarf_unit {
     Dwarf_Die *functions;
     size_t function_count, function_capacity;
     struct range_table function_ranges; /* values index functions */
-    Dwarf_Lines *lines; /* NULL: none */
+    Dwarf_Lines *lines;                 /* NULL: none */
     size_t line_count;
     const char *directory; /* where the compiler ran; NULL unknown */
-    Dwarf_Files *files; /* NULL: none */
+    Dwarf_Files *files;    /* NULL: none */
     size_t file_count;
 };
 
@@ -106,8 +106,7 @@ static Elf_Data *dwarf_info_section(Dwarf *dwarf)
         return NULL;
     for (Elf_Scn *scn = elf_nextscn(elf, NULL); scn != NULL; scn = elf_nextscn(elf, scn)) {
         GElf_Shdr section;
-        const char *name =
-            gelf_getshdr(scn, &section) == NULL ? NULL : elf_strptr(elf, names, section.sh_name);
+        const char *name = gelf_getshdr(scn, &section) == NULL ? NULL : elf_strptr(elf, names, section.sh_name);
         if (name != NULL && strcmp(name, ".debug_info") == 0)
             return elf_getdata(scn, NULL);
     }
@@ -283,9 +282,8 @@ static const char *die_function_name(struct symbol_dwarf *symbols, Dwarf_Die *di
     static const unsigned names[] = {DW_AT_linkage_name, DW_AT_MIPS_linkage_name, DW_AT_name};
     for (size_t i = 0; i < sizeof names / sizeof names[0]; i++) {
         Dwarf_Attribute attribute;
-        const char *name = dwarf_attr_integrate(die, names[i], &attribute) == NULL
-                               ? NULL
-                               : attribute_string(symbols, &attribute);
+        const char *name =
+            dwarf_attr_integrate(die, names[i], &attribute) == NULL ? NULL : attribute_string(symbols, &attribute);
         if (name != NULL && name[0] != '\0')
             return name;
     }
@@ -297,6 +295,13 @@ static uint64_t die_unsigned(Dwarf_Die *die, unsigned name)
     Dwarf_Attribute attribute;
     Dwarf_Word value;
     return dwarf_attr(die, name, &attribute) != NULL && dwarf_formudata(&attribute, &value) == 0 ? value : 0;
+}
+
+/* A function of several ranges may have no entry attribute: compilers put the range that is entered first. */
+static uint64_t die_entry(Dwarf_Die *die)
+{
+    Dwarf_Addr base, start, end;
+    return dwarf_entrypc(die, &start) == 0 || dwarf_ranges(die, 0, &base, &start, &end) > 0 ? start : 0;
 }
 
 /* Where an inlined call stands in its caller. */
@@ -321,7 +326,8 @@ static size_t function_chain(struct symbol_dwarf *symbols, Dwarf_Die *function, 
     chain[count++] = *function;
     for (size_t depth = 0; depth < limit_dwarf_depth; depth++) {
         bool found = false;
-        for (bool more = die_first(symbols, &scope, &child); more && !found; more = !found && die_next(symbols, &child)) {
+        for (bool more = die_first(symbols, &scope, &child); more && !found;
+             more = !found && die_next(symbols, &child)) {
             int tag = dwarf_tag(&child);
             found = (tag == DW_TAG_inlined_subroutine || tag == DW_TAG_lexical_block || tag == DW_TAG_try_block ||
                      tag == DW_TAG_catch_block || tag == DW_TAG_with_stmt) &&
@@ -369,8 +375,7 @@ static size_t unit_find(struct symbol_dwarf *symbols, struct dwarf_unit *unit, u
             frames[i + 1] = (struct dwarf_frame){.directory = unit->directory};
             die_call_site(unit, die, &frames[i + 1]);
         } else {
-            Dwarf_Addr start;
-            frames[i].start = dwarf_entrypc(die, &start) == 0 ? start : 0;
+            frames[i].start = die_entry(die);
         }
     }
     return count == 0 ? 1 : count;

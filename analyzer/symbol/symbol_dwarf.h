@@ -19,7 +19,7 @@ struct dwarf_frame {
     const char *file;      /* from the line table, not normalised; relative ones to `directory`; NULL unknown */
     const char *directory; /* where the compiler ran; NULL unknown */
     uint32_t line;         /* 0 unknown */
-    uint64_t start;        /* entry address of a real function; 0 unknown */
+    uint64_t start;        /* of a real function: its entry address; 0 unknown */
 };
 
 struct symbol_dwarf *symbol_dwarf_new(Dwarf *dwarf, struct arena *arena);

@@ -163,7 +163,8 @@ static bool symbol_source_dynamic(Elf *elf, uint64_t bias, struct symbol_source 
         return false;
     if (gnu_hash != 0 && (table = elf_dynamic_bytes(elf, gnu_hash, bias, &hash_bytes_left)) != NULL)
         symbol_count = gnu_hash_symbol_count(table, hash_bytes_left);
-    else if (hash != 0 && (table = elf_dynamic_bytes(elf, hash, bias, &hash_bytes_left)) != NULL && hash_bytes_left >= 8)
+    else if (hash != 0 && (table = elf_dynamic_bytes(elf, hash, bias, &hash_bytes_left)) != NULL &&
+             hash_bytes_left >= 8)
         symbol_count = load_u32(table + 4);
     if (symbol_count > symbols_bytes / sizeof(Elf64_Sym))
         symbol_count = symbols_bytes / sizeof(Elf64_Sym);
@@ -396,7 +397,8 @@ static const struct symbol *symbol_table_search(const struct symbol_table *table
     const struct symbol *label = NULL;
     for (size_t i = low; i-- > 0 && table->symbols[i].start >= ended;) {
         const struct symbol *symbol = &table->symbols[i];
-        if (code == NULL || table->base + symbol->start < code->start || (label != NULL && symbol->start != label->start))
+        if (code == NULL || table->base + symbol->start < code->start ||
+            (label != NULL && symbol->start != label->start))
             break;
         if (symbol->size_bytes == 0 && (label == NULL || !symbol_is_better(label, symbol)))
             label = symbol;

@@ -14,9 +14,9 @@ enum { symbol_sources_max = 3 };
 
 /* One symbol table as it stands in a file; borrowed for as long as the table built from it is used. */
 struct symbol_source {
-    Elf *elf;                   /* whose section headers st_shndx counts; NULL: st_shndx is not looked at */
-    const uint8_t *symbols;     /* Elf64_Sym, any alignment */
-    size_t symbol_count;        /* with the undefined ones */
+    Elf *elf;               /* whose section headers st_shndx counts; NULL: st_shndx is not looked at */
+    const uint8_t *symbols; /* Elf64_Sym, any alignment */
+    size_t symbol_count;    /* with the undefined ones */
     const char *strings;
     size_t strings_size_bytes;
     bool sized_only; /* symbols without a size are left out: between the exported functions of a stripped module lie
@@ -31,7 +31,8 @@ struct code_range {
 struct symbol_table;
 
 /* The .symtab or .dynsym (SHT_SYMTAB, SHT_DYNSYM) of a file; .dynsym is also found through PT_DYNAMIC, in images whose
- * section headers are not at hand; `bias` is what the loader may have added to the addresses in it. False when there is none with anything in it. */
+ * section headers are not at hand; `bias` is what the loader may have added to the addresses in it. False when there is
+ * none with anything in it. */
 bool symbol_source_open(Elf *elf, uint64_t bias, uint32_t section_type, struct symbol_source *ret_source);
 
 /* The code of a file, in an array in the arena, sorted by start; may be empty. */

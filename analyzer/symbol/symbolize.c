@@ -39,8 +39,8 @@ static size_t symbol_source_size(Elf *elf, uint32_t section_type, uint64_t bias,
     return elf != NULL && symbol_source_open(elf, bias, section_type, ret_source) ? ret_source->symbol_count : 0;
 }
 
-/* The fullest table wins: a module stripped of its local symbols has a debug file with all of them, and one with nothing
- * but .dynsym may carry the others in .gnu_debugdata. */
+/* The fullest table wins: a module stripped of its local symbols has a debug file with all of them, and one with
+ * nothing but .dynsym may carry the others in .gnu_debugdata. */
 static struct symbol_table *symbolizer_read_symbols(struct symbolizer *symbolizer, struct module_file *file)
 {
     struct symbol_source sources[symbol_sources_max], dynamic, other;
@@ -152,10 +152,11 @@ static uint32_t symbolizer_add_name(const struct symbolizer *symbolizer, struct 
 {
     if (name.length == 0)
         return 0;
+    char buffer[demangle_buffer_bytes];
     name.length = name_version_start(name);
     if (symbolizer->options.demangle)
-        name = demangle(symbolizer->arena, name);
-    else if (name.length > limit_name_bytes)
+        name = demangle(name, buffer);
+    if (name.length > limit_name_bytes)
         name.length = limit_name_bytes;
     return intern_table_add(&snapshot->strings, name);
 }
@@ -194,13 +195,14 @@ void symbolize_location(struct symbolizer *symbolizer, struct snapshot *snapshot
     size_t count = module->dwarf == NULL ? 0 : symbol_dwarf_find(module->dwarf, address, calls, limit_inline_depth);
     if (module->dwarf != NULL && !module->exhausted_told && symbol_dwarf_is_exhausted(module->dwarf)) {
         module->exhausted_told = true;
-        diagnostics_add(symbolizer->diagnostics, DIAGNOSTIC_LOSS, "debug-info-limit",
-                        symbolizer->image->modules[location->module].path,
-                        "%s: debug information asks for more than %d steps; frames have names without lines from there on",
-                        symbolizer->image->modules[location->module].path.data, limit_dwarf_steps);
+        diagnostics_add(
+            symbolizer->diagnostics, DIAGNOSTIC_LOSS, "debug-info-limit",
+            symbolizer->image->modules[location->module].path,
+            "%s: debug information asks for more than %d steps; frames have names without lines from there on",
+            symbolizer->image->modules[location->module].path.data, limit_dwarf_steps);
     }
     struct dwarf_frame *function = &calls[count == 0 ? 0 : count - 1];
-    if (!is_named && function->name != NULL) {
+    if (!is_named && function->name != NULL && function->start != 0) {
         name = text_from_string(function->name);
         start = function->start;
         is_named = true;
@@ -210,14 +212,14 @@ void symbolize_location(struct symbolizer *symbolizer, struct snapshot *snapshot
     location->frame_count = (uint32_t)(count == 0 ? 1 : count);
     for (size_t i = 0; i < location->frame_count; i++) {
         bool is_inlined = i + 1 < location->frame_count;
-        snapshot_append_frame(snapshot, (struct frame){
-                                            .function = symbolizer_add_name(symbolizer, snapshot,
-                                                                            is_inlined ? text_from_string(calls[i].name)
-                                                                                       : name),
-                                            .file = symbolizer_add_path(snapshot, &calls[i]),
-                                            .line = calls[i].line,
-                                            .inlined = is_inlined,
-                                        });
+        snapshot_append_frame(snapshot,
+                              (struct frame){
+                                  .function = symbolizer_add_name(symbolizer, snapshot,
+                                                                  is_inlined ? text_from_string(calls[i].name) : name),
+                                  .file = symbolizer_add_path(snapshot, &calls[i]),
+                                  .line = calls[i].line,
+                                  .inlined = is_inlined,
+                              });
     }
 }
 

@@ -9,25 +9,11 @@
 #include "base/limits.h"
 #include "symbol/demangle.h"
 
-static struct arena arena;
-
-static int setup(void **state)
-{
-    (void)state;
-    arena_init(&arena, 0, NULL);
-    return 0;
-}
-
-static int teardown(void **state)
-{
-    (void)state;
-    arena_deinit(&arena);
-    return 0;
-}
+static char buffer[demangle_buffer_bytes];
 
 static void assert_demangled(const char *name, const char *expected)
 {
-    struct text result = demangle(&arena, text_from_string(name));
+    struct text result = demangle(text_from_string(name), buffer);
     assert_string_equal(result.data, expected);
     assert_int_equal(result.length, strlen(expected));
 }
@@ -74,7 +60,7 @@ static void test_growth_is_cut(void **state)
     size_t length = (size_t)snprintf(name, sizeof name, "_Z1f1xIiiE");
     for (int i = 0; i < 30; i++)
         length += (size_t)snprintf(name + length, sizeof name - length, "S_IS%c_S%c_E", digits[i], digits[i]);
-    struct text result = demangle(&arena, (struct text){name, length});
+    struct text result = demangle((struct text){name, length}, buffer);
     assert_int_equal(result.length, limit_name_bytes);
     assert_memory_equal(result.data, "f(x<int, int>, x<x<int, int>, x<int, int> >, ", 45);
     assert_string_equal(result.data + result.length - 3, "...");
@@ -84,13 +70,14 @@ static void test_depth_is_bounded(void **state)
 {
     (void)state;
     char name[limit_name_bytes + 100];
-    static const char *const repeated[] = {"P", "N1a", "1aI", "FiP", "DpT_", "cv", "L_Z", "RC", "M1a", "NtC", "B_", "T"};
+    static const char *const repeated[] = {"P",   "N1a", "1aI", "FiP", "DpT_", "cv",
+                                           "L_Z", "RC",  "M1a", "NtC", "B_",   "T"};
     for (size_t i = 0; i < sizeof repeated / sizeof repeated[0]; i++)
         for (int rust = 0; rust < 2; rust++) {
             size_t length = (size_t)sprintf(name, rust ? "_RC" : "_Z1f");
             while (length + strlen(repeated[i]) < limit_name_bytes)
                 length += (size_t)sprintf(name + length, "%s", repeated[i]);
-            struct text result = demangle(&arena, (struct text){name, length});
+            struct text result = demangle((struct text){name, length}, buffer);
             assert_true(result.length <= limit_name_bytes);
         }
 }
@@ -101,7 +88,7 @@ static void test_long_names_are_cut(void **state)
     char name[limit_name_bytes + 100];
     memset(name, 'a', sizeof name);
     memcpy(name, "_Z", 2);
-    struct text result = demangle(&arena, (struct text){name, sizeof name});
+    struct text result = demangle((struct text){name, sizeof name}, buffer);
     assert_int_equal(result.length, limit_name_bytes);
     assert_string_equal(result.data + result.length - 3, "...");
 }
@@ -109,10 +96,13 @@ static void test_long_names_are_cut(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_cpp),           cmocka_unit_test(test_rust),
-        cmocka_unit_test(test_versions_stay), cmocka_unit_test(test_others_stay),
-        cmocka_unit_test(test_growth_is_cut), cmocka_unit_test(test_depth_is_bounded),
+        cmocka_unit_test(test_cpp),
+        cmocka_unit_test(test_rust),
+        cmocka_unit_test(test_versions_stay),
+        cmocka_unit_test(test_others_stay),
+        cmocka_unit_test(test_growth_is_cut),
+        cmocka_unit_test(test_depth_is_bounded),
         cmocka_unit_test(test_long_names_are_cut),
     };
-    return cmocka_run_group_tests(tests, setup, teardown);
+    return cmocka_run_group_tests(tests, NULL, NULL);
 }

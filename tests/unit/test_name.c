@@ -81,9 +81,8 @@ static void test_every_length(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_plain_names_stay), cmocka_unit_test(test_versions_go),
-        cmocka_unit_test(test_clones_go),        cmocka_unit_test(test_rust_hashes_go),
-        cmocka_unit_test(test_every_length),
+        cmocka_unit_test(test_plain_names_stay), cmocka_unit_test(test_versions_go),  cmocka_unit_test(test_clones_go),
+        cmocka_unit_test(test_rust_hashes_go),   cmocka_unit_test(test_every_length),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
