@@ -9,9 +9,10 @@
  * truth_write() instead and then crashes.
  *
  * Frames are one string, leaf first, separated by '|', and name the program's own functions only. Marks on a frame:
- *   "^name"  inlined: visible only where there is debug info
+ *   "^name"  inlined in some builds: there visible only with debug info
  *   "name+"  one or more times
  *   "~re"    a regular expression that the whole name matches (lambdas, which every compiler names differently)
+ *   "?"      a function whose name is nowhere, in a stripped library
  * leaf is a regular expression for the innermost function (libc's or the program's), NULL when anything may be there.
  *
  * A header and no library, so that every variant (static, musl, another compiler, no unwind tables) compiles it as its own.

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * Threads in the middle of an exception: parked in a destructor that unwinding runs (libgcc's frames and landing pads are on the
- * stack), in a catch handler, in a catch handler after a rethrow. Argument "terminate": the process dies of an exception that
+ * Threads in the middle of an exception: parked in a destructor that unwinding runs (the return address is in a landing pad, often
+ * in the function's cold part), in a catch handler, in a catch handler after a rethrow. Argument "terminate": the process dies of an exception that
  * nobody catches.
  */
 #include "truth.h"

@@ -135,7 +135,7 @@ fn call_closure(group: c_int) {
 #[inline(never)]
 fn end() {
     let aborts = unsafe { testcore_aborts() } != 0;
-    let main = group("main", 1, "tc_rust::end|tc_rust::main");
+    let main = group("main", 1, "rust_parked::end|rust_parked::main");
     arrive(main);
     unsafe { testcore_write(SIGABRT, if aborts { main } else { -1 }) };
     if aborts {
@@ -157,33 +157,33 @@ fn start(count: c_int, work: impl Fn() + Send + Sync + 'static) {
 
 fn main() {
     let guard = HELD.lock().unwrap();
-    let spawned = "tc_rust::main::{closure}|~tc_rust::start(<.*>)?::[{]closure[}]";
+    let spawned = "^rust_parked::main::{closure}";
     let frames = |own: &str| format!("{own}|{spawned}");
 
-    let mutex = group("Mutex", 5, &frames("tc_rust::lock_mutex"));
+    let mutex = group("Mutex", 5, &frames("rust_parked::lock_mutex"));
     start(5, move || lock_mutex(mutex));
-    let condition = group("Condvar", 3, &frames("tc_rust::wait_condition"));
+    let condition = group("Condvar", 3, &frames("rust_parked::wait_condition"));
     start(3, move || wait_condition(condition));
-    let parked = group("park", 2, &frames("tc_rust::park_thread"));
+    let parked = group("park", 2, &frames("rust_parked::park_thread"));
     start(2, move || park_thread(parked));
-    let sleep = group("sleep", 2, &frames("tc_rust::sleep_long"));
+    let sleep = group("sleep", 2, &frames("rust_parked::sleep_long"));
     start(2, move || sleep_long(sleep));
-    let generics = group("generic", 2, &frames("tc_rust::lock_mutex|~tc_rust::generic(<.*>)?"));
+    let generics = group("generic", 2, &frames("rust_parked::lock_mutex|~rust_parked::generic((::)?<.*>)?"));
     start(2, move || generic(generics, vec![Some(1u8)]));
     let job = group(
         "trait object",
         2,
-        &frames("tc_rust::lock_mutex|~<tc_rust::Order as tc_rust::Job>::run|tc_rust::run_job"),
+        &frames("rust_parked::lock_mutex|~<rust_parked::Order as rust_parked::Job>::run|rust_parked::run_job"),
     );
     start(2, move || run_job(Box::new(Order { number: 3 }), job));
     let closure = group(
         "closure",
         2,
-        &frames("tc_rust::lock_mutex|tc_rust::call_closure::{closure}|~tc_rust::call(<.*>)?|tc_rust::call_closure"),
+        &frames("rust_parked::lock_mutex|^rust_parked::call_closure::{closure}|~rust_parked::call((::)?<.*>)?|rust_parked::call_closure"),
     );
     start(2, move || call_closure(closure));
 
-    let channel_group = group("channel", 1, "tc_rust::receive|tc_rust::main::{closure}");
+    let channel_group = group("channel", 1, "rust_parked::receive|^rust_parked::main::{closure}");
     let (sender, receiver) = channel::<String>();
     thread::spawn(move || receive(channel_group, receiver));
 
