@@ -173,7 +173,7 @@ fn main() {
     let job = group(
         "trait object",
         2,
-        &frames("rust_parked::lock_mutex|~<rust_parked::Order as rust_parked::Job>::run|rust_parked::run_job"),
+        &frames("rust_parked::lock_mutex|~<?rust_parked::.*[}>]::run|rust_parked::run_job"),
     );
     start(2, move || run_job(Box::new(Order { number: 3 }), job));
     let closure = group(

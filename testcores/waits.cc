@@ -207,7 +207,7 @@ int main()
     answer = promise.get_future().share();
 
     group_condition = truth_group("std::condition_variable", 4, "~tc::Queue<.*, 8>::take|tc::take_string", ".*futex.*|.*wait.*");
-    group_lambda = truth_group("lambda", 3, "~tc::run_lambda\\(\\)::.*operator\\(\\)|~tc::apply<.*>|tc::run_lambda", ".*lock.*");
+    group_lambda = truth_group("lambda", 3, "~tc::run_lambda\\(\\)::.*operator\\(\\)|~tc::apply<.*>|tc::run_lambda", ".*lock.*|.*futex.*");
     group_future = truth_group("std::future", 3, "tc::wait_future", ".*syscall.*|.*futex.*");
     group_mutex = truth_group("std::mutex", 5, "tc::lock_mutex", ".*lock.*|.*futex.*");
     group_shared = truth_group("std::shared_mutex", 2, "tc::lock_shared", ".*lock.*|.*futex.*");
