@@ -2,6 +2,7 @@
 #include "symbol/symbol_dwarf.h"
 #include "base/intern_table.h"
 #include "base/limits.h"
+#include "base/text.h"
 #include "symbol/range_table.h"
 
 #include <dwarf.h>
@@ -11,6 +12,7 @@
 struct dwarf_unit {
     Dwarf_Die die;
     Dwarf_Half version;
+    bool is_cpp;
     bool walked, walked_deep; /* into namespaces only; into everything */
     Dwarf_Die *functions;
     size_t function_count, function_capacity;
@@ -20,6 +22,14 @@ struct dwarf_unit {
     const char *directory; /* where the compiler ran; NULL unknown */
     Dwarf_Files *files;    /* NULL: none */
     size_t file_count;
+};
+
+enum { qualified_names = 256 };
+
+/* The last qualified name of those whose declarations share a place in the table. */
+struct qualified_name {
+    const void *declaration; /* address of the entry */
+    const char *name;
 };
 
 struct symbol_dwarf {
@@ -35,6 +45,7 @@ struct symbol_dwarf {
     size_t unit_count, unit_capacity;
     uint32_t *slots; /* open addressing by offset; index + 1, 0 is free */
     size_t slot_count;
+    struct qualified_name qualified[qualified_names];
 };
 
 struct symbol_dwarf *symbol_dwarf_new(Dwarf *dwarf, struct arena *arena)
@@ -153,6 +164,9 @@ static struct dwarf_unit *symbol_dwarf_unit(struct symbol_dwarf *symbols, Dwarf_
     unit->die = *die;
     if (dwarf_cu_info(die->cu, &unit->version, NULL, NULL, NULL, NULL, NULL, NULL) != 0)
         unit->version = 0;
+    int language = dwarf_srclang(&unit->die);
+    unit->is_cpp = language == DW_LANG_C_plus_plus || language == DW_LANG_C_plus_plus_03 ||
+                   language == DW_LANG_C_plus_plus_11 || language == DW_LANG_C_plus_plus_14;
     Dwarf_Attribute directory;
     if (dwarf_attr(&unit->die, DW_AT_comp_dir, &directory) != NULL)
         unit->directory = attribute_string(symbols, &directory);
@@ -277,7 +291,80 @@ static Dwarf_Line *unit_find_line(const struct dwarf_unit *unit, uint64_t addres
     return dwarf_lineendsequence(line, &ends) == 0 && !ends ? line : NULL;
 }
 
-static const char *die_function_name(struct symbol_dwarf *symbols, Dwarf_Die *die)
+/* A name of limit_name_bytes at most, written from its outermost scope inwards. */
+struct scoped_name {
+    char text[limit_name_bytes];
+    size_t length;
+};
+
+static void scoped_name_append(struct scoped_name *scoped, const char *part)
+{
+    size_t left = sizeof scoped->text - 1 - scoped->length, length = strnlen(part, left);
+    memcpy(scoped->text + scoped->length, part, length);
+    scoped->length += length;
+}
+
+/* The entry that declares a function, from one that stands for it: an inlined call's, or a definition's. */
+static Dwarf_Die die_declaration(Dwarf_Die *die)
+{
+    enum { hops_max = 16 };
+    Dwarf_Die declaration = *die, next;
+    Dwarf_Attribute attribute;
+    for (int hops = 0; hops < hops_max; hops++) {
+        if ((dwarf_attr(&declaration, DW_AT_abstract_origin, &attribute) == NULL &&
+             dwarf_attr(&declaration, DW_AT_specification, &attribute) == NULL) ||
+            dwarf_formref_die(&attribute, &next) == NULL)
+            break;
+        declaration = next;
+    }
+    return declaration;
+}
+
+/* Namespaces and classes before a C++ name, which gcc gives no linkage name when the linker need not know it: templates
+ * over lambdas, anonymous namespaces. Entries have no parent pointer: the way from the unit down is walked. */
+static const char *die_qualify(struct symbol_dwarf *symbols, Dwarf_Die *die, const char *name)
+{
+    Dwarf_Die declaration = die_declaration(die), scope, child;
+    struct qualified_name *known = &symbols->qualified[(uintptr_t)declaration.addr / 4 % qualified_names];
+    if (known->declaration == declaration.addr)
+        return known->name;
+    Dwarf_Off offset = dwarf_dieoffset(&declaration);
+    struct scoped_name scoped = {.length = 0};
+    bool more = dwarf_diecu(&declaration, &scope, NULL, NULL) != NULL;
+    for (size_t depth = 0; more && depth < limit_dwarf_depth; depth++) {
+        bool is_below = false;
+        for (more = die_first(symbols, &scope, &child); more && dwarf_dieoffset(&child) <= offset;
+             more = die_next(symbols, &child)) {
+            is_below = true;
+            scope = child;
+        }
+        more = is_below && dwarf_dieoffset(&scope) != offset;
+        if (!more)
+            break;
+        Dwarf_Attribute attribute;
+        int tag = dwarf_tag(&scope);
+        const char *part =
+            dwarf_attr_integrate(&scope, DW_AT_name, &attribute) == NULL ? NULL : attribute_string(symbols, &attribute);
+        bool is_class = tag == DW_TAG_class_type || tag == DW_TAG_structure_type || tag == DW_TAG_union_type;
+        if (!is_class && tag != DW_TAG_namespace && tag != DW_TAG_subprogram)
+            continue;
+        /* The only classes without a name whose functions are called are lambdas', and what a typedef named. */
+        if (part == NULL)
+            part = tag == DW_TAG_namespace           ? "(anonymous namespace)"
+                   : strcmp(name, "operator()") == 0 ? "{lambda}"
+                                                     : "{unnamed}";
+        scoped_name_append(&scoped, part);
+        if (tag == DW_TAG_subprogram)
+            scoped_name_append(&scoped, "()");
+        scoped_name_append(&scoped, "::");
+    }
+    scoped_name_append(&scoped, name);
+    known->declaration = declaration.addr;
+    known->name = text_copy(symbols->arena, (struct text){scoped.text, scoped.length}).data;
+    return known->name;
+}
+
+static const char *die_function_name(struct symbol_dwarf *symbols, const struct dwarf_unit *unit, Dwarf_Die *die)
 {
     static const unsigned names[] = {DW_AT_linkage_name, DW_AT_MIPS_linkage_name, DW_AT_name};
     for (size_t i = 0; i < sizeof names / sizeof names[0]; i++) {
@@ -285,7 +372,7 @@ static const char *die_function_name(struct symbol_dwarf *symbols, Dwarf_Die *di
         const char *name =
             dwarf_attr_integrate(die, names[i], &attribute) == NULL ? NULL : attribute_string(symbols, &attribute);
         if (name != NULL && name[0] != '\0')
-            return name;
+            return names[i] == DW_AT_name && unit->is_cpp ? die_qualify(symbols, die, name) : name;
     }
     return NULL;
 }
@@ -370,7 +457,7 @@ static size_t unit_find(struct symbol_dwarf *symbols, struct dwarf_unit *unit, u
     }
     for (size_t i = 0; i < count; i++) {
         Dwarf_Die *die = &chain[count - 1 - i];
-        frames[i].name = die_function_name(symbols, die);
+        frames[i].name = die_function_name(symbols, unit, die);
         if (i + 1 < count) {
             frames[i + 1] = (struct dwarf_frame){.directory = unit->directory};
             die_call_site(unit, die, &frames[i + 1]);
