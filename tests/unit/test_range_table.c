@@ -23,7 +23,7 @@ static int teardown(void **state)
     return 0;
 }
 
-enum { nothing = UINT32_MAX };
+static const uint32_t nothing = UINT32_MAX;
 
 static uint32_t found(const struct range_table *table, uint64_t address)
 {
