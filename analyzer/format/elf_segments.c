@@ -11,6 +11,8 @@ const char *elf_header_parse(const uint8_t *bytes, size_t size_bytes, struct elf
         return "a 64-bit ELF file (byte 2 at offset 4)";
     if (bytes[5] != 1)
         return "a little-endian ELF file (byte 1 at offset 5)";
+    if (bytes[6] != 1)
+        return "ELF version 1 (byte 1 at offset 6)";
     *ret_header = (struct elf_header){
         .type = load_u16(bytes + 16),
         .machine = load_u16(bytes + 18),

@@ -374,6 +374,8 @@ uint32_t walk_thread(struct walker *walker, const struct thread *thread)
     unsigned sp = walker->arch->sp;
     walker->arch->registers_decode(thread->registers, &registers);
     bool exact = true;
+    uint64_t kept_pc = 0, kept_sp = 0;
+    size_t switches = 0;
     uint32_t node = enter_frame(walker, 0, registers.pc, true, TRUST_REGISTERS);
     for (size_t depth = 1;; depth++) {
         walker->frames++;
@@ -387,8 +389,19 @@ uint32_t walk_thread(struct walker *walker, const struct thread *thread)
         /* Zero ends a chain of calls; where a signal interrupted, it is a call through NULL. */
         if (registers.pc == 0 && !result.stack_may_switch)
             return stack_trie_stack(&walker->trie, node, STACK_END_OUTERMOST, 0);
-        if (registers.values[sp] <= old_sp && !result.stack_may_switch)
-            return stack_trie_stack(&walker->trie, node, STACK_END_NO_PROGRESS, old_sp);
+        if (registers.values[sp] <= old_sp) {
+            if (!result.stack_may_switch)
+                return stack_trie_stack(&walker->trie, node, STACK_END_NO_PROGRESS, old_sp);
+            /* Another stack, or a signal frame that leads back. A loop must pass here in the same state again; the
+             * state is kept at every power of two (Brent). */
+            if (registers.pc == kept_pc && registers.values[sp] == kept_sp)
+                return stack_trie_stack(&walker->trie, node, STACK_END_NO_PROGRESS, old_sp);
+            switches++;
+            if ((switches & (switches - 1)) == 0) {
+                kept_pc = registers.pc;
+                kept_sp = registers.values[sp];
+            }
+        }
         exact = result.stack_may_switch;
         node = enter_frame(walker, node, registers.pc, exact, result.trust);
     }
