@@ -7,6 +7,19 @@
 #include <stdlib.h>
 #include <string.h>
 
+#ifndef __has_feature
+#define __has_feature(name) 0
+#endif
+#if defined(__SANITIZE_ADDRESS__) || __has_feature(address_sanitizer)
+/* What no allocation covers is poisoned, so that reading past one is found although its neighbour is ours too. */
+#include <sanitizer/asan_interface.h>
+enum { red_zone_bytes = 16 };
+#else
+#define ASAN_POISON_MEMORY_REGION(start, bytes) ((void)(start), (void)(bytes))
+#define ASAN_UNPOISON_MEMORY_REGION(start, bytes) ((void)(start), (void)(bytes))
+enum { red_zone_bytes = 0 };
+#endif
+
 struct arena_chunk {
     struct arena_chunk *older;
     size_t size_bytes; /* of the payload */
@@ -52,18 +65,20 @@ static void arena_add_chunk(struct arena *arena, size_t bytes)
     arena->size_bytes += payload;
     arena->next = chunk->payload;
     arena->end = chunk->payload + payload;
+    ASAN_POISON_MEMORY_REGION(chunk->payload, payload);
 }
 
 void *arena_alloc(struct arena *arena, size_t count, size_t size)
 {
     size_t bytes;
-    if (__builtin_mul_overflow(count, size, &bytes) || bytes > SIZE_MAX - 15)
+    if (__builtin_mul_overflow(count, size, &bytes) || bytes > SIZE_MAX - 15 - red_zone_bytes)
         arena_fail(arena);
-    bytes = (bytes + 15) & ~(size_t)15;
-    if (bytes > (size_t)(arena->end - arena->next))
-        arena_add_chunk(arena, bytes);
+    size_t taken = ((bytes + 15) & ~(size_t)15) + red_zone_bytes;
+    if (taken > (size_t)(arena->end - arena->next))
+        arena_add_chunk(arena, taken);
     char *result = arena->next;
-    arena->next += bytes;
+    arena->next += taken;
+    ASAN_UNPOISON_MEMORY_REGION(result, bytes);
     return memset(result, 0, bytes);
 }
 
@@ -73,7 +88,7 @@ void *arena_grow(struct arena *arena, void *array, size_t count, size_t *capacit
         return array;
     size_t wanted = *capacity < 8 ? 16 : *capacity * 2;
     if (array != NULL) {
-        /* The newest allocation grows in place. */
+        /* The newest allocation grows in place (never where red zones part them). */
         size_t old_bytes = (*capacity * size + 15) & ~(size_t)15;
         size_t new_bytes;
         if (__builtin_mul_overflow(wanted, size, &new_bytes) || new_bytes > SIZE_MAX - 15)
@@ -107,6 +122,7 @@ void arena_reset(struct arena *arena)
     arena->chunks->older = NULL;
     arena->next = arena->chunks->payload;
     arena->end = arena->next + arena->chunks->size_bytes;
+    ASAN_POISON_MEMORY_REGION(arena->next, arena->chunks->size_bytes);
 }
 
 char *arena_printf(struct arena *arena, const char *format, ...)

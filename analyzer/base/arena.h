@@ -33,6 +33,6 @@ void *arena_grow(struct arena *arena, void *array, size_t count, size_t *capacit
 /* All memory is kept for reuse by the next allocations; pointers given out before become invalid. */
 void arena_reset(struct arena *arena);
 
-char *arena_printf(struct arena *arena, const char *format, ...) __attribute__((format(printf, 2, 3)));
+char *arena_printf(struct arena *arena, const char *format, ...) __attribute__((format(printf, 2, 3), nonnull(2)));
 
 #endif

@@ -310,6 +310,15 @@ static struct step_result step_code(struct walker *walker, struct code_plan *cod
     return ended(STACK_END_NO_UNWIND_DATA, registers->pc);
 }
 
+/* Both in one executable mapping of no file. Interpreters that are made at run time push the address to go on at and
+ * jump (HotSpot's invoke_return_entry): no call precedes it. */
+static bool is_made_at_run_time(const struct walker *walker, uint64_t pc, uint64_t return_address)
+{
+    const struct mapping *mapping = image_find_mapping(walker->image, return_address);
+    return mapping != NULL && mapping->module == index_none && mapping->path.length == 0 &&
+           (mapping->access & MAPPING_EXECUTE) != 0 && pc >= mapping->start && pc < mapping->end;
+}
+
 static struct step_result step_frame_pointer(struct walker *walker, struct registers *registers)
 {
     unsigned sp = walker->arch->sp, fp = walker->arch->fp;
@@ -321,7 +330,7 @@ static struct step_result step_frame_pointer(struct walker *walker, struct regis
         return ended(STACK_END_NO_UNWIND_DATA, registers->pc);
     if (pc == 0 && saved == 0) /* psABI 3.4.1: the outermost frame is marked by zero */
         return ended(STACK_END_OUTERMOST, 0);
-    if (!walker_follows_call(walker, pc))
+    if (!walker_follows_call(walker, pc) && !is_made_at_run_time(walker, registers->pc, pc))
         return ended(STACK_END_NO_UNWIND_DATA, registers->pc);
     registers->values[fp] = saved;
     registers->values[sp] = frame + 16;
