@@ -17,8 +17,8 @@ def frames_of(thread):
         found.append({
             "pc": frame.pc(),
             "function": frame.name() or "",
-            "inlined": frame.type() == gdb.INLINE_FRAME,
-            "signal": frame.type() == gdb.SIGTRAMP_FRAME,
+            # gdb also rebuilds functions that left by a jump (tail calls): no more a frame of the stack than inlined ones.
+            "inlined": frame.type() in (gdb.INLINE_FRAME, gdb.TAILCALL_FRAME),
             "module": library or "",
         })
         reason = gdb.frame_stop_reason_string(frame.unwind_stop_reason())

@@ -48,7 +48,7 @@ def eu_stack_parse(output, errors=""):
     for line in output.splitlines():
         if match := re.match(r"TID (\d+):", line):
             frames = threads.setdefault(int(match.group(1)), [])
-        elif (match := re.match(r"#\d+\s+0x([0-9a-f]+)(?: (.*?))?(?: - (.*))?$", line)) and frames is not None:
+        elif (match := re.match(r"#\d+\s+0x([0-9a-f]+)( .*?)??(?: - (.*))?$", line)) and frames is not None:
             frames.append(Frame(int(match.group(1), 16), (match.group(2) or "").strip(), match.group(3) or ""))
     return Stacks(threads, errors.splitlines())
 
@@ -75,7 +75,6 @@ def gdb(core, executable):
     threads = {}
     for tid, row in json.loads(match.group(1)).items():
         frames = [Frame(frame["pc"], frame["function"], frame["module"], frame["inlined"]) for frame in row["frames"]]
-        # gdb numbers an inlined call before the function that holds it, as we do; a signal frame has no name.
         threads[int(tid)] = frames
     return Stacks(threads, done.stderr.splitlines())
 

@@ -69,7 +69,7 @@ def without_parameters(name):
     depth = 0
     for at in range(len(name) - 1, -1, -1):
         depth += (name[at] in ">)}") - (name[at] in "<({")
-        if name[at] == " " and depth == 0 and not re.search(r"operator$| as$", name[:at]):
+        if name[at] == " " and depth == 0 and not re.search(r"operator[-<>=!]*$| as$", name[:at]):
             if not name[at + 1:].startswith("as "):
                 return name[at + 1:]
     return name
@@ -78,10 +78,14 @@ def without_parameters(name):
 def bare_name(name):
     """plain_name without template and generic arguments too: what is compared between tools that take names from symbols and
     tools that take them from DWARF."""
+    name = plain_name(name)
     if name.startswith("<") and " as " in name:
-        return plain_name(name)
-    bare = remove_brackets(remove_brackets(plain_name(name), "<", ">"), "(", ")")
-    return bare.replace("::::", "::")
+        return name
+    while inherent := re.match(r"<(\w+::.*)>::(\w+|[{]\w+[}])", name):  # Rust v0's <Type>::function
+        if inherent.group(1).count("<") != inherent.group(1).count(">"):
+            break
+        name = inherent.group(1) + name[inherent.end(1) + 1:]
+    return remove_brackets(remove_brackets(name, "<", ">"), "(", ")").replace("::::", "::").removesuffix("::")
 
 
 # truth
