@@ -9,7 +9,7 @@
 enum option_kind { OPTION_FLAG, OPTION_STRING, OPTION_COUNT, OPTION_CHOICE };
 
 struct option_row {
-    const char *heading; /* starts a group in --help */
+    const char *heading; /* starts a group in --help; stands in its margin */
     const char *name;
     char letter;          /* 0: none */
     const char *argument; /* NULL: takes none; of a choice, its words between '|', by value from 0 */
@@ -21,57 +21,48 @@ struct option_row {
 #define FIELD(name) offsetof(struct cli_options, name)
 
 static const struct option_row rows[] = {
-    {"Input:", "core", 'c', "FILE", "the core (then the argument is the program)", OPTION_STRING, FIELD(core)},
-    {NULL, "exe", 'e', "FILE", "the program, where it is not what the core names", OPTION_STRING, FIELD(analysis.exe)},
-    {NULL, "sysroot", 0, "DIR", "look for the files that the core names below DIR first", OPTION_STRING,
-     FIELD(analysis.sysroot)},
-    {NULL, "debug-path", 0, "DIRS", "':'-separated folders of debug files [/usr/lib/debug]", OPTION_STRING,
+    {"Input", "core", 'c', "FILE", "the core; the argument is then the program", OPTION_STRING, FIELD(core)},
+    {NULL, "exe", 'e', "FILE", "the program, if not where the core says", OPTION_STRING, FIELD(analysis.exe)},
+    {NULL, "sysroot", 0, "DIR", "the target's files lie below DIR", OPTION_STRING, FIELD(analysis.sysroot)},
+    {NULL, "debug-path", 0, "DIR:DIR", "separate debug files [/usr/lib/debug]", OPTION_STRING,
      FIELD(analysis.debug_path)},
-    {"Unwinding and names:", "unwinder", 0, "auto|dwarf|libunwind", "auto: libunwind where DWARF ends early",
-     OPTION_CHOICE, FIELD(unwinder)},
-    {NULL, "cross-check", 0, NULL, "unwind every thread by both, report differences", OPTION_FLAG,
-     FIELD(analysis.cross_check)},
-    {NULL, "lines", 0, "on|off", "off: function names only, debug info stays closed", OPTION_CHOICE, FIELD(lines)},
-    {NULL, "demangle", 0, "on|off", "C++ and Rust names as written in the source", OPTION_CHOICE, FIELD(demangle)},
-    {"Groups:", "by", 0, "line|pc|function", "what makes two stacks equal [line]", OPTION_CHOICE, FIELD(by)},
+    {"Stacks", "unwinder", 0, "auto|dwarf|libunwind", "auto: libunwind where DWARF ends", OPTION_CHOICE,
+     FIELD(unwinder)},
+    {NULL, "cross-check", 0, NULL, "compare both unwinders on every thread", OPTION_FLAG, FIELD(analysis.cross_check)},
+    {NULL, "lines", 0, "on|off", "off: names only, debug info stays closed", OPTION_CHOICE, FIELD(lines)},
+    {NULL, "demangle", 0, "on|off", "C++ and Rust names as in the source", OPTION_CHOICE, FIELD(demangle)},
+    {"Groups", "by", 0, "line|pc|function", "what makes stacks equal [line]", OPTION_CHOICE, FIELD(by)},
     {NULL, "top", 0, "N", "the N largest groups only", OPTION_COUNT, FIELD(analysis.top)},
     {NULL, "min-count", 0, "N", "groups of at least N threads", OPTION_COUNT, FIELD(analysis.count_min)},
-    {NULL, "filter", 0, "RE", "groups where a function, file:line or module matches", OPTION_STRING,
-     FIELD(analysis.filter)},
-    {NULL, "exclude", 0, "RE", "groups where none does", OPTION_STRING, FIELD(analysis.exclude)},
-    {"Output:", "format", 'f', "text|json", "text: Go's debug=1, for go tool pprof too [text]", OPTION_STRING,
-     FIELD(format)},
-    {NULL, "output", 'o', "FILE", "write there; FILE is replaced when all is written", OPTION_STRING, FIELD(output)},
-    {NULL, "members", 0, NULL, "every thread of a group with its state and CPU time", OPTION_FLAG,
-     FIELD(write.members)},
-    {NULL, "frames", 0, "N", "frames shown of a stack, 0 for all [256]", OPTION_COUNT, FIELD(frames)},
-    {NULL, "color", 0, "auto|always|never", "on a terminal, unless NO_COLOR is set [auto]", OPTION_CHOICE,
-     FIELD(color)},
+    {NULL, "filter", 0, "RE", "whose function, file:line or module matches", OPTION_STRING, FIELD(analysis.filter)},
+    {NULL, "exclude", 0, "RE", "those where none matches", OPTION_STRING, FIELD(analysis.exclude)},
+    {"Output", "format", 'f', "text|json", "text: as Go's debug=1, for pprof [text]", OPTION_STRING, FIELD(format)},
+    {NULL, "output", 'o', "FILE", "replace FILE once all is written", OPTION_STRING, FIELD(output)},
+    {NULL, "members", 0, NULL, "every thread with its state and CPU time", OPTION_FLAG, FIELD(write.members)},
+    {NULL, "frames", 0, "N", "frames shown of a stack, 0: all [256]", OPTION_COUNT, FIELD(frames)},
+    {NULL, "color", 0, "auto|always|never", "auto: on terminals, unless NO_COLOR", OPTION_CHOICE, FIELD(color)},
     {NULL, "stats", 0, NULL, "what the analysis cost", OPTION_FLAG, FIELD(write.stats)},
-    {NULL, "strict", 0, NULL, "exit 4 also for stacks that end early or lack names", OPTION_FLAG, FIELD(strict)},
+    {NULL, "strict", 0, NULL, "exit 4 also for short stacks and lost names", OPTION_FLAG, FIELD(strict)},
     {NULL, "help", 'h', NULL, "this text", OPTION_FLAG, FIELD(help)},
     {NULL, "version", 'V', NULL, "the version", OPTION_FLAG, FIELD(version)},
 };
 
-enum { row_count = sizeof rows / sizeof rows[0], long_option_base = 256 };
+enum { row_count = sizeof rows / sizeof rows[0], long_option_base = 256, help_column = 24 };
 
 void cli_options_print_help(FILE *stream)
 {
-    fputs("Usage: stackgroup [OPTIONS] CORE [EXE]  |  stackgroup [OPTIONS] EXE -c CORE\n"
-          "Groups the threads of a core by their stacks, with counts and what they wait for.\n",
-          stream);
+    fputs("Usage: stackgroup [OPTIONS] CORE [EXE]   or   stackgroup [OPTIONS] EXE -c CORE\n", stream);
     for (int i = 0; i < row_count; i++) {
         const struct option_row *row = &rows[i];
-        char left[48], letter[8] = "   ";
-        if (row->heading != NULL)
-            fprintf(stream, "%s\n", row->heading);
+        char letter[8] = "", left[48];
         if (row->letter != 0)
             snprintf(letter, sizeof letter, "-%c,", row->letter);
-        snprintf(left, sizeof left, "%s --%s%s%s", letter, row->name, row->argument != NULL ? "=" : "",
+        snprintf(left, sizeof left, "--%s%s%s", row->name, row->argument != NULL ? "=" : "",
                  row->argument != NULL ? row->argument : "");
-        fprintf(stream, " %-35s %s\n", left, row->help);
+        fprintf(stream, "%-7s%-3s %s%*s %s\n", row->heading != NULL ? row->heading : "", letter, left,
+                (int)(strlen(left) < help_column ? help_column - strlen(left) : 0), "", row->help);
     }
-    fputs("Exit: 0 done, 2 usage, 3 no result, 4 threads were lost. Manual: README.md\n", stream);
+    fputs("Exit codes: 0 done, 2 usage, 3 no result, 4 threads lost\n", stream);
 }
 
 /* The value of a choice's word, -1 when there is none such. */

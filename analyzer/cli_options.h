@@ -26,7 +26,7 @@ struct cli_options {
 bool cli_options_parse(int count, char **arguments, struct cli_options *ret_options, char *ret_error,
                        size_t error_bytes);
 
-/* At most a screen: 24 lines of 80 columns hold the groups and every option. */
+/* 24 lines of 80 columns: a screen holds every option. */
 void cli_options_print_help(FILE *stream);
 
 #endif
