@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-#include "debuginfo/module_file.h"
+#include "debuginfo/debug_search.h"
 
 #include "base/byte_reader.h"
 #include "base/cleanup.h"
@@ -228,11 +228,35 @@ static const char *debug_file_by_link(struct debug_search *search, int *ret_fd, 
     return NULL;
 }
 
+static void elf_release(Elf **elf, int *fd)
+{
+    if (*elf == NULL)
+        return;
+    elf_end(*elf);
+    *elf = NULL;
+    if (fd != NULL)
+        close(*fd);
+}
+
+static void module_file_release_debug(struct module_file *file)
+{
+    dwarf_end(file->dwarf);
+    dwarf_end(file->alternate_dwarf);
+    file->dwarf = file->alternate_dwarf = NULL;
+    elf_release(&file->alternate_elf, &file->alternate_fd);
+    elf_release(&file->dwarf_elf, NULL);
+    elf_release(&file->debug_elf, &file->debug_fd);
+    elf_release(&file->mini_debug_elf, NULL);
+    free(file->mini_debug_bytes);
+    file->mini_debug_bytes = NULL;
+}
+
 Elf *module_file_debug_elf(struct module_files *files, struct module_file *file)
 {
     if (file->debug_tried)
         return file->debug_elf;
     file->debug_tried = true;
+    file->release_debug = module_file_release_debug;
     struct debug_search search = {.files = files, .file = file, .build_id = file->build_id};
     file->debug_file_path = debug_file_by_build_id(&search, &file->debug_fd, &file->debug_elf);
     if (file->debug_file_path == NULL)
@@ -312,6 +336,7 @@ Dwarf *module_file_dwarf(struct module_files *files, struct module_file *file)
     if (file->dwarf_tried)
         return file->dwarf;
     file->dwarf_tried = true;
+    file->release_debug = module_file_release_debug;
     int fd = -1;
     const char *from = file->path;
     if (elf_has_dwarf(file->elf) && file->mapping.fd >= 0) {
@@ -383,6 +408,7 @@ Elf *module_file_mini_debug_elf(struct module_files *files, struct module_file *
     if (file->mini_debug_tried)
         return file->mini_debug_elf;
     file->mini_debug_tried = true;
+    file->release_debug = module_file_release_debug;
     const Elf_Data *packed = elf_section_bytes(file->elf, ".gnu_debugdata");
     if (packed == NULL)
         return NULL;
@@ -402,25 +428,22 @@ Elf *module_file_mini_debug_elf(struct module_files *files, struct module_file *
     return file->mini_debug_elf;
 }
 
-static void elf_release(Elf **elf, int *fd)
+static bool has_debug_frame(Elf *elf)
 {
-    if (*elf == NULL)
-        return;
-    elf_end(*elf);
-    *elf = NULL;
-    if (fd != NULL)
-        close(*fd);
+    GElf_Shdr section;
+    return elf != NULL && elf_section_find(elf, ".debug_frame", &section) != NULL;
 }
 
-void module_file_release_debug(struct module_file *file)
+Dwarf_CFI *module_file_debug_frame(struct module_files *files, struct module_file *file)
 {
-    dwarf_end(file->dwarf);
-    dwarf_end(file->alternate_dwarf);
-    file->dwarf = file->alternate_dwarf = NULL;
-    elf_release(&file->alternate_elf, &file->alternate_fd);
-    elf_release(&file->dwarf_elf, NULL);
-    elf_release(&file->debug_elf, &file->debug_fd);
-    elf_release(&file->mini_debug_elf, NULL);
-    free(file->mini_debug_bytes);
-    file->mini_debug_bytes = NULL;
+    if (!file->debug_frame_tried) {
+        file->debug_frame_tried = true;
+        /* Opening DWARF unpacks every section of it: only when there is a table to win. */
+        if (has_debug_frame(file->elf) ||
+            has_debug_frame(module_file_debug_elf(files, file))) {
+            Dwarf *dwarf = module_file_dwarf(files, file);
+            file->debug_frame = dwarf == NULL ? NULL : dwarf_getcfi(dwarf);
+        }
+    }
+    return file->debug_frame;
 }

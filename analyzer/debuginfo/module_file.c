@@ -64,7 +64,8 @@ void module_files_close(struct module_files *files)
 {
     for (size_t i = 0; i < files->image->module_count; i++)
         if (files->files[i].state == MODULE_FILE_OPEN) {
-            module_file_release_debug(&files->files[i]);
+            if (files->files[i].release_debug != NULL)
+                files->files[i].release_debug(&files->files[i]);
             module_file_release(&files->files[i]);
         }
 }
@@ -359,22 +360,6 @@ struct module_file *module_files_open(struct module_files *files, uint32_t index
     return file;
 }
 
-static bool elf_has_section(Elf *elf, const char *wanted)
-{
-    size_t names;
-    if (elf == NULL || elf_getshdrstrndx(elf, &names) != 0)
-        return false;
-    for (Elf_Scn *section = NULL; (section = elf_nextscn(elf, section)) != NULL;) {
-        GElf_Shdr header;
-        if (gelf_getshdr(section, &header) == NULL)
-            continue;
-        const char *name = elf_strptr(elf, names, header.sh_name);
-        if (name != NULL && strcmp(name, wanted) == 0)
-            return true;
-    }
-    return false;
-}
-
 Dwarf_CFI *module_file_eh_frame(struct module_file *file)
 {
     if (!file->eh_frame_tried) {
@@ -382,18 +367,4 @@ Dwarf_CFI *module_file_eh_frame(struct module_file *file)
         file->eh_frame = dwarf_getcfi_elf(file->elf);
     }
     return file->eh_frame;
-}
-
-Dwarf_CFI *module_file_debug_frame(struct module_files *files, struct module_file *file)
-{
-    if (!file->debug_frame_tried) {
-        file->debug_frame_tried = true;
-        /* Opening DWARF unpacks every section of it: only when there is a table to win. */
-        if (elf_has_section(file->elf, ".debug_frame") ||
-            elf_has_section(module_file_debug_elf(files, file), ".debug_frame")) {
-            Dwarf *dwarf = module_file_dwarf(files, file);
-            file->debug_frame = dwarf == NULL ? NULL : dwarf_getcfi(dwarf);
-        }
-    }
-    return file->debug_frame;
 }

@@ -38,9 +38,13 @@ struct module_file {
     bool verified;     /* compared equal with the core; false: nothing to compare */
     struct build_id build_id; /* the file's own */
 
-    /* Filled on first use by the functions below. */
-    bool eh_frame_tried, debug_frame_tried, debug_tried, dwarf_tried;
-    Dwarf_CFI *eh_frame, *debug_frame;
+    bool eh_frame_tried;
+    Dwarf_CFI *eh_frame;
+
+    /* Filled on first use by debug_search.c. */
+    void (*release_debug)(struct module_file *file); /* closes what follows; NULL while nothing is open */
+    bool debug_frame_tried, debug_tried, dwarf_tried;
+    Dwarf_CFI *debug_frame;
     int debug_fd; /* valid with debug_elf */
     Elf *debug_elf;
     const char *debug_file_path;
@@ -68,26 +72,8 @@ struct module_file *module_files_open(struct module_files *files, uint32_t modul
 /* GNU build-id of an ELF image; size_bytes 0 when it has none. */
 struct build_id elf_build_id(Elf *elf);
 
-/* CFI tables by libdw; NULL when the module has none. .debug_frame may come from the separate debug file. */
+/* .eh_frame by libdw; NULL when the module has none. */
 Dwarf_CFI *module_file_eh_frame(struct module_file *file);
-Dwarf_CFI *module_file_debug_frame(struct module_files *files, struct module_file *file);
-
-/* debug_search.c: the separate debug file, with .symtab and DWARF; NULL when there is none. Found by build-id in the
- * folders of debug_path, then by .gnu_debuglink beside the module's file, in .debug/ there, and in debug_path; below
- * sysroot first. Checked by its build-id, else by the link's CRC; what differs is refused with a diagnostic. No network
- * is asked. Opening maps the file and unpacks nothing. */
-Elf *module_file_debug_elf(struct module_files *files, struct module_file *file);
-/* The module's DWARF, its own or the separate file's, less where variables live; NULL when there is none. Unpacks
- * compressed sections: about 40 ms for glibc's. */
-Dwarf *module_file_dwarf(struct module_files *files, struct module_file *file);
-/* The ELF image inside .gnu_debugdata (xz), NULL when there is none. */
-Elf *module_file_mini_debug_elf(struct module_files *files, struct module_file *file);
-
-/* Whether the module's own file holds DWARF; opens nothing. */
-bool module_file_has_dwarf(const struct module_file *file);
-
-/* Closes what these opened. */
-void module_file_release_debug(struct module_file *file);
 
 /* For debug_search.c. */
 const struct module_file_options *module_files_options(const struct module_files *files);

@@ -3,6 +3,7 @@
 
 #include "base/limits.h"
 #include "base/name.h"
+#include "debuginfo/debug_search.h"
 #include "symbol/demangle.h"
 #include "symbol/symbol_dwarf.h"
 #include "symbol/symbol_elf.h"

@@ -3,6 +3,7 @@
 
 #include "base/byte_reader.h"
 #include "base/limits.h"
+#include "debuginfo/debug_search.h"
 #include "unwind/unwind_code.h"
 
 /* What is known of a pc without unwind data. */
