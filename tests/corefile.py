@@ -268,8 +268,8 @@ def circling_stack_core(path):
     return stack_core(path, words)
 
 
-def endless_stack_core(path, frames=400_000):
-    """An honest chain of frames, longer than any limit."""
+def endless_stack_core(path, frames=100_000):
+    """An honest chain of frames, longer than anybody's patience."""
     words = {}
     for i in range(frames):
         at = STACK + 0x100 + 16 * i

@@ -42,8 +42,8 @@ class Unavailable(Exception):
 
 @dataclass(frozen=True)
 class Variant:
-    """How a program is built. names: function names can be had; inlines: debug info says what was inlined; whole: each stack
-    can be unwound to its end with what the files hold."""
+    """How a program is built. names: function names can be had; inlines: debug info says what was inlined; leaf: the innermost
+    functions are glibc's, which the truth knows by name."""
 
     name: str
     compiler: str
@@ -51,7 +51,7 @@ class Variant:
     after: str = ""
     names: bool = True
     inlines: bool = True
-    whole: bool = True
+    leaf: bool = True
 
 
 @dataclass(frozen=True)
@@ -85,15 +85,16 @@ C_VARIANTS = (
     Variant("gcc-debug-frame", "gcc", ("-O2", "-g", *NO_TABLES, "-fomit-frame-pointer")),
     Variant("gcc-dwarf4", "gcc", ("-O2", "-gdwarf-4")),
     Variant("gcc-compressed", "gcc", ("-O2", "-g", "-gz=zlib")),
-    Variant("gcc-split", "gcc", ("-O1", "-g", "-gsplit-dwarf")),
+    # What was inlined is in the .dwo file, beside the object file: on another machine than the core's, as a rule.
+    Variant("gcc-split", "gcc", ("-O1", "-g", "-gsplit-dwarf"), inlines=False),
     Variant("gcc-lto", "gcc", ("-O2", "-g", "-flto", "-fno-lto-odr-type-merging")),
     Variant("gcc-debuglink", "gcc", ("-O2", "-g"), after="debuglink"),
     Variant("gcc-debugdata", "gcc", ("-O2", "-g"), after="debugdata", inlines=False),
     Variant("clang-O0", "clang", ("-O0", "-g")),
     Variant("clang-O2", "clang", ("-O2", "-g")),
     Variant("clang-fp-nodebug", "clang", ("-O2", "-fno-omit-frame-pointer"), inlines=False),
-    Variant("musl-static", "musl-gcc", ("-O2", "-g", "-static"), whole=False),
-    Variant("musl", "musl-gcc", ("-O2", "-g"), whole=False),
+    Variant("musl-static", "musl-gcc", ("-O2", "-g", "-static"), leaf=False),
+    Variant("musl", "musl-gcc", ("-O2", "-g"), leaf=False),
 )
 C_FEW = (C_BASE, Variant("clang-O1", "clang", ("-O1", "-g")), Variant("gcc-nodebug", "gcc", ("-O2",), inlines=False))
 CXX_VARIANTS = (

@@ -75,16 +75,24 @@ def without_parameters(name):
     return name
 
 
+def closing_bracket(name):
+    """Where the bracket closes that name begins with; 0 if it does not."""
+    depth = 0
+    for at, letter in enumerate(name):
+        depth += (letter == "<") - (letter == ">" and name[at - 1] != "-")
+        if not depth:
+            return at
+    return 0
+
+
 def bare_name(name):
     """plain_name without template and generic arguments too: what is compared between tools that take names from symbols and
     tools that take them from DWARF."""
     name = plain_name(name)
-    if name.startswith("<") and " as " in name:
+    if re.match(r"<[^<>]* as |<.*> as ", name):
         return name
-    while inherent := re.match(r"<(\w+::.*)>::(\w+|[{]\w+[}])", name):  # Rust v0's <Type>::function
-        if inherent.group(1).count("<") != inherent.group(1).count(">"):
-            break
-        name = inherent.group(1) + name[inherent.end(1) + 1:]
+    while name.startswith("<") and (end := closing_bracket(name)) and name.startswith("::", end + 1):
+        name = name[1:end] + name[end + 1:]  # Rust v0's <Type>::function
     return remove_brackets(remove_brackets(name, "<", ">"), "(", ")").replace("::::", "::").removesuffix("::")
 
 

@@ -144,7 +144,7 @@ def test_other_architecture(machine, name, parked_core, tmp_path, stackgroup):
 
 
 def test_other_class_and_order(parked_core, tmp_path, stackgroup):
-    for place, value in ((4, 1), (5, 2), (6, 9)):  # 32 bits, big endian, an ELF version that never was
+    for place, value in ((4, 1), (5, 2)):  # 32 bits, big endian
         core = CoreFile(parked_core.path)
         core.data[place] = value
         check_refused(core.save(tmp_path / f"core.{place}"))

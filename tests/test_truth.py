@@ -30,9 +30,10 @@ def test_truth(case, core, stackgroup):
     profile = next(row for row in document["profiles"] if row["kind"] == "thread")
     assert profile["total"] == len(all_tids(core.truth))
     assert all(group["count"] == len(group["members"]) for group in profile["groups"])
-    if variant.names and variant.whole:
-        assert not (differences := stacks.truth_differences(core.truth, found, inlines=variant.inlines)), readable(differences)
-    if variant.whole and not program.spins:
+    if variant.names:
+        differences = stacks.truth_differences(core.truth, found, inlines=variant.inlines, leaves=variant.leaf)
+        assert not differences, readable(differences)
+    if not program.spins:
         assert grouped(profile) == wanted_partition(core.truth)
 
 
