@@ -1,16 +1,21 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "symbol/symbol_dwarf.h"
+
+#include "base/file.h"
 #include "base/intern_table.h"
 #include "base/limits.h"
 #include "base/text.h"
 #include "symbol/range_table.h"
 
 #include <dwarf.h>
+#include <errno.h>
 #include <gelf.h>
 #include <string.h>
+#include <unistd.h>
 
 struct dwarf_unit {
     Dwarf_Die die;
+    Dwarf_Die entries; /* what holds the functions: die itself, or the unit in a .dwo file that it stands for */
     Dwarf_Half version;
     bool is_cpp;
     bool walked, walked_deep; /* into namespaces only; into everything */
@@ -34,6 +39,7 @@ struct qualified_name {
 
 struct symbol_dwarf {
     Dwarf *dwarf;
+    struct text folder; /* of the file, where libdw looks for .dwo files first */
     struct arena *arena;
     size_t steps_left;
     Elf_Data *info; /* .debug_info, which strings of DW_FORM_string must end in */
@@ -48,10 +54,12 @@ struct symbol_dwarf {
     struct qualified_name qualified[qualified_names];
 };
 
-struct symbol_dwarf *symbol_dwarf_new(Dwarf *dwarf, struct arena *arena)
+struct symbol_dwarf *symbol_dwarf_new(Dwarf *dwarf, const char *path, struct arena *arena)
 {
     struct symbol_dwarf *symbols = arena_new(arena, struct symbol_dwarf);
     symbols->dwarf = dwarf;
+    symbols->folder = text_from_string(path);
+    symbols->folder.length -= text_basename(symbols->folder).length;
     symbols->arena = arena;
     symbols->steps_left = limit_dwarf_steps;
     if (dwarf_getaranges(dwarf, &symbols->aranges, NULL) != 0)
@@ -140,6 +148,37 @@ static const char *attribute_string(struct symbol_dwarf *symbols, Dwarf_Attribut
     return dwarf_formstring(attribute);
 }
 
+/* Whether libdw may open the path: it does so by itself, and would hang on a FIFO. */
+static bool is_harmless(struct symbol_dwarf *symbols, struct text folder, const char *name)
+{
+    if (folder.data == NULL && name[0] != '/')
+        return true;
+    const char *path = name[0] == '/' ? name
+                                      : arena_printf(symbols->arena, "%.*s/%s", (int)folder.length, folder.data, name);
+    uint64_t size_bytes;
+    int fd = file_open_regular(path, &size_bytes);
+    if (fd < 0)
+        return errno == ENOENT || errno == ENOTDIR;
+    close(fd);
+    return true;
+}
+
+/* Split DWARF: the unit in the module's file is a skeleton with ranges and lines; functions and inlined calls stand in a
+ * .dwo file, named by DW_AT_dwo_name (GNU_dwo_name before DWARF 5). */
+static void unit_find_split(struct symbol_dwarf *symbols, struct dwarf_unit *unit)
+{
+    Dwarf_Attribute attribute;
+    Dwarf_Die split;
+    if (dwarf_attr(&unit->die, DW_AT_dwo_name, &attribute) == NULL &&
+        dwarf_attr(&unit->die, DW_AT_GNU_dwo_name, &attribute) == NULL)
+        return;
+    const char *name = attribute_string(symbols, &attribute);
+    if (name != NULL && is_harmless(symbols, symbols->folder, name) &&
+        is_harmless(symbols, text_from_string(unit->directory), name) &&
+        dwarf_cu_info(unit->die.cu, NULL, NULL, NULL, &split, NULL, NULL, NULL) == 0 && split.addr != NULL)
+        unit->entries = split;
+}
+
 static struct dwarf_unit *symbol_dwarf_unit(struct symbol_dwarf *symbols, Dwarf_Die *die)
 {
     Dwarf_Off offset = dwarf_dieoffset(die);
@@ -164,12 +203,14 @@ static struct dwarf_unit *symbol_dwarf_unit(struct symbol_dwarf *symbols, Dwarf_
     unit->die = *die;
     if (dwarf_cu_info(die->cu, &unit->version, NULL, NULL, NULL, NULL, NULL, NULL) != 0)
         unit->version = 0;
-    int language = dwarf_srclang(&unit->die);
-    unit->is_cpp = language == DW_LANG_C_plus_plus || language == DW_LANG_C_plus_plus_03 ||
-                   language == DW_LANG_C_plus_plus_11 || language == DW_LANG_C_plus_plus_14;
+    unit->entries = unit->die;
     Dwarf_Attribute directory;
     if (dwarf_attr(&unit->die, DW_AT_comp_dir, &directory) != NULL)
         unit->directory = attribute_string(symbols, &directory);
+    unit_find_split(symbols, unit);
+    int language = dwarf_srclang(&unit->entries);
+    unit->is_cpp = language == DW_LANG_C_plus_plus || language == DW_LANG_C_plus_plus_03 ||
+                   language == DW_LANG_C_plus_plus_11 || language == DW_LANG_C_plus_plus_14;
     if (dwarf_getsrclines(die, &unit->lines, &unit->line_count) != 0)
         unit->lines = NULL;
     if (dwarf_getsrcfiles(die, &unit->files, &unit->file_count) != 0)
@@ -229,7 +270,7 @@ static void unit_walk(struct symbol_dwarf *symbols, struct dwarf_unit *unit, boo
     unit->functions = NULL;
     unit->function_count = unit->function_capacity = 0;
     unit->function_ranges = (struct range_table){0};
-    bool more = die_first(symbols, &unit->die, &path[0]);
+    bool more = die_first(symbols, &unit->entries, &path[0]);
     while (more) {
         Dwarf_Die *die = &path[depth];
         int tag = dwarf_tag(die);

@@ -22,7 +22,8 @@ struct dwarf_frame {
     uint64_t start;        /* of a real function: its entry address; 0 unknown */
 };
 
-struct symbol_dwarf *symbol_dwarf_new(Dwarf *dwarf, struct arena *arena);
+/* `path` is the file that the DWARF is in; .dwo files are looked for beside it. NULL: not known. */
+struct symbol_dwarf *symbol_dwarf_new(Dwarf *dwarf, const char *path, struct arena *arena);
 
 /* Fills up to `frames_max` (at least 1) calls, innermost inlined first, the real function last; 0 when nothing covers
  * the address. Of a deeper chain the innermost and the real function are given. */

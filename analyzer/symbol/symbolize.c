@@ -90,7 +90,9 @@ static struct symbolizer_module *symbolizer_open(struct symbolizer *symbolizer, 
         module->lines_tried = true;
         Dwarf *dwarf = module_file_dwarf(symbolizer->files, module->file);
         if (dwarf != NULL)
-            module->dwarf = symbol_dwarf_new(dwarf, symbolizer->arena);
+            module->dwarf = symbol_dwarf_new(
+                dwarf, module_file_has_dwarf(module->file) ? module->file->path : module->file->debug_file_path,
+                symbolizer->arena);
     }
     return module;
 }

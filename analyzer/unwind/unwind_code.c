@@ -20,10 +20,10 @@ struct value {
     enum value_kind {
         VALUE_UNKNOWN,
         VALUE_ADDRESS, /* start value of `base`, plus offset */
-        VALUE_LOADED,  /* the 8 bytes at that address */
+        VALUE_LOADED,  /* the 8 bytes at that address, plus addend */
     } kind;
     int base;
-    int64_t offset;
+    int64_t offset, addend;
 };
 
 /* A path's state before an instruction. */
@@ -59,7 +59,7 @@ static bool explorer_init(struct explorer *explorer, const struct memory *memory
     explorer->paths[0].pc = start;
     explorer->paths[0].slot_count = 0;
     for (int i = 0; i < register_count; i++)
-        explorer->paths[0].registers[i] = (struct value){VALUE_ADDRESS, i, 0};
+        explorer->paths[0].registers[i] = (struct value){VALUE_ADDRESS, i, 0, 0};
     return ZYAN_SUCCESS(ZydisDecoderInit(&explorer->decoder, ZYDIS_MACHINE_MODE_LONG_64, ZYDIS_STACK_WIDTH_64));
 }
 
@@ -82,17 +82,33 @@ static int dwarf_number(ZydisRegister number)
     return wide >= ZYDIS_REGISTER_RAX && wide <= ZYDIS_REGISTER_R15 ? numbers[wide - ZYDIS_REGISTER_RAX] : -1;
 }
 
+static struct value value_add(struct value value, int64_t amount)
+{
+    if (value.kind == VALUE_LOADED)
+        value.addend += amount;
+    else
+        value.offset += amount;
+    return value;
+}
+
+/* What stands in memory at an address; unknown behind a second pointer. */
+static struct value value_load(struct value address)
+{
+    struct value value = {VALUE_UNKNOWN, 0, 0, 0};
+    if (address.kind == VALUE_ADDRESS)
+        value = (struct value){VALUE_LOADED, address.base, address.offset, 0};
+    return value;
+}
+
 /* The address that a memory operand names, in terms of the start; unknown with an index or a segment. */
 static struct value operand_address(const struct path *path, const ZydisDecodedOperand *operand)
 {
-    struct value unknown = {VALUE_UNKNOWN, 0, 0};
+    struct value unknown = {VALUE_UNKNOWN, 0, 0, 0};
     int base = dwarf_number(operand->mem.base);
     if (operand->mem.index != ZYDIS_REGISTER_NONE || base < 0 || operand->mem.segment == ZYDIS_REGISTER_FS ||
-        operand->mem.segment == ZYDIS_REGISTER_GS || path->registers[base].kind != VALUE_ADDRESS)
+        operand->mem.segment == ZYDIS_REGISTER_GS)
         return unknown;
-    struct value value = path->registers[base];
-    value.offset += operand->mem.disp.has_displacement ? operand->mem.disp.value : 0;
-    return value;
+    return value_add(path->registers[base], operand->mem.disp.has_displacement ? operand->mem.disp.value : 0);
 }
 
 static void remember_store(struct path *path, struct value place, struct value stored)
@@ -120,43 +136,38 @@ static void instruction_apply(struct path *path, const ZydisDecodedInstruction *
     struct value *sp = &path->registers[dwarf_rsp];
     bool to_register = operands[0].type == ZYDIS_OPERAND_TYPE_REGISTER && operands[0].size == 64;
     int target = to_register ? dwarf_number(operands[0].reg.value) : -1;
-    struct value result = {VALUE_UNKNOWN, 0, 0};
+    struct value result = {VALUE_UNKNOWN, 0, 0, 0};
     switch (instruction->mnemonic) {
     case ZYDIS_MNEMONIC_PUSH: {
         int source = operands[0].type == ZYDIS_OPERAND_TYPE_REGISTER ? dwarf_number(operands[0].reg.value) : -1;
         struct value stored = source >= 0 ? path->registers[source] : result;
-        sp->offset -= 8;
+        *sp = value_add(*sp, -8);
         remember_store(path, *sp, stored);
         return;
     }
     case ZYDIS_MNEMONIC_POP:
-        if (sp->kind == VALUE_ADDRESS)
-            result = (struct value){VALUE_LOADED, sp->base, sp->offset};
-        sp->offset += 8;
+        result = value_load(*sp);
+        *sp = value_add(*sp, 8);
         if (target >= 0)
             path->registers[target] = result;
         return;
     case ZYDIS_MNEMONIC_PUSHFQ:
-        sp->offset -= 8;
+        *sp = value_add(*sp, -8);
         return;
     case ZYDIS_MNEMONIC_POPFQ:
-        sp->offset += 8;
+        *sp = value_add(*sp, 8);
         return;
     case ZYDIS_MNEMONIC_LEAVE:
         *sp = path->registers[dwarf_rbp];
-        if (sp->kind == VALUE_ADDRESS)
-            result = (struct value){VALUE_LOADED, sp->base, sp->offset};
-        else
-            sp->kind = VALUE_UNKNOWN;
-        sp->offset += 8;
-        path->registers[dwarf_rbp] = result;
+        path->registers[dwarf_rbp] = value_load(*sp);
+        *sp = value_add(*sp, 8);
         return;
     case ZYDIS_MNEMONIC_ADD:
     case ZYDIS_MNEMONIC_SUB:
-        if (target >= 0 && operands[1].type == ZYDIS_OPERAND_TYPE_IMMEDIATE &&
-            path->registers[target].kind == VALUE_ADDRESS) {
+        if (target >= 0 && operands[1].type == ZYDIS_OPERAND_TYPE_IMMEDIATE) {
             int64_t amount = operands[1].imm.value.s;
-            path->registers[target].offset += instruction->mnemonic == ZYDIS_MNEMONIC_ADD ? amount : -amount;
+            path->registers[target] =
+                value_add(path->registers[target], instruction->mnemonic == ZYDIS_MNEMONIC_ADD ? amount : -amount);
             return;
         }
         break;
@@ -178,10 +189,7 @@ static void instruction_apply(struct path *path, const ZydisDecodedInstruction *
             return;
         }
         if (target >= 0 && operands[1].type == ZYDIS_OPERAND_TYPE_MEMORY) {
-            result = operand_address(path, &operands[1]);
-            if (result.kind == VALUE_ADDRESS)
-                result.kind = VALUE_LOADED;
-            path->registers[target] = result;
+            path->registers[target] = value_load(operand_address(path, &operands[1]));
             return;
         }
         break;
@@ -270,19 +278,23 @@ static bool fits(int64_t offset)
 static bool plan_at_return(const struct explorer *explorer, const struct path *path, struct unwind_plan *ret_plan)
 {
     struct value sp = path->registers[dwarf_rsp];
-    if (sp.kind != VALUE_ADDRESS || !fits(sp.offset))
+    if (sp.kind == VALUE_UNKNOWN || !fits(sp.offset) || !fits(sp.addend))
         return false;
+    /* A realigned frame keeps its caller's stack pointer in memory. */
+    bool is_loaded = sp.kind == VALUE_LOADED;
     struct unwind_plan plan = {.kind = PLAN_SIMPLE,
                                .cfa_register = (uint8_t)sp.base,
-                               .cfa_offset = (int32_t)sp.offset + 8,
+                               .cfa_is_loaded = is_loaded,
+                               .cfa_load_offset = is_loaded ? (int16_t)sp.offset : 0,
+                               .cfa_offset = (int32_t)(is_loaded ? sp.addend : sp.offset) + 8,
                                .return_address_offset = -8};
     for (int i = 0; i < register_count; i++) {
         struct value value = path->registers[i];
         if ((explorer->arch->callee_saved >> i & 1) == 0 ||
             (value.kind == VALUE_ADDRESS && value.base == i && value.offset == 0))
             continue;
-        if (value.kind == VALUE_LOADED && value.base == sp.base && fits(value.offset - plan.cfa_offset) &&
-            plan.saved_count < plan_saved_max) {
+        if (value.kind == VALUE_LOADED && value.addend == 0 && value.base == sp.base && !is_loaded &&
+            fits(value.offset - plan.cfa_offset) && plan.saved_count < plan_saved_max) {
             plan.saved[plan.saved_count].register_number = (uint8_t)i;
             plan.saved[plan.saved_count++].offset = (int16_t)(value.offset - plan.cfa_offset);
         } else {
@@ -343,6 +355,7 @@ size_t unwind_code_to_return(const struct memory *memory, const struct arch *arc
             if (advance == ADVANCE_RETURN && plan_at_return(&explorer, &path, &plan)) {
                 size_t same = 0;
                 while (same < count && (ret_plans[same].cfa_register != plan.cfa_register ||
+                                        ret_plans[same].cfa_is_loaded != plan.cfa_is_loaded ||
                                         ret_plans[same].cfa_offset != plan.cfa_offset))
                     same++;
                 if (same == count)

@@ -40,8 +40,10 @@ struct general_plan {
 struct unwind_plan {
     uint8_t kind; /* enum unwind_plan_kind */
     bool signal_frame; /* this code is a signal trampoline: the caller's pc is exact */
+    bool cfa_is_loaded; /* CFA = [register + load offset] + offset; from unwind_code.c alone */
     uint8_t cfa_register;
     uint8_t saved_count;
+    int16_t cfa_load_offset;
     int32_t cfa_offset;
     int32_t return_address_offset; /* from the CFA */
     struct {

@@ -75,6 +75,14 @@ static inline bool walker_read_u64(struct walker *walker, uint64_t address, uint
     return true;
 }
 
+/* A signal handler's return address: the kernel put it there, nothing called. */
+static bool is_signal_trampoline(const struct walker *walker, uint64_t pc)
+{
+    uint8_t code[16];
+    size_t count = memory_read(walker->memory, pc, code, sizeof code);
+    return walker->arch->signal_context_offset(code, count) != 0;
+}
+
 bool walker_follows_call(struct walker *walker, uint64_t return_address)
 {
     if (!image_is_executable(walker->image, return_address - 1))
@@ -84,7 +92,7 @@ bool walker_follows_call(struct walker *walker, uint64_t return_address)
     for (size_t count = sizeof code; count >= 2; count--) {
         /* A call may be the first instruction of a mapping: fewer bytes before it then. */
         if (memory_read(walker->memory, return_address - count, code, count) == count)
-            return walker->arch->call_precedes(code + count, count);
+            return walker->arch->call_precedes(code + count, count) || is_signal_trampoline(walker, return_address);
     }
     return true; /* no code at hand: nothing speaks against it */
 }
@@ -109,10 +117,8 @@ static struct unwind_plan compile_plan(struct walker *walker, uint64_t pc, bool 
     struct unwind_plan plan = {0};
     if (compile_by_cfi(walker, exact ? pc : pc - 1, &plan))
         return plan;
-    uint8_t code[16];
-    size_t count = memory_read(walker->memory, pc, code, sizeof code);
     bool is_code = image_is_executable(walker->image, exact ? pc : pc - 1);
-    if (is_code && walker->arch->signal_context_offset(code, count) != 0)
+    if (is_code && is_signal_trampoline(walker, pc))
         return (struct unwind_plan){.kind = PLAN_SIGNAL_RETURN, .signal_frame = true};
     if (!is_code)
         return (struct unwind_plan){.kind = exact ? PLAN_CALL : PLAN_UNKNOWN};
@@ -181,7 +187,10 @@ static inline struct step_result step_simple(struct walker *walker, const struct
 {
     if (!is_known(registers, plan->cfa_register))
         return ended(STACK_END_NO_UNWIND_DATA, registers->pc);
-    uint64_t cfa = registers->values[plan->cfa_register] + (uint64_t)(int64_t)plan->cfa_offset;
+    uint64_t cfa = registers->values[plan->cfa_register];
+    if (plan->cfa_is_loaded && !walker_read_u64(walker, cfa + (uint64_t)(int64_t)plan->cfa_load_offset, &cfa))
+        return ended(STACK_END_MEMORY_MISSING, cfa + (uint64_t)(int64_t)plan->cfa_load_offset);
+    cfa += (uint64_t)(int64_t)plan->cfa_offset;
     uint64_t place = cfa + (uint64_t)(int64_t)plan->return_address_offset, pc;
     if (!walker_read_u64(walker, place, &pc))
         return ended(STACK_END_MEMORY_MISSING, place);
@@ -245,13 +254,14 @@ static struct step_result step_call(struct walker *walker, struct registers *reg
 }
 
 /* Where a simple plan expects the return address. */
-static bool return_address_place(const struct unwind_plan *plan, const struct registers *registers,
-                                 uint64_t *ret_place)
+static bool return_address_place(struct walker *walker, const struct unwind_plan *plan,
+                                 const struct registers *registers, uint64_t *ret_place)
 {
-    if (!is_known(registers, plan->cfa_register))
+    uint64_t cfa = registers->values[plan->cfa_register];
+    if (!is_known(registers, plan->cfa_register) ||
+        (plan->cfa_is_loaded && !walker_read_u64(walker, cfa + (uint64_t)(int64_t)plan->cfa_load_offset, &cfa)))
         return false;
-    *ret_place = registers->values[plan->cfa_register] + (uint64_t)(int64_t)plan->cfa_offset +
-                 (uint64_t)(int64_t)plan->return_address_offset;
+    *ret_place = cfa + (uint64_t)(int64_t)plan->cfa_offset + (uint64_t)(int64_t)plan->return_address_offset;
     return true;
 }
 
@@ -267,7 +277,7 @@ static bool prove_return_address(struct walker *walker, const struct registers *
         return false;
     module_files_open(walker->files, image_find_module(walker->image, target));
     return unwind_code_from_entry(walker->memory, walker->arch, target, registers->pc, ret_plan) &&
-           return_address_place(ret_plan, registers, &expected) && expected == place;
+           return_address_place(walker, ret_plan, registers, &expected) && expected == place;
 }
 
 static struct step_result take_code_plan(struct walker *walker, const struct unwind_plan *plan,
@@ -281,21 +291,24 @@ static struct step_result take_code_plan(struct walker *walker, const struct unw
 enum { scanned_slots = 512 }; /* of 8 bytes above the stack pointer; blocking leaves have small frames */
 
 static struct step_result step_code(struct walker *walker, struct code_plan *code, struct registers *registers,
-                                    bool exact)
+                                    bool exact, enum frame_trust trust)
 {
     uint64_t place, return_address;
+    /* A frame that the frame pointer led to knows its stack pointer only if the callee's frame was of the usual shape. */
+    if (trust == TRUST_FRAME_POINTER)
+        return ended(STACK_END_NO_UNWIND_DATA, registers->pc);
     /* Proven once, the stack's shape at this pc holds for every thread; the return address is still looked at. */
-    if (code->proven.kind == PLAN_SIMPLE && return_address_place(&code->proven, registers, &place) &&
+    if (code->proven.kind == PLAN_SIMPLE && return_address_place(walker, &code->proven, registers, &place) &&
         walker_read_u64(walker, place, &return_address) && walker_follows_call(walker, return_address))
         return take_code_plan(walker, &code->proven, registers);
     for (size_t i = 0; i < code->candidate_count; i++)
-        if (return_address_place(&code->candidates[i], registers, &place) &&
+        if (return_address_place(walker, &code->candidates[i], registers, &place) &&
             prove_return_address(walker, registers, place, &code->proven))
             return take_code_plan(walker, &code->proven, registers);
     uint64_t start, lookup = exact ? registers->pc : registers->pc - 1;
     if (walker->starts.find != NULL && walker->starts.find(walker->starts.context, lookup, &start) &&
         unwind_code_from_entry(walker->memory, walker->arch, start, registers->pc, &code->proven) &&
-        return_address_place(&code->proven, registers, &place) &&
+        return_address_place(walker, &code->proven, registers, &place) &&
         walker_read_u64(walker, place, &return_address) && walker_follows_call(walker, return_address))
         return take_code_plan(walker, &code->proven, registers);
     uint64_t sp = registers->values[walker->arch->sp];
@@ -305,7 +318,7 @@ static struct step_result step_code(struct walker *walker, struct code_plan *cod
     code->proven.kind = PLAN_UNKNOWN;
     /* Called through a register, as threads' start routines are: the paths to the return alone must do. */
     for (size_t i = 0; !code->weak_refused && i < code->candidate_count; i++)
-        if (return_address_place(&code->candidates[i], registers, &place) &&
+        if (return_address_place(walker, &code->candidates[i], registers, &place) &&
             walker_read_u64(walker, place, &return_address) && walker_follows_call(walker, return_address))
             return take_code_plan(walker, &code->candidates[i], registers);
     return ended(STACK_END_NO_UNWIND_DATA, registers->pc);
@@ -343,7 +356,7 @@ static struct step_result step_frame_pointer(struct walker *walker, struct regis
 }
 
 static struct step_result step(struct walker *walker, const struct unwind_plan *plan, struct registers *registers,
-                               bool exact)
+                               bool exact, enum frame_trust trust)
 {
     switch ((enum unwind_plan_kind)plan->kind) {
     case PLAN_SIMPLE:
@@ -357,7 +370,7 @@ static struct step_result step(struct walker *walker, const struct unwind_plan *
     case PLAN_CALL:
         return step_call(walker, registers);
     case PLAN_NO_TABLE: {
-        struct step_result result = step_code(walker, plan->code, registers, exact);
+        struct step_result result = step_code(walker, plan->code, registers, exact, trust);
         return result.end == STACK_END_UNKNOWN ? result : step_frame_pointer(walker, registers);
     }
     case PLAN_UNKNOWN:
@@ -384,6 +397,7 @@ uint32_t walk_thread(struct walker *walker, const struct thread *thread)
     unsigned sp = walker->arch->sp;
     walker->arch->registers_decode(thread->registers, &registers);
     bool exact = true;
+    enum frame_trust trust = TRUST_REGISTERS; /* of the frame at hand */
     uint64_t kept_pc = 0, kept_sp = 0;
     size_t switches = 0;
     uint32_t node = enter_frame(walker, 0, registers.pc, true, TRUST_REGISTERS);
@@ -393,7 +407,7 @@ uint32_t walk_thread(struct walker *walker, const struct thread *thread)
             return stack_trie_stack(&walker->trie, node, STACK_END_FRAME_LIMIT, registers.pc);
         const struct unwind_plan *plan = &walker->plans[walker->trie.nodes[node].plan];
         uint64_t old_sp = registers.values[sp];
-        struct step_result result = step(walker, plan, &registers, exact);
+        struct step_result result = step(walker, plan, &registers, exact, trust);
         if (result.end != STACK_END_UNKNOWN)
             return stack_trie_stack(&walker->trie, node, result.end, result.end_address);
         /* Zero ends a chain of calls; where a signal interrupted, it is a call through NULL. */
@@ -413,6 +427,7 @@ uint32_t walk_thread(struct walker *walker, const struct thread *thread)
             }
         }
         exact = result.stack_may_switch;
+        trust = result.trust;
         node = enter_frame(walker, node, registers.pc, exact, result.trust);
     }
 }
