@@ -29,7 +29,8 @@ compared = set()
 def explanations():
     rows = json.loads(DIFFERENCES.read_text())
     for row in rows:
-        assert set(row) == {"core", "oracle", "kind", "pattern", "reason"}, row
+        # sometimes: the difference depends on where a running thread was caught, so the row is never stale.
+        assert set(row) - {"sometimes"} == {"core", "oracle", "kind", "pattern", "reason"}, row
     return rows
 
 
@@ -138,5 +139,5 @@ def test_no_stale_differences(stackgroup):
     missing = {(case_name(case), oracle) for case in CASES for oracle in ORACLES} - compared
     if missing:
         pytest.skip(f"{len(missing)} of {len(CASES) * len(ORACLES)} comparisons were not made in this run")
-    stale = [row for index, row in enumerate(explanations()) if index not in used_rows]
+    stale = [row for index, row in enumerate(explanations()) if index not in used_rows and not row.get("sometimes")]
     assert not stale, json.dumps(stale, indent=1)
