@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * Programs that die in a known place while other threads are parked. Argument: null (a call through a NULL pointer: pc is 0),
- * null-deep (the same, from a thread), divide (by zero), read (a bad address), trap, illegal (at a function's first
- * instruction), abort (from a thread), overflow (recursion off the end of a small stack), kill (a signal that it sends itself).
+ * Programs that die in a known place while other threads are parked. Argument: null (a call through a NULL pointer: pc
+ * is 0), null-deep (the same, from a thread), divide (by zero), read (a bad address), trap, illegal (at a function's
+ * first instruction), abort (from a thread), overflow (recursion off the end of a small stack), kill (a signal that it
+ * sends itself).
  */
 #include "parking.h"
 
@@ -182,8 +183,9 @@ int main(int argc, char **argv)
 
     if (in_thread) {
         int group_main = truth_group("main", 1, "tc_main_waits|main", ".*join.*|.*futex.*");
-        void *(*run)(void *) =
-            !strcmp(how, "null-deep") ? tc_null_thread : !strcmp(how, "abort") ? tc_abort_thread : tc_overflow_thread;
+        void *(*run)(void *) = !strcmp(how, "null-deep") ? tc_null_thread
+                               : !strcmp(how, "abort")   ? tc_abort_thread
+                                                         : tc_overflow_thread;
 
         truth_arrive(group_main);
         tc_main_waits(parking_thread(run, NULL, 128 * 1024));

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * A small server that hangs, the subject of scripts/demo: two threads wait for each other's account lock (a deadlock), forty
- * requests wait for one of the three connections of a pool, whose holders wait for answers that do not come, and a few workers
- * have nothing to do.
+ * A small server that hangs, the subject of scripts/demo: two threads wait for each other's account lock (a deadlock),
+ * forty requests wait for one of the three connections of a pool, whose holders wait for answers that do not come, and
+ * a few workers have nothing to do.
  */
 #include "parking.h"
 
@@ -197,9 +197,12 @@ int main(void)
 
     group_first = truth_group("deadlock, first", 1, "account_lock|transfer_money|pay_rent", ".*lock.*|.*futex.*");
     group_second = truth_group("deadlock, second", 1, "account_lock|transfer_money|pay_wages", ".*lock.*|.*futex.*");
-    group_answer = truth_group("holds a connection, reads", 2, "connection_read_answer|query_orders|handle_order", ".*read.*");
-    group_poll = truth_group("holds a connection, polls", 1, "connection_wait_answer|query_stock|handle_stock", ".*poll.*");
-    group_waiters = truth_group("waits for a connection", REQUESTS, "pool_take|query_orders|handle_order", ".*wait.*|.*futex.*");
+    group_answer =
+        truth_group("holds a connection, reads", 2, "connection_read_answer|query_orders|handle_order", ".*read.*");
+    group_poll =
+        truth_group("holds a connection, polls", 1, "connection_wait_answer|query_stock|handle_stock", ".*poll.*");
+    group_waiters =
+        truth_group("waits for a connection", REQUESTS, "pool_take|query_orders|handle_order", ".*wait.*|.*futex.*");
     group_idle = truth_group("idle worker", WORKERS, "job_take|work", ".*futex.*|.*sem.*");
     group_events = truth_group("event loop", POLLERS, "event_loop|accept_requests", ".*epoll.*");
     group_timer = truth_group("timer", TIMERS, "timer_sleep|expire_sessions", ".*nanosleep.*");

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * Threads whose stacks pass through shared libraries: one with everything in it, one whose symbols are in a .gnu_debuglink file,
- * one with .gnu_debugdata, one stripped (only its exported function has a name: "?" is the other), one opened by dlopen. The
- * dlopen'ed one's path is argument 1.
+ * Threads whose stacks pass through shared libraries: one with everything in it, one whose symbols are in a
+ * .gnu_debuglink file, one with .gnu_debugdata, one stripped (only its exported function has a name: "?" is the other),
+ * one opened by dlopen. The dlopen'ed one's path is argument 1.
  */
 #include "parking.h"
 
@@ -39,8 +39,11 @@ static void *tc_library_thread(void *argument)
 
 int main(int argc, char **argv)
 {
-    static struct part parts[5] = {{tc_plain_exported, 0}, {tc_debuglink_exported, 0}, {tc_debugdata_exported, 0},
-                                   {tc_stripped_exported, 0}, {NULL, 0}};
+    static struct part parts[5] = {{tc_plain_exported, 0},
+                                   {tc_debuglink_exported, 0},
+                                   {tc_debugdata_exported, 0},
+                                   {tc_stripped_exported, 0},
+                                   {NULL, 0}};
     void *opened = dlopen(argc > 1 ? argv[1] : "./libtc_opened.so", RTLD_NOW);
 
     pipe_end = parking_pipe();
@@ -52,7 +55,8 @@ int main(int argc, char **argv)
     parts[0].group = truth_group("library", 2, FRAMES("tc_plain"), ".*read.*");
     parts[1].group = truth_group("library with .gnu_debuglink", 2, FRAMES("tc_debuglink"), ".*read.*");
     parts[2].group = truth_group("library with .gnu_debugdata", 2, FRAMES("tc_debugdata"), ".*read.*");
-    parts[3].group = truth_group("stripped library", 2, "tc_park_read|?|tc_stripped_exported|tc_library_thread", ".*read.*");
+    parts[3].group =
+        truth_group("stripped library", 2, "tc_park_read|?|tc_stripped_exported|tc_library_thread", ".*read.*");
     parts[4].group = truth_group("opened library", 2, FRAMES("tc_opened"), ".*read.*");
     for (int i = 0; i < 5; i++)
         parking_threads(2, tc_library_thread, &parts[i]);

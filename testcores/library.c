@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * The shared library of libraries.c, built several times: LIBRARY names its functions. It calls back into the program from a
- * static function, whose name only a full symbol table has, and from an exported one.
+ * The shared library of libraries.c, built several times: LIBRARY names its functions. It calls back into the program
+ * from a static function, whose name only a full symbol table has, and from an exported one.
  */
 #define KEEP() __asm__ volatile("" ::: "memory")
 #define PASTE(a, b) a##b

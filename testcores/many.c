@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * many THREADS GROUPS: as many threads as asked for in up to 20 groups, every stack about 25 frames deep, on small stacks. For
- * tests of counts and for benchmarks.
+ * many THREADS GROUPS: as many threads as asked for in up to 20 groups, every stack about 25 frames deep, on small
+ * stacks. For tests of counts and for benchmarks.
  */
 #include "parking.h"
 
@@ -58,24 +58,24 @@ TC_INLINED void many_wait(int number)
 }
 
 /* Three functions for each group, on top of eighteen levels that all groups share. */
-#define MANY_GROUP(n)                                                                                                            \
-    static TC_FRAME void tc_wait_##n(void)                                                                                       \
-    {                                                                                                                            \
-        many_wait(n);                                                                                                            \
-        TC_KEEP();                                                                                                               \
-    }                                                                                                                            \
-    static TC_FRAME void tc_query_##n(void)                                                                                      \
-    {                                                                                                                            \
-        tc_wait_##n();                                                                                                           \
-        TC_KEEP();                                                                                                               \
-    }                                                                                                                            \
-    static TC_FRAME void tc_handle_##n(void)                                                                                     \
-    {                                                                                                                            \
-        tc_query_##n();                                                                                                          \
-        TC_KEEP();                                                                                                               \
+#define MANY_GROUP(n)                                                                                                  \
+    static TC_FRAME void tc_wait_##n(void)                                                                             \
+    {                                                                                                                  \
+        many_wait(n);                                                                                                  \
+        TC_KEEP();                                                                                                     \
+    }                                                                                                                  \
+    static TC_FRAME void tc_query_##n(void)                                                                            \
+    {                                                                                                                  \
+        tc_wait_##n();                                                                                                 \
+        TC_KEEP();                                                                                                     \
+    }                                                                                                                  \
+    static TC_FRAME void tc_handle_##n(void)                                                                           \
+    {                                                                                                                  \
+        tc_query_##n();                                                                                                \
+        TC_KEEP();                                                                                                     \
     }
 
-#define MANY_EACH_GROUP(X)                                                                                                       \
+#define MANY_EACH_GROUP(X)                                                                                             \
     X(0) X(1) X(2) X(3) X(4) X(5) X(6) X(7) X(8) X(9) X(10) X(11) X(12) X(13) X(14) X(15) X(16) X(17) X(18) X(19)
 MANY_EACH_GROUP(MANY_GROUP)
 
@@ -89,13 +89,13 @@ static TC_FRAME void tc_level_18(int number)
 }
 
 /* Locals of different sizes, so that no two levels have the same frame size by accident of the compiler. */
-#define MANY_LEVEL(n, next)                                                                                                      \
-    static TC_FRAME void tc_level_##n(int number)                                                                                \
-    {                                                                                                                            \
-        volatile char local[n * 8 + 8];                                                                                          \
-        local[0] = (char)number;                                                                                                 \
-        tc_level_##next(number);                                                                                                 \
-        local[n] = local[0];                                                                                                     \
+#define MANY_LEVEL(n, next)                                                                                            \
+    static TC_FRAME void tc_level_##n(int number)                                                                      \
+    {                                                                                                                  \
+        volatile char local[n * 8 + 8];                                                                                \
+        local[0] = (char)number;                                                                                       \
+        tc_level_##next(number);                                                                                       \
+        local[n] = local[0];                                                                                           \
     }
 MANY_LEVEL(17, 18)
 MANY_LEVEL(16, 17)
@@ -115,8 +115,9 @@ MANY_LEVEL(3, 4)
 MANY_LEVEL(2, 3)
 MANY_LEVEL(1, 2)
 
-#define MANY_LEVELS                                                                                                              \
-    "tc_level_18|tc_level_17|tc_level_16|tc_level_15|tc_level_14|tc_level_13|tc_level_12|tc_level_11|tc_level_10|tc_level_9|"    \
+#define MANY_LEVELS                                                                                                    \
+    "tc_level_18|tc_level_17|tc_level_16|tc_level_15|tc_level_14|tc_level_13|tc_level_12|tc_level_11|tc_level_10|tc_"  \
+    "level_9|"                                                                                                         \
     "tc_level_8|tc_level_7|tc_level_6|tc_level_5|tc_level_4|tc_level_3|tc_level_2|tc_level_1|tc_many_thread"
 #define MANY_FRAMES(n) "tc_wait_" #n "|tc_query_" #n "|tc_handle_" #n "|" MANY_LEVELS,
 static const char *const frames[MANY_GROUPS] = {MANY_EACH_GROUP(MANY_FRAMES)};

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * The common program, built in every variant (PIE, static, musl, stripped, without unwind tables ...): one group of threads for
- * every kind of frame that an unwinder may trip over. Without asynchronous unwind tables (TC_NO_CFI) the places are left out that
- * frame pointers alone cannot unwind.
+ * The common program, built in every variant (PIE, static, musl, stripped, without unwind tables ...): one group of
+ * threads for every kind of frame that an unwinder may trip over. Without asynchronous unwind tables (TC_NO_CFI) the
+ * places are left out that frame pointers alone cannot unwind.
  */
 #include "parking.h"
 
@@ -11,9 +11,9 @@
 #include <sys/epoll.h>
 
 static volatile int tc_sink;
-static int group_recursion_short, group_recursion_long, group_alloca, group_vla, group_inlined, group_large, group_aligned,
-    group_mutex, group_condition, group_semaphore, group_poll, group_epoll, group_sleep, group_callback, group_noreturn,
-    group_handler, group_alternate, group_join, group_rwlock, group_pointer;
+static int group_recursion_short, group_recursion_long, group_alloca, group_vla, group_inlined, group_large,
+    group_aligned, group_mutex, group_condition, group_semaphore, group_poll, group_epoll, group_sleep, group_callback,
+    group_noreturn, group_handler, group_alternate, group_join, group_rwlock, group_pointer;
 static int pipe_end;
 
 /* recursion: the same pc many times over */
@@ -364,7 +364,8 @@ static void tc_alternate_handler(int number)
 static TC_FRAME void tc_faults(volatile int *address)
 {
 #ifdef TC_NO_CFI
-    /* The compiler may put the faulting store before the frame pointer is set up: nothing could tell the caller then. */
+    /* The compiler may put the faulting store before the frame pointer is set up: nothing could tell the caller then.
+     */
     raise(address ? SIGBUS : SIGSEGV);
 #else
     *address = 1;
@@ -386,7 +387,8 @@ static void *tc_alternate_thread(void *argument)
 }
 
 #ifndef TC_NO_CFI
-/* A function whose first instruction raises the signal: the interrupted pc is exact, and pc - 1 would be the function before. */
+/* A function whose first instruction raises the signal: the interrupted pc is exact, and pc - 1 would be the function
+ * before. */
 __asm__(".text\n"
         ".type tc_before_first, @function\n"
         "tc_before_first:\n"
@@ -446,16 +448,19 @@ int main(void)
     pthread_mutex_lock(&held_mutex);
     pthread_rwlock_wrlock(&held_rwlock);
 
-    group_recursion_short = truth_group("recursion, 3 deep", 3, "tc_recurse|tc_recurse|tc_recurse|tc_recursion_thread", ".*read.*");
-    group_recursion_long =
-        truth_group("recursion, 41 deep", 2, "tc_recurse|" FORTY_TIMES("tc_recurse|") "tc_recursion_thread", ".*read.*");
+    group_recursion_short =
+        truth_group("recursion, 3 deep", 3, "tc_recurse|tc_recurse|tc_recurse|tc_recursion_thread", ".*read.*");
+    group_recursion_long = truth_group("recursion, 41 deep", 2,
+                                       "tc_recurse|" FORTY_TIMES("tc_recurse|") "tc_recursion_thread", ".*read.*");
     group_alloca = truth_group("alloca", 4, "tc_alloca|tc_alloca_thread", ".*read.*");
     group_vla = truth_group("variable length array", 3, "tc_vla|tc_vla_thread", ".*read.*");
-    group_inlined = truth_group("inlined", 3, "^tc_inlined_inner|^tc_inlined_outer|tc_inliner|tc_inlined_thread", ".*read.*");
+    group_inlined =
+        truth_group("inlined", 3, "^tc_inlined_inner|^tc_inlined_outer|tc_inliner|tc_inlined_thread", ".*read.*");
     group_large = truth_group("large frame", 2, "tc_large|tc_large_thread", ".*read.*");
     group_aligned = truth_group("realigned frame", 3, "tc_aligned|tc_aligned_thread", ".*read.*");
     group_mutex = truth_group("mutex", 6, "tc_lock|tc_mutex_thread", ".*lock.*|.*futex.*");
-    group_condition = truth_group("condition variable", 5, "tc_wait_condition|tc_condition_thread", ".*futex.*|.*wait.*");
+    group_condition =
+        truth_group("condition variable", 5, "tc_wait_condition|tc_condition_thread", ".*futex.*|.*wait.*");
     group_rwlock = truth_group("rwlock", 2, "tc_rwlock_thread", ".*futex.*|.*lock.*");
     group_semaphore = truth_group("semaphore", 4, "tc_semaphore_thread", ".*futex.*|.*sem.*");
     group_join = truth_group("join", 1, "tc_join_thread", ".*futex.*|.*join.*");
@@ -464,11 +469,12 @@ int main(void)
     group_sleep = truth_group("sleep", 3, "tc_sleep_thread", ".*nanosleep.*");
     group_callback = truth_group("callback", 2, "tc_compare|tc_sort|tc_callback_thread", ".*read.*");
     group_pointer = truth_group("function pointer", 2, "tc_pointed_to|tc_pointer_thread", ".*read.*");
-    group_noreturn = truth_group("call that never returns", 2, "tc_never_returns|tc_calls_last|tc_noreturn_thread", ".*read.*");
+    group_noreturn =
+        truth_group("call that never returns", 2, "tc_never_returns|tc_calls_last|tc_noreturn_thread", ".*read.*");
     group_handler =
         truth_group("signal handler", 2, "tc_handler_parks|tc_handler|tc_raises|tc_handler_thread", ".*read.*");
-    group_alternate =
-        truth_group("signal handler on its own stack", 2, "tc_alternate_handler|tc_faults|tc_alternate_thread", ".*read.*");
+    group_alternate = truth_group("signal handler on its own stack", 2,
+                                  "tc_alternate_handler|tc_faults|tc_alternate_thread", ".*read.*");
 
     parking_threads(3, tc_recursion_thread, &group_recursion_short);
     parking_threads(2, tc_recursion_thread, &group_recursion_long);

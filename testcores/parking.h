@@ -43,8 +43,8 @@ static inline int parking_pipe(void)
     return ends[0];
 }
 
-/* Parks for good in read(). Inlined, so that the caller is the frame below libc's read. A signal or a debugger may end the
- * call: it is made again. */
+/* Parks for good in read(). Inlined, so that the caller is the frame below libc's read. A signal or a debugger may end
+ * the call: it is made again. */
 TC_INLINED void parking_read(int group, int fd)
 {
     char byte;

@@ -3,10 +3,10 @@
  * What a test program knows about itself, written down before its core is made.
  *
  * A program declares groups of threads with the frames they will stand in, starts the threads, and each thread calls
- * truth_arrive() as the last thing before it parks. truth_end() waits until every thread has arrived and stands still, writes
- * the truth as JSON to the file that TESTCORE_TRUTH names, prints "ready" and ends as TESTCORE_END says: "abort" (the default:
- * the kernel writes the core) or "wait" (somebody takes a core from outside). A program that dies in its own way calls
- * truth_write() instead and then crashes.
+ * truth_arrive() as the last thing before it parks. truth_end() waits until every thread has arrived and stands still,
+ * writes the truth as JSON to the file that TESTCORE_TRUTH names, prints "ready" and ends as TESTCORE_END says: "abort"
+ * (the default: the kernel writes the core) or "wait" (somebody takes a core from outside). A program that dies in its
+ * own way calls truth_write() instead and then crashes.
  *
  * Frames are one string, leaf first, separated by '|', and name the program's own functions only. Marks on a frame:
  *   "^name"  inlined in some builds: there visible only with debug info
@@ -15,7 +15,8 @@
  *   "?"      a function whose name is nowhere, in a stripped library
  * leaf is a regular expression for the innermost function (libc's or the program's), NULL when anything may be there.
  *
- * A header and no library, so that every variant (static, musl, another compiler, no unwind tables) compiles it as its own.
+ * A header and no library, so that every variant (static, musl, another compiler, no unwind tables) compiles it as its
+ * own.
  */
 #ifndef TESTCORES_TRUTH_H
 #define TESTCORES_TRUTH_H
@@ -31,7 +32,8 @@
 #include <time.h>
 #include <unistd.h>
 
-/* A function that must be a frame of its own under its own name: not inlined, not cloned, not merged with an equal one. */
+/* A function that must be a frame of its own under its own name: not inlined, not cloned, not merged with an equal one.
+ */
 #if defined(__clang__)
 #define TC_FRAME __attribute__((noinline, used))
 #else
@@ -229,7 +231,8 @@ static inline void truth_write(int signal_number, int signal_group)
             truth_fail(path);
         fprintf(file, "{\"pid\": %d, \"tid\": %d, ", (int)getpid(), truth_tid());
         if (signal_group >= 0)
-            fprintf(file, "\"signal\": {\"number\": %d, \"group\": \"%s\"}, ", signal_number, truth_groups[signal_group].name);
+            fprintf(file, "\"signal\": {\"number\": %d, \"group\": \"%s\"}, ", signal_number,
+                    truth_groups[signal_group].name);
         fputs("\"groups\": [", file);
         truth_write_groups(file);
         fputs("]}\n", file);

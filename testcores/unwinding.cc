@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * Threads in the middle of an exception: parked in a destructor that unwinding runs (the return address is in a landing pad, often
- * in the function's cold part), in a catch handler, in a catch handler after a rethrow. Argument "terminate": the process dies of an exception that
- * nobody catches.
+ * Threads in the middle of an exception: parked in a destructor that unwinding runs (the return address is in a landing
+ * pad, often in the function's cold part), in a catch handler, in a catch handler after a rethrow. Argument
+ * "terminate": the process dies of an exception that nobody catches.
  */
 #include "truth.h"
 
@@ -12,7 +12,8 @@
 #include <thread>
 #include <vector>
 
-namespace tc {
+namespace tc
+{
 
 static int group_destructor, group_catch, group_rethrow, group_crash;
 static std::mutex held;
@@ -118,7 +119,8 @@ int main(int argc, char **argv)
     using namespace tc;
 
     held.lock();
-    group_destructor = truth_group("in a destructor", 3, "tc::Parks::~Parks|tc::destroys|tc::in_destructor", ".*lock.*|.*futex.*");
+    group_destructor =
+        truth_group("in a destructor", 3, "tc::Parks::~Parks|tc::destroys|tc::in_destructor", ".*lock.*|.*futex.*");
     group_catch = truth_group("in a catch handler", 2, "tc::park_in_catch|tc::in_catch", ".*lock.*|.*futex.*");
     group_rethrow = truth_group("after a rethrow", 2, "tc::park_in_catch|tc::in_rethrow", ".*lock.*|.*futex.*");
     start(3, in_destructor);

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * A thread that runs in the vdso: it spins in clock_gettime. Its innermost frames are anybody's guess (the vdso, libc's wrapper,
- * the PLT, the loop itself); the program's own frames below are not.
+ * A thread that runs in the vdso: it spins in clock_gettime. Its innermost frames are anybody's guess (the vdso, libc's
+ * wrapper, the PLT, the loop itself); the program's own frames below are not.
  */
 #include "parking.h"
 

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * C++ threads in the standard library's waits, reached through templates, lambdas, virtual calls, operators and nested names.
+ * C++ threads in the standard library's waits, reached through templates, lambdas, virtual calls, operators and nested
+ * names.
  */
 #include "truth.h"
 
@@ -13,10 +14,11 @@
 #include <thread>
 #include <vector>
 
-namespace tc {
+namespace tc
+{
 
-static int group_condition, group_lambda, group_future, group_mutex, group_virtual, group_template, group_function, group_join,
-    group_shared, group_anonymous;
+static int group_condition, group_lambda, group_future, group_mutex, group_virtual, group_template, group_function,
+    group_join, group_shared, group_anonymous;
 static std::mutex held, condition_lock;
 static std::shared_mutex held_shared;
 static std::condition_variable condition;
@@ -165,7 +167,8 @@ TC_FRAME void call_back()
     TC_KEEP();
 }
 
-namespace {
+namespace
+{
 TC_FRAME void unnamed(const char *text)
 {
     if (text)
@@ -206,8 +209,10 @@ int main()
     held_shared.lock();
     answer = promise.get_future().share();
 
-    group_condition = truth_group("std::condition_variable", 4, "~tc::Queue<.*, 8>::take|tc::take_string", ".*futex.*|.*wait.*");
-    group_lambda = truth_group("lambda", 3, "~tc::run_lambda\\(\\)::.*operator\\(\\)|~tc::apply<.*>|tc::run_lambda", ".*lock.*|.*futex.*");
+    group_condition =
+        truth_group("std::condition_variable", 4, "~tc::Queue<.*, 8>::take|tc::take_string", ".*futex.*|.*wait.*");
+    group_lambda = truth_group("lambda", 3, "~tc::run_lambda\\(\\)::.*operator\\(\\)|~tc::apply<.*>|tc::run_lambda",
+                               ".*lock.*|.*futex.*");
     group_future = truth_group("std::future", 3, "tc::wait_future", ".*syscall.*|.*futex.*");
     group_mutex = truth_group("std::mutex", 5, "tc::lock_mutex", ".*lock.*|.*futex.*");
     group_shared = truth_group("std::shared_mutex", 2, "tc::lock_shared", ".*lock.*|.*futex.*");
@@ -215,7 +220,8 @@ int main()
     group_template = truth_group("operator of a template", 2,
                                  "~tc::Box<std::vector<std::pair<int, long.*>>? ?>::operator\\+=|tc::add_boxes", NULL);
     group_function = truth_group("std::function", 2, "tc::called_back|tc::call_back", ".*lock.*|.*futex.*");
-    group_anonymous = truth_group("anonymous namespace", 2, "tc::(anonymous namespace)::unnamed|tc::call_unnamed", NULL);
+    group_anonymous =
+        truth_group("anonymous namespace", 2, "tc::(anonymous namespace)::unnamed|tc::call_unnamed", NULL);
     group_join = truth_group("std::thread::join", 1, "tc::join_other", ".*join.*|.*futex.*");
 
     start(4, take_string);

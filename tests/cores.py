@@ -61,7 +61,6 @@ class Program:
     variants: tuple
     arguments: tuple = ()
     dies: bool = False  # it crashes in its own way, so only the kernel can write its core
-    threads: int = 64
     build: str = "plain"
     spins: bool = False  # a thread runs: two looks at it differ
 

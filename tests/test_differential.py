@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Depth, addresses and function names of every thread equal those of eu-stack, gdb and the libunwind unwinder, on every test core of
-up to 100 threads. What differs and why is in differences.json; a difference that is not there fails, and so does a row there that
-explains nothing any more."""
+"""Depth, addresses and function names of every thread equal those of eu-stack, gdb and the libunwind unwinder, on every test core
+(each has up to 100 threads). What differs and why is in differences.json; a difference that is not there fails, and so does a row
+there that explains nothing any more."""
 
 import functools
 import json
@@ -16,10 +16,9 @@ import pytest
 import stacks
 from conftest import case_name
 
-THREADS_MAX = 100
 DIFFERENCES = Path(__file__).with_name("differences.json")
 ORACLES = ("eu-stack", "gdb", "libunwind")
-CASES = [case for case in cores.all_cases() if case[0].threads <= THREADS_MAX]
+CASES = cores.all_cases()
 
 # Rows of differences.json that explained something, and the cases compared: read by the last test of this file.
 used_rows = set()
@@ -30,7 +29,8 @@ compared = set()
 def explanations():
     rows = json.loads(DIFFERENCES.read_text())
     for row in rows:
-        assert set(row) == {"core", "oracle", "kind", "pattern", "reason"}, row
+        # sometimes: the difference depends on where a running thread was caught, so the row is never stale.
+        assert set(row) - {"sometimes"} == {"core", "oracle", "kind", "pattern", "reason"}, row
     return rows
 
 
@@ -139,5 +139,5 @@ def test_no_stale_differences(stackgroup):
     missing = {(case_name(case), oracle) for case in CASES for oracle in ORACLES} - compared
     if missing:
         pytest.skip(f"{len(missing)} of {len(CASES) * len(ORACLES)} comparisons were not made in this run")
-    stale = [row for index, row in enumerate(explanations()) if index not in used_rows]
+    stale = [row for index, row in enumerate(explanations()) if index not in used_rows and not row.get("sometimes")]
     assert not stale, json.dumps(stale, indent=1)

@@ -4,6 +4,7 @@ kinds of core. Where names are stripped the groups must still be the same thread
 
 import json
 
+import cores
 import oracles
 import pytest
 import stacks
@@ -68,8 +69,6 @@ def test_many_groups(by, many_core, stackgroup):
 @pytest.mark.long
 @pytest.mark.parametrize("threads,groups", [(100, 14), (1000, 20), (10000, 17)])
 def test_many_threads(threads, groups, stackgroup):
-    import cores
-
     try:
         core = cores.make_core("many", C_BASE, "kernel", arguments=(threads, groups))
     except cores.Unavailable as error:
