@@ -10,6 +10,11 @@ enum {
     limit_diagnostics = 200,
     /* Frames of one thread. A default 8 MiB stack overflowed by the smallest recursion has about 500,000. */
     limit_frames = 1 << 20,
+    /* Functions followed by their instructions in one analysis, where there are no tables: at most 3,000 instructions
+     * each, so about 4 seconds in all. */
+    limit_code_questions = 4000,
+    /* Distinct early ends that libunwind is asked about; programs have a handful, forged cores one a thread. */
+    limit_early_ends = 256,
     /* DWARF expression operations executed for one register; real ones have under 20. */
     limit_expression_steps = 1000,
     limit_expression_stack = 64,

@@ -210,7 +210,8 @@ static void settle_modules(struct image *image)
         if (image->modules[i].is_elf)
             image->modules[kept++] = image->modules[i];
     image->module_count = kept;
-    qsort(image->modules, image->module_count, sizeof *image->modules, compare_module);
+    if (image->module_count != 0)
+        qsort(image->modules, image->module_count, sizeof *image->modules, compare_module);
     for (size_t i = 1; i < image->module_count; i++)
         if (image->modules[i - 1].end > image->modules[i].start)
             image->modules[i - 1].end = image->modules[i].start;

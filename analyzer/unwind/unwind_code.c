@@ -4,6 +4,7 @@
 #include "base/byte_reader.h"
 
 #include <Zydis/Zydis.h>
+#include <string.h>
 
 enum {
     machine_x86_64 = 62,  /* EM_X86_64 */
@@ -11,6 +12,7 @@ enum {
     dwarf_rbp = 6,
     dwarf_rsp = 7,
     instructions_max = 3000, /* on all paths of one question; functions that block are small */
+    visited_slots = 4096,    /* a power of two above instructions_max */
     paths_max = 64,          /* branches waiting to be followed */
     slots_max = 16,          /* stores of registers to the stack that are remembered */
 };
@@ -43,7 +45,7 @@ struct explorer {
     ZydisDecoder decoder;
     struct path paths[paths_max];
     size_t path_count;
-    uint64_t visited[instructions_max];
+    uint64_t visited[visited_slots]; /* a hash table of pcs, 0 is free */
     size_t visited_count;
 };
 
@@ -56,6 +58,7 @@ static bool explorer_init(struct explorer *explorer, const struct memory *memory
     explorer->arch = arch;
     explorer->path_count = 1;
     explorer->visited_count = 0;
+    memset(explorer->visited, 0, sizeof explorer->visited);
     explorer->paths[0].pc = start;
     explorer->paths[0].slot_count = 0;
     for (int i = 0; i < register_count; i++)
@@ -66,12 +69,14 @@ static bool explorer_init(struct explorer *explorer, const struct memory *memory
 /* A path's instructions are visited once: what reaches them first is the straightest way. */
 static bool visit(struct explorer *explorer, uint64_t pc)
 {
-    for (size_t i = explorer->visited_count; i-- > 0;)
-        if (explorer->visited[i] == pc)
-            return false;
-    if (explorer->visited_count == instructions_max)
+    if (pc == 0 || explorer->visited_count == instructions_max)
         return false;
-    explorer->visited[explorer->visited_count++] = pc;
+    size_t slot = (size_t)((pc * 0x9e3779b97f4a7c15u) >> 20) % visited_slots;
+    for (; explorer->visited[slot] != 0; slot = (slot + 1) % visited_slots)
+        if (explorer->visited[slot] == pc)
+            return false;
+    explorer->visited[slot] = pc;
+    explorer->visited_count++;
     return true;
 }
 

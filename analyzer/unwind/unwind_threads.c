@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "unwind/unwind_threads.h"
 
+#include "base/limits.h"
 #include "unwind/unwind_libunwind.h"
 
 #include <inttypes.h>
@@ -112,6 +113,8 @@ static void complete_early_stacks(const struct image *image, struct module_files
             others[other_count++] = (uint32_t)i;
             continue;
         }
+        if (end_count == limit_early_ends)
+            continue;
         ends = arena_grow(scratch, ends, end_count, &end_capacity, sizeof *ends);
         ends[end_count++] = (struct early_end){trie->nodes[stack->node].pc, stack->end, false};
         probes[probe_count++] = (uint32_t)i;

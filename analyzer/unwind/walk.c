@@ -12,7 +12,10 @@ struct code_plan {
     size_t candidate_count;
     struct unwind_plan proven; /* kind PLAN_UNKNOWN: none yet */
     bool weak_refused;         /* a caller's call that may never return: only a proof counts */
+    uint8_t failures;          /* frames that no proof was found for; code_failures_max end the search at this pc */
 };
+
+enum { code_failures_max = 16 };
 
 struct walker {
     const struct image *image;
@@ -32,6 +35,7 @@ struct walker {
     size_t slot_count;
     struct memory_range window; /* the range of the last read: stacks are read from one */
     uint64_t frames;
+    uint32_t code_questions_left; /* to the instruction decoder */
 };
 
 struct walker *walker_new(const struct image *image, struct module_files *files, struct function_starts starts,
@@ -47,6 +51,7 @@ struct walker *walker_new(const struct image *image, struct module_files *files,
     stack_trie_init(&walker->trie, arena);
     walker->plans = arena_grow(arena, NULL, 0, &walker->plan_capacity, sizeof *walker->plans);
     walker->plan_count = 1;
+    walker->code_questions_left = limit_code_questions;
     walker->slot_count = 1024;
     walker->slots = arena_array(arena, struct plan_slot, walker->slot_count);
     return walker;
@@ -112,6 +117,15 @@ static bool compile_by_cfi(struct walker *walker, uint64_t lookup, struct unwind
 
 enum { entry_bytes_max = 64 }; /* of the code at AT_ENTRY before its call; 22 to 46 in glibc and musl */
 
+/* Counts one question to the instruction decoder; false when they are used up. */
+static bool walker_may_ask(struct walker *walker)
+{
+    if (walker->code_questions_left == 0)
+        return false;
+    walker->code_questions_left--;
+    return true;
+}
+
 static struct unwind_plan compile_plan(struct walker *walker, uint64_t pc, bool exact)
 {
     struct unwind_plan plan = {0};
@@ -128,6 +142,10 @@ static struct unwind_plan compile_plan(struct walker *walker, uint64_t pc, bool 
     if (!exact && unwind_code_is_thread_exit(walker->memory, walker->arch, pc))
         return (struct unwind_plan){.kind = PLAN_OUTERMOST};
     struct code_plan *code_plan = arena_new(walker->arena, struct code_plan);
+    if (!walker_may_ask(walker)) {
+        code_plan->failures = code_failures_max;
+        return (struct unwind_plan){.kind = PLAN_NO_TABLE, .code = code_plan};
+    }
     code_plan->candidate_count =
         unwind_code_to_return(walker->memory, walker->arch, pc, code_plan->candidates);
     code_plan->weak_refused = !exact && unwind_code_is_padding(walker->memory, walker->arch, pc);
@@ -275,6 +293,8 @@ static bool prove_return_address(struct walker *walker, const struct registers *
         !unwind_code_call_target(walker->memory, walker->arch, return_address, &target) ||
         !image_is_executable(walker->image, target))
         return false;
+    if (!walker_may_ask(walker))
+        return false;
     module_files_open(walker->files, image_find_module(walker->image, target));
     return unwind_code_from_entry(walker->memory, walker->arch, target, registers->pc, ret_plan) &&
            return_address_place(walker, ret_plan, registers, &expected) && expected == place;
@@ -286,6 +306,18 @@ static struct step_result take_code_plan(struct walker *walker, const struct unw
     struct step_result result = step_simple(walker, plan, registers);
     result.trust = TRUST_CODE;
     return result;
+}
+
+/* Called through a register, as threads' start routines are: the paths to the return alone must do. */
+static struct step_result step_unproven(struct walker *walker, const struct code_plan *code,
+                                        struct registers *registers)
+{
+    uint64_t place, return_address;
+    for (size_t i = 0; !code->weak_refused && i < code->candidate_count; i++)
+        if (return_address_place(walker, &code->candidates[i], registers, &place) &&
+            walker_read_u64(walker, place, &return_address) && walker_follows_call(walker, return_address))
+            return take_code_plan(walker, &code->candidates[i], registers);
+    return ended(STACK_END_NO_UNWIND_DATA, registers->pc);
 }
 
 enum { scanned_slots = 512 }; /* of 8 bytes above the stack pointer; blocking leaves have small frames */
@@ -301,13 +333,15 @@ static struct step_result step_code(struct walker *walker, struct code_plan *cod
     if (code->proven.kind == PLAN_SIMPLE && return_address_place(walker, &code->proven, registers, &place) &&
         walker_read_u64(walker, place, &return_address) && walker_follows_call(walker, return_address))
         return take_code_plan(walker, &code->proven, registers);
+    if (code->failures == code_failures_max)
+        return step_unproven(walker, code, registers);
     for (size_t i = 0; i < code->candidate_count; i++)
         if (return_address_place(walker, &code->candidates[i], registers, &place) &&
             prove_return_address(walker, registers, place, &code->proven))
             return take_code_plan(walker, &code->proven, registers);
     uint64_t start, lookup = exact ? registers->pc : registers->pc - 1;
     if (walker->starts.find != NULL && walker->starts.find(walker->starts.context, lookup, &start) &&
-        unwind_code_from_entry(walker->memory, walker->arch, start, registers->pc, &code->proven) &&
+        walker_may_ask(walker) && unwind_code_from_entry(walker->memory, walker->arch, start, registers->pc, &code->proven) &&
         return_address_place(walker, &code->proven, registers, &place) &&
         walker_read_u64(walker, place, &return_address) && walker_follows_call(walker, return_address))
         return take_code_plan(walker, &code->proven, registers);
@@ -316,12 +350,8 @@ static struct step_result step_code(struct walker *walker, struct code_plan *cod
         if (prove_return_address(walker, registers, sp + 8 * i, &code->proven))
             return take_code_plan(walker, &code->proven, registers);
     code->proven.kind = PLAN_UNKNOWN;
-    /* Called through a register, as threads' start routines are: the paths to the return alone must do. */
-    for (size_t i = 0; !code->weak_refused && i < code->candidate_count; i++)
-        if (return_address_place(walker, &code->candidates[i], registers, &place) &&
-            walker_read_u64(walker, place, &return_address) && walker_follows_call(walker, return_address))
-            return take_code_plan(walker, &code->candidates[i], registers);
-    return ended(STACK_END_NO_UNWIND_DATA, registers->pc);
+    code->failures++;
+    return step_unproven(walker, code, registers);
 }
 
 /* Both in one executable mapping of no file. Interpreters that are made at run time push the address to go on at and
