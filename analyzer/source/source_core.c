@@ -400,6 +400,17 @@ static void settle_cpu_times(struct image *image)
     }
 }
 
+/* gcore records the signal that its own attach or a prompt stopped the program with; only one that ends a program with
+ * a core (signal(7)) says that it was dying. A breakpoint's SIGTRAP is gdb's as well. */
+static void drop_debugger_signal(struct image *image)
+{
+    static const int fatal[] = {SIGSEGV, SIGBUS, SIGABRT, SIGFPE, SIGILL, SIGSYS, SIGQUIT, SIGXCPU, SIGXFSZ};
+    for (size_t i = 0; i < sizeof fatal / sizeof fatal[0]; i++)
+        if (image->signal.number == fatal[i])
+            return;
+    image->signal = (struct signal_info){0};
+}
+
 const struct error *source_core_open(const char *path, struct arena *arena, struct diagnostics *diagnostics,
                                      struct core_source *ret_source, struct image *ret_image)
 {
@@ -437,6 +448,8 @@ const struct error *source_core_open(const char *path, struct arena *arena, stru
         return error;
     }
     image.written_by = reader.psinfo_first ? "gcore" : "kernel";
+    if (reader.psinfo_first)
+        drop_debugger_signal(&image);
     if (image.pid == 0)
         image.pid = image.threads[0].tid;
     read_file_table(&reader);
