@@ -76,7 +76,7 @@ def core(case):
 def stackgroup():
     path = oracles.stackgroup_path()
     if not path.exists():
-        pytest.skip(f"no {path}: build it first")
+        pytest.fail(f"no {path}: build it first")
     return path
 
 
