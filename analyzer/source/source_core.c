@@ -204,6 +204,8 @@ static void read_siginfo(struct core_reader *reader, const struct core_note *not
     }
 }
 
+enum { padding_bytes_max = 4096 }; /* zeros behind the last note that are no loss: up to a page */
+
 static void read_notes(struct core_reader *reader, uint64_t offset, uint64_t size_bytes)
 {
     struct image *image = reader->image;
@@ -221,6 +223,12 @@ static void read_notes(struct core_reader *reader, uint64_t offset, uint64_t siz
     bool first = true;
     while (core_note_next(&notes, &note)) {
         bool core = text_equals(note.name, TEXT("CORE"));
+        if (note.type == 0 && note.size_bytes == 0 && note.name.length == 0) {
+            /* Zeros: padding, or a hole of a copy that was not finished, which may span terabytes. */
+            cut |= byte_reader_left(&notes) >= padding_bytes_max;
+            notes.position = note.offset;
+            break;
+        }
         note.offset += offset;
         if (!core)
             continue;
