@@ -22,24 +22,32 @@ struct diagnostic *diagnostics_add(struct diagnostics *diagnostics, enum diagnos
             return entry;
         }
     }
+    struct diagnostic *place;
     if (diagnostics->count == limit_diagnostics) {
-        /* Kinds past the ceiling share the last entry, so that none passes in silence. */
+        /* Whether threads were lost decides the exit code: a heavier kind takes the place of a lighter one. */
         diagnostics->suppressed++;
-        return &diagnostics->entries[limit_diagnostics - 1];
+        size_t at = diagnostics->count;
+        while (at != 0 && diagnostics->entries[at - 1].weight >= weight)
+            at--;
+        if (at == 0)
+            return &diagnostics->unkept;
+        place = &diagnostics->entries[at - 1];
+    } else {
+        diagnostics->entries = arena_grow(diagnostics->arena, diagnostics->entries, diagnostics->count,
+                                          &diagnostics->capacity, sizeof *diagnostics->entries);
+        place = &diagnostics->entries[diagnostics->count++];
     }
-    diagnostics->entries = arena_grow(diagnostics->arena, diagnostics->entries, diagnostics->count,
-                                      &diagnostics->capacity, sizeof *diagnostics->entries);
     char line[1024];
     va_list arguments;
     va_start(arguments, format);
     vsnprintf(line, sizeof line, format, arguments);
     va_end(arguments);
-    diagnostics->entries[diagnostics->count++] = (struct diagnostic){
+    *place = (struct diagnostic){
         .code = code,
         .subject = text_copy(diagnostics->arena, subject).data,
         .message = arena_printf(diagnostics->arena, "%s", line),
         .count = 1,
         .weight = weight,
     };
-    return &diagnostics->entries[diagnostics->count - 1];
+    return place;
 }

@@ -28,7 +28,8 @@ struct diagnostics {
     struct arena *arena;
     struct diagnostic *entries; /* in order of first occurrence */
     size_t count, capacity;
-    uint64_t suppressed; /* occurrences of new kinds past limits.h's ceiling */
+    uint64_t suppressed; /* occurrences of kinds past limits.h's ceiling; the heaviest kinds are kept */
+    struct diagnostic unkept; /* what diagnostics_add returns for those */
 };
 
 void diagnostics_init(struct diagnostics *diagnostics, struct arena *arena);

@@ -92,7 +92,8 @@ size_t memory_layer_freeze(struct memory *memory, struct memory_layer *layer)
     qsort(places, count, sizeof *places, compare_start);
 
     struct memory_layer result = {0};
-    size_t heap_count = 0, next = 0, lost = 0;
+    size_t heap_count = 0, next = 0, lost = count;
+    uint64_t *kept_bytes = arena_array(memory->arena, uint64_t, count);
     uint64_t at = 0;
     while (next < count || heap_count != 0) {
         if (heap_count == 0)
@@ -132,10 +133,11 @@ size_t memory_layer_freeze(struct memory *memory, struct memory_layer *layer)
             last->end = end;
         else
             memory_layer_append(memory, &result, (struct memory_range){at, end, bytes});
+        kept_bytes[order[0]] += end - at;
         at = end;
     }
-    for (size_t i = 1; i < count; i++)
-        lost += layer->ranges[i].start < layer->ranges[i - 1].end;
+    for (size_t i = 0; i < count; i++)
+        lost -= kept_bytes[i] == sorted_ranges[i].end - sorted_ranges[i].start;
     *layer = result;
     return lost;
 }
@@ -152,25 +154,38 @@ const struct memory_range *memory_find(const struct memory *memory, uint64_t add
     return range != NULL ? range : layer_find(&memory->files, address);
 }
 
+/* The range that holds the address and how many bytes it answers for from there: where a range of the core begins
+ * inside one of a file, the core is to be asked. NULL when the address is missing. */
+static const struct memory_range *memory_run(const struct memory *memory, uint64_t address, uint64_t *ret_bytes)
+{
+    size_t above = layer_lower_bound(&memory->core, address);
+    const struct memory_range *core = above < memory->core.count ? &memory->core.ranges[above] : NULL;
+    if (core != NULL && core->start <= address) {
+        *ret_bytes = core->end - address;
+        return core;
+    }
+    const struct memory_range *range = layer_find(&memory->files, address);
+    if (range == NULL)
+        return NULL;
+    *ret_bytes = (core != NULL && core->start < range->end ? core->start : range->end) - address;
+    return range;
+}
+
 const uint8_t *memory_view(const struct memory *memory, uint64_t address, size_t size_bytes)
 {
-    const struct memory_range *range = memory_find(memory, address);
-    return range != NULL && size_bytes <= range->end - address ? range->bytes + (address - range->start) : NULL;
+    uint64_t left;
+    const struct memory_range *range = memory_run(memory, address, &left);
+    return range != NULL && size_bytes <= left ? range->bytes + (address - range->start) : NULL;
 }
 
 size_t memory_read(const struct memory *memory, uint64_t address, void *ret_bytes, size_t size_bytes)
 {
     size_t done = 0;
     while (done < size_bytes) {
-        const struct memory_range *range = memory_find(memory, address + done);
+        uint64_t left;
+        const struct memory_range *range = memory_run(memory, address + done, &left);
         if (range == NULL)
             break;
-        uint64_t left = range->end - (address + done);
-        /* A range of the upper layer may begin inside one of the lower: stop there and ask again. */
-        size_t above = layer_lower_bound(&memory->core, address + done);
-        if (above < memory->core.count && memory->core.ranges[above].start > address + done &&
-            memory->core.ranges[above].start - (address + done) < left)
-            left = memory->core.ranges[above].start - (address + done);
         size_t step = left < size_bytes - done ? (size_t)left : size_bytes - done;
         memcpy((uint8_t *)ret_bytes + done, range->bytes + (address + done - range->start), step);
         done += step;
