@@ -8,6 +8,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/ioctl.h>
+#include <sys/resource.h>
 #include <sys/stat.h>
 #include <time.h>
 #include <unistd.h>
@@ -195,6 +196,12 @@ int main(int count, char **arguments)
     if (!format_exists(options.format)) {
         fprintf(stderr, "stackgroup: --format: '%s' is not a format; see stackgroup --help\n", options.format);
         return EXIT_USAGE;
+    }
+    /* A program of hundreds of libraries keeps two files of each open. */
+    struct rlimit files;
+    if (getrlimit(RLIMIT_NOFILE, &files) == 0) {
+        files.rlim_cur = files.rlim_max;
+        setrlimit(RLIMIT_NOFILE, &files);
     }
     signal(SIGINT, on_end_signal);
     signal(SIGTERM, on_end_signal);

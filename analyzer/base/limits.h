@@ -10,9 +10,19 @@ enum {
     limit_diagnostics = 200,
     /* Frames of one thread. A default 8 MiB stack overflowed by the smallest recursion has about 500,000. */
     limit_frames = 1 << 20,
+    /* Frames of all threads together before each further thread is held to limit_frames_crowded: 10,000 threads of 1,000
+     * frames are far below; a forged core lets every thread share one endless stack. About 2 seconds. */
+    limit_frames_total = 1 << 25,
+    limit_frames_crowded = 1024,
     /* Functions followed by their instructions in one analysis, where there are no tables: at most 3,000 instructions
-     * each, so about 4 seconds in all. */
+     * each, under 10 seconds in all. */
     limit_code_questions = 4000,
+    /* Files of modules opened, two descriptors each. */
+    limit_module_files = 10000,
+    /* Note segments read; every writer of cores makes one. */
+    limit_note_segments = 16,
+    /* Program headers of a module: real ones have 9 to 15. */
+    limit_module_segments = 256,
     /* Distinct early ends that libunwind is asked about; programs have a handful, forged cores one a thread. */
     limit_early_ends = 256,
     /* DWARF expression operations executed for one register; real ones have under 20. */

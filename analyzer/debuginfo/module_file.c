@@ -18,6 +18,7 @@ struct module_files {
     struct arena *arena;
     struct diagnostics *diagnostics;
     struct module_file *files; /* one per module, same index */
+    size_t opened;
 };
 
 struct module_files *module_files_new(struct image *image, const struct module_file_options *options,
@@ -25,7 +26,7 @@ struct module_files *module_files_new(struct image *image, const struct module_f
 {
     elf_version(EV_CURRENT);
     struct module_files *files = arena_new(arena, struct module_files);
-    *files = (struct module_files){image, *options, arena, diagnostics, NULL};
+    *files = (struct module_files){image, *options, arena, diagnostics, NULL, 0};
     files->files = arena_array(arena, struct module_file, image->module_count + 1);
     return files;
 }
@@ -325,6 +326,11 @@ struct module_file *module_files_open(struct module_files *files, uint32_t index
     struct module *module = &files->image->modules[index];
     file->module = index;
     file->state = MODULE_FILE_MISSING;
+    if (files->opened++ == limit_module_files)
+        diagnostics_add(files->diagnostics, DIAGNOSTIC_LOSS, "module-limit", TEXT(""),
+                        "frames lie in more than %d modules; the others' files were not opened", limit_module_files);
+    if (files->opened > limit_module_files)
+        return NULL;
     bool found = false;
     if (module->is_vdso) {
         found = open_memory(files, file);

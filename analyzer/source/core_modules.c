@@ -21,7 +21,8 @@ static bool module_read_header(const struct image *image, uint64_t start, struct
 {
     const uint8_t *bytes = memory_view(&image->memory, start, elf_header_bytes);
     struct elf_header header;
-    if (bytes == NULL || elf_header_parse(bytes, elf_header_bytes, &header) != NULL || header.segment_count == 0xffff)
+    if (bytes == NULL || elf_header_parse(bytes, elf_header_bytes, &header) != NULL ||
+        header.segment_count > limit_module_segments)
         return false;
     size_t table_bytes = (size_t)header.segment_count * elf_segment_bytes;
     if (header.segments_offset > UINT32_MAX)

@@ -287,12 +287,13 @@ static const struct error *read_segments(struct core_reader *reader, const struc
                         reader->path, count, header->segments_offset, taken);
         count = taken;
     }
-    uint64_t cut_segments = 0, cut_bytes = 0;
+    uint64_t cut_segments = 0, cut_bytes = 0, note_segments = 0;
     for (uint64_t i = 0; i < count; i++) {
         uint64_t place = header->segments_offset + i * elf_segment_bytes;
         struct elf_segment segment = elf_segment_parse(reader->bytes + place);
         if (segment.type == ELF_SEGMENT_NOTE) {
-            read_notes(reader, segment.offset, segment.file_bytes);
+            if (note_segments++ < limit_note_segments)
+                read_notes(reader, segment.offset, segment.file_bytes);
             continue;
         }
         if (segment.type != ELF_SEGMENT_LOAD || (segment.memory_bytes == 0 && segment.file_bytes == 0))
@@ -318,6 +319,10 @@ static const struct error *read_segments(struct core_reader *reader, const struc
                                 (struct memory_range){segment.address, segment.address + bytes,
                                                       reader->bytes + segment.offset});
     }
+    if (note_segments > limit_note_segments)
+        diagnostics_add(reader->diagnostics, DIAGNOSTIC_LOST, "note-segments", reader->path_text,
+                        "%s: %" PRIu64 " note segments, expected one; the first %d were read", reader->path,
+                        note_segments, limit_note_segments);
     if (cut_segments != 0)
         diagnostics_add(reader->diagnostics, DIAGNOSTIC_LOSS, "core-cut", reader->path_text,
                         "%s: the file ends at 0x%zx; %" PRIu64 " segments lack %" PRIu64
@@ -449,8 +454,10 @@ const struct error *source_core_open(const char *path, struct arena *arena, stru
     if (error == NULL)
         error = read_segments(&reader, &header);
     if (error == NULL && image.thread_count == 0)
-        error = error_new(arena, ERROR_FORMAT, "%s: no thread: expected an NT_PRSTATUS note in its %zu bytes", path,
-                          file->size_bytes);
+        error = error_new(arena, ERROR_FORMAT,
+                          "%s: no thread: expected an NT_PRSTATUS note in a note segment (program headers at offset "
+                          "0x%" PRIx64 "; the file ends at 0x%zx)",
+                          path, header.segments_offset, file->size_bytes);
     if (error != NULL) {
         source_core_close(ret_source);
         return error;

@@ -198,6 +198,10 @@ uint32_t *unwind_threads(const struct image *image, struct module_files *files, 
         if (options->progress != NULL && (i & 1023) == 0)
             options->progress(options->progress_context, "unwinding", i, image->thread_count);
     }
+    if (walker_counts(walker).code_limit_reached)
+        diagnostics_add(diagnostics, DIAGNOSTIC_LOSS, "code-limit", TEXT(""),
+                        "more than %d functions without unwind tables; stacks that reach further ones end there",
+                        limit_code_questions);
     if (options->cross_check)
         cross_check(image, walker, stacks, results, scratch, diagnostics);
     if (options->unwinder == UNWINDER_AUTO)

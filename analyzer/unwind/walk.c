@@ -64,7 +64,11 @@ struct stack_trie *walker_trie(struct walker *walker)
 
 struct walker_counts walker_counts(const struct walker *walker)
 {
-    return (struct walker_counts){walker->frames, walker->plan_count - 1};
+    return (struct walker_counts){
+        .frames = walker->frames,
+        .plans = walker->plan_count - 1,
+        .code_limit_reached = walker->code_questions_left == 0,
+    };
 }
 
 static inline bool walker_read_u64(struct walker *walker, uint64_t address, uint64_t *ret_value)
@@ -433,7 +437,7 @@ uint32_t walk_thread(struct walker *walker, const struct thread *thread)
     uint32_t node = enter_frame(walker, 0, registers.pc, true, TRUST_REGISTERS);
     for (size_t depth = 1;; depth++) {
         walker->frames++;
-        if (depth == limit_frames)
+        if (depth == limit_frames || (depth >= limit_frames_crowded && walker->frames > limit_frames_total))
             return stack_trie_stack(&walker->trie, node, STACK_END_FRAME_LIMIT, registers.pc);
         const struct unwind_plan *plan = &walker->plans[walker->trie.nodes[node].plan];
         uint64_t old_sp = registers.values[sp];
