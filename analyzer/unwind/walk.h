@@ -8,14 +8,9 @@
 #include "base/diagnostics.h"
 #include "debuginfo/module_file.h"
 #include "unwind/stack_trie.h"
+#include "unwind/step.h"
 
 struct walker;
-
-/* Where the function that holds an address begins, as symbols tell; the walker knows no symbol tables. */
-struct function_starts {
-    bool (*find)(void *context, uint64_t address, uint64_t *ret_start); /* NULL: none are known */
-    void *context;
-};
 
 struct walker *walker_new(const struct image *image, struct module_files *files, struct function_starts starts,
                           struct arena *arena);

@@ -1,0 +1,79 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* One step of a walk: from a frame's registers to its caller's, by the plan of the frame's pc. Stepping reads memory
+ * and checks what it finds; it knows nothing of threads and stacks. */
+#ifndef SG_UNWIND_STEP_H
+#define SG_UNWIND_STEP_H
+
+#include "base/byte_reader.h"
+#include "debuginfo/module_file.h"
+#include "unwind/unwind_plan.h"
+
+/* Where the function that holds an address begins, as symbols tell; stepping knows no symbol tables. */
+struct function_starts {
+    bool (*find)(void *context, uint64_t address, uint64_t *ret_start); /* NULL: none are known */
+    void *context;
+};
+
+/* What every step works on. */
+struct stepper {
+    const struct image *image;
+    const struct memory *memory;
+    const struct arch *arch;
+    struct module_files *files;
+    struct function_starts starts;
+    struct arena *arena;
+    struct memory_range window;   /* the range of the last read: stacks are read from one */
+    uint32_t code_questions_left; /* to the instruction decoder */
+};
+
+/* One step's result: the caller's registers, or why there are none. */
+struct step_result {
+    enum stack_end end; /* STACK_END_UNKNOWN: stepped */
+    uint64_t end_address;
+    enum frame_trust trust;
+    bool stack_may_switch; /* a signal frame may lie on another stack */
+};
+
+/* Replaces the registers by the caller's; on an end they are undefined. `exact` and `trust` are the frame's own. */
+struct step_result step_to_caller(struct stepper *stepper, const struct unwind_plan *plan, struct registers *registers,
+                                  bool exact, enum frame_trust trust);
+
+/* step_code.c: the plan of a pc without unwind data, and a step by it. */
+struct code_plan *code_plan_new(struct stepper *stepper, uint64_t pc, bool exact);
+struct step_result step_code(struct stepper *stepper, struct code_plan *code, struct registers *registers, bool exact,
+                             enum frame_trust trust);
+
+/* A step by a plan of the simple kind; also what step_code.c ends in. */
+struct step_result step_simple(struct stepper *stepper, const struct unwind_plan *plan, struct registers *registers);
+
+/* Whether a return address is one: it lies in executable memory and follows a call, or is a signal handler's. Where the
+ * code is not at hand, nothing speaks against it. */
+bool stepper_follows_call(struct stepper *stepper, uint64_t return_address);
+
+/* Whether the code there ends a signal handler. */
+bool stepper_is_signal_trampoline(const struct stepper *stepper, uint64_t pc);
+
+static inline bool register_is_known(const struct registers *registers, unsigned number)
+{
+    return (registers->known >> number & 1) != 0;
+}
+
+static inline struct step_result step_ended(enum stack_end end, uint64_t address)
+{
+    return (struct step_result){.end = end, .end_address = address};
+}
+
+static inline bool stepper_read_u64(struct stepper *stepper, uint64_t address, uint64_t *ret_value)
+{
+    const struct memory_range *window = &stepper->window;
+    if (address < window->start || window->end - window->start < 8 || address > window->end - 8) {
+        const struct memory_range *range = memory_find(stepper->memory, address);
+        if (range == NULL || range->end - address < 8)
+            return memory_read_u64(stepper->memory, address, ret_value);
+        stepper->window = *range;
+    }
+    *ret_value = load_u64(window->bytes + (address - window->start));
+    return true;
+}
+
+#endif
