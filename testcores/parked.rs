@@ -4,13 +4,22 @@
 // objects and closures. Built with both manglings. The truth is written by truth_calls.c.
 
 use std::ffi::CString;
-use std::hint::black_box;
 use std::os::raw::{c_char, c_int};
 use std::sync::atomic::{AtomicI32, Ordering};
 use std::sync::mpsc::{channel, Receiver};
 use std::sync::{Arc, Condvar, Mutex};
 use std::thread;
 use std::time::Duration;
+
+/// std::hint::black_box, for compilers older than Rust 1.66.
+fn black_box<T>(value: T) -> T {
+    // SAFETY: the copy is the only one that lives on.
+    unsafe {
+        let copy = std::ptr::read_volatile(&value);
+        std::mem::forget(value);
+        copy
+    }
+}
 
 extern "C" {
     fn testcore_group(name: *const c_char, count: c_int, frames: *const c_char, leaf: *const c_char) -> c_int;

@@ -229,19 +229,20 @@ struct grouping group_snapshot(const struct snapshot *snapshot, const struct gro
     bool *wanted = match_locations(snapshot, options->filter, scratch);
     bool *unwanted = match_locations(snapshot, options->exclude, scratch);
     size_t states_capacity = 0;
+    uint64_t largest_left = options->top == 0 ? UINT64_MAX : options->top; /* the signalled group is extra */
     for (size_t i = 0; i < group_count; i++) {
         struct group group = groups[i];
         if (group.count == 0)
             continue;
         bool shown = group.count >= options->count_min &&
-                     (options->top == 0 || grouping.group_count < options->top) &&
                      (wanted == NULL || stack_matches(snapshot, group.stack, wanted)) &&
                      (unwanted == NULL || !stack_matches(snapshot, group.stack, unwanted));
-        if (!shown && !group.signalled) {
+        if (!group.signalled && (!shown || largest_left == 0)) {
             grouping.hidden_groups++;
             grouping.hidden_members += group.count;
             continue;
         }
+        largest_left -= !group.signalled;
         fill_group(snapshot, &grouping, &group, arena, &states_capacity);
         groups[grouping.group_count++] = group;
     }
