@@ -106,6 +106,21 @@ static void remember_store(struct path *path, struct value place, struct value s
         path->slots[path->slot_count++] = (struct slot){place.offset, stored.base};
 }
 
+/* What a load from the place gives. Below the stack pointer's start value only what this path stored is known: memory
+ * there still holds what earlier calls left. */
+static struct value load(const struct path *path, struct value place)
+{
+    struct value unknown = {VALUE_UNKNOWN, 0, 0};
+    if (place.kind != VALUE_ADDRESS)
+        return unknown;
+    for (size_t i = 0; place.base == dwarf_rsp && i < path->slot_count; i++)
+        if (path->slots[i].offset == place.offset)
+            return (struct value){VALUE_ADDRESS, path->slots[i].saved, 0};
+    if (place.base == dwarf_rsp && place.offset < 0)
+        return unknown;
+    return (struct value){VALUE_LOADED, place.base, place.offset};
+}
+
 static void forget_caller_saved(const struct explorer *explorer, struct path *path)
 {
     for (int i = 0; i < register_count; i++)
@@ -130,8 +145,7 @@ static void instruction_apply(struct path *path, const ZydisDecodedInstruction *
         return;
     }
     case ZYDIS_MNEMONIC_POP:
-        if (sp->kind == VALUE_ADDRESS)
-            result = (struct value){VALUE_LOADED, sp->base, sp->offset};
+        result = load(path, *sp);
         sp->offset += 8;
         if (target >= 0)
             path->registers[target] = result;
@@ -144,9 +158,8 @@ static void instruction_apply(struct path *path, const ZydisDecodedInstruction *
         return;
     case ZYDIS_MNEMONIC_LEAVE:
         *sp = path->registers[dwarf_rbp];
-        if (sp->kind == VALUE_ADDRESS)
-            result = (struct value){VALUE_LOADED, sp->base, sp->offset};
-        else
+        result = load(path, *sp);
+        if (sp->kind != VALUE_ADDRESS)
             sp->kind = VALUE_UNKNOWN;
         sp->offset += 8;
         path->registers[dwarf_rbp] = result;
@@ -178,10 +191,7 @@ static void instruction_apply(struct path *path, const ZydisDecodedInstruction *
             return;
         }
         if (target >= 0 && operands[1].type == ZYDIS_OPERAND_TYPE_MEMORY) {
-            result = operand_address(path, &operands[1]);
-            if (result.kind == VALUE_ADDRESS)
-                result.kind = VALUE_LOADED;
-            path->registers[target] = result;
+            path->registers[target] = load(path, operand_address(path, &operands[1]));
             return;
         }
         break;
