@@ -85,9 +85,11 @@ bool core_file_table_parse(const struct core_note *note, struct core_file_table 
         return false;
     size_t left = byte_reader_left(&reader);
     table.count = table.count_claimed <= left / 24 ? table.count_claimed : left / 24;
-    table.entries = byte_reader_new(reader.bytes + reader.position, (size_t)table.count * 24);
-    table.names = byte_reader_new(reader.bytes + reader.position + (size_t)table.count * 24,
-                                  left - (size_t)table.count * 24);
+    size_t entries_bytes = (size_t)table.count * 24;
+    table.entries = byte_reader_new(reader.bytes + reader.position, entries_bytes);
+    /* The names stand behind all the entries that are claimed: where those do not fit, no name is there. */
+    table.names = byte_reader_new(reader.bytes + reader.position + entries_bytes,
+                                  table.count == table.count_claimed ? left - entries_bytes : 0);
     *ret_table = table;
     return true;
 }

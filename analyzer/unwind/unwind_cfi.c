@@ -422,7 +422,7 @@ static size_t branch_target(const Dwarf_Op *operations, size_t count, size_t fro
     for (size_t i = first; i < count; i++)
         if (operations[i].offset == offset)
             return i;
-    return offset > operations[count - 1].offset ? count : count + 1;
+    return (int64_t)offset > (int64_t)operations[count - 1].offset ? count : count + 1;
 }
 
 static bool expression_execute(struct machine *machine, const Dwarf_Op *operations, size_t count)

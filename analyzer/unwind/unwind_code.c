@@ -96,13 +96,19 @@ static struct value value_add(struct value value, int64_t amount)
     return value;
 }
 
-/* What stands in memory at an address; unknown behind a second pointer. */
-static struct value value_load(struct value address)
+/* What a load from an address gives; unknown behind a second pointer. Below the stack pointer's start value only what
+ * this path stored is known: memory there still holds what earlier calls left. */
+static struct value value_load(const struct path *path, struct value address)
 {
-    struct value value = {VALUE_UNKNOWN, 0, 0, 0};
-    if (address.kind == VALUE_ADDRESS)
-        value = (struct value){VALUE_LOADED, address.base, address.offset, 0};
-    return value;
+    struct value unknown = {VALUE_UNKNOWN, 0, 0, 0};
+    if (address.kind != VALUE_ADDRESS)
+        return unknown;
+    for (size_t i = 0; address.base == dwarf_rsp && i < path->slot_count; i++)
+        if (path->slots[i].offset == address.offset)
+            return (struct value){VALUE_ADDRESS, path->slots[i].saved, 0, 0};
+    if (address.base == dwarf_rsp && address.offset < 0)
+        return unknown;
+    return (struct value){VALUE_LOADED, address.base, address.offset, 0};
 }
 
 /* The address that a memory operand names, in terms of the start; unknown with an index or a segment. */
@@ -151,7 +157,7 @@ static void instruction_apply(struct path *path, const ZydisDecodedInstruction *
         return;
     }
     case ZYDIS_MNEMONIC_POP:
-        result = value_load(*sp);
+        result = value_load(path, *sp);
         *sp = value_add(*sp, 8);
         if (target >= 0)
             path->registers[target] = result;
@@ -164,7 +170,7 @@ static void instruction_apply(struct path *path, const ZydisDecodedInstruction *
         return;
     case ZYDIS_MNEMONIC_LEAVE:
         *sp = path->registers[dwarf_rbp];
-        path->registers[dwarf_rbp] = value_load(*sp);
+        path->registers[dwarf_rbp] = value_load(path, *sp);
         *sp = value_add(*sp, 8);
         return;
     case ZYDIS_MNEMONIC_ADD:
@@ -194,7 +200,7 @@ static void instruction_apply(struct path *path, const ZydisDecodedInstruction *
             return;
         }
         if (target >= 0 && operands[1].type == ZYDIS_OPERAND_TYPE_MEMORY) {
-            path->registers[target] = value_load(operand_address(path, &operands[1]));
+            path->registers[target] = value_load(path, operand_address(path, &operands[1]));
             return;
         }
         break;
