@@ -143,6 +143,24 @@ static bool take_paths(int count, char **paths, struct cli_options *options, cha
     return true;
 }
 
+/* Why getopt_long refused: it has moved on from a long option, but not from letters in one argument. */
+static void describe_refusal(int found, char **arguments, char *ret_error, size_t error_bytes)
+{
+    const char *argument = arguments[optind - 1];
+    if (found == ':') {
+        snprintf(ret_error, error_bytes, "%s: needs an argument", argument);
+    } else if (optopt >= long_option_base) {
+        snprintf(ret_error, error_bytes, "--%s: takes no argument", rows[optopt - long_option_base].name);
+    } else if (optopt != 0) {
+        snprintf(ret_error, error_bytes, "-%c: unknown option", optopt);
+    } else {
+        int matches = 0;
+        for (int i = 0; i < row_count; i++)
+            matches += strncmp(rows[i].name, argument + 2, strcspn(argument + 2, "=")) == 0;
+        snprintf(ret_error, error_bytes, matches > 1 ? "%s: could be several options" : "%s: unknown option", argument);
+    }
+}
+
 bool cli_options_parse(int count, char **arguments, struct cli_options *ret_options, char *ret_error,
                        size_t error_bytes)
 {
@@ -159,11 +177,10 @@ bool cli_options_parse(int count, char **arguments, struct cli_options *ret_opti
         }
     }
     opterr = 0;
-    optind = 1;
+    optind = 0; /* glibc, musl: forget the letters of an earlier call too */
     for (int found; (found = getopt_long(count, arguments, letters, long_options, NULL)) != -1;) {
         if (found == '?' || found == ':') {
-            snprintf(ret_error, error_bytes, found == ':' ? "%s: needs an argument" : "%s: unknown option",
-                     arguments[optind - 1]);
+            describe_refusal(found, arguments, ret_error, error_bytes);
             return false;
         }
         for (int i = 0; i < row_count; i++)
