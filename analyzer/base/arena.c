@@ -112,7 +112,7 @@ void arena_reset(struct arena *arena)
 {
     if (arena->chunks == NULL)
         return;
-    /* One chunk is kept: the newest, which is the largest or as large as any. */
+    /* One chunk is kept, the newest. */
     for (struct arena_chunk *chunk = arena->chunks->older; chunk != NULL;) {
         struct arena_chunk *older = chunk->older;
         arena->size_bytes -= chunk->size_bytes;

@@ -30,7 +30,7 @@ void *arena_alloc(struct arena *arena, size_t count, size_t size);
  * in the arena). *capacity counts elements. */
 void *arena_grow(struct arena *arena, void *array, size_t count, size_t *capacity, size_t size);
 
-/* All memory is kept for reuse by the next allocations; pointers given out before become invalid. */
+/* Pointers given out before become invalid; some memory is kept for the next allocations. */
 void arena_reset(struct arena *arena);
 
 char *arena_printf(struct arena *arena, const char *format, ...) __attribute__((format(printf, 2, 3), nonnull(2)));

@@ -185,7 +185,9 @@ uint32_t walker_adopt(struct walker *walker, const struct walker_frame *frames, 
     uint32_t node = 0;
     for (size_t i = 0; i < count; i++)
         node = enter_frame(walker, node, frames[i].pc, frames[i].exact, i == 0 ? TRUST_REGISTERS : TRUST_LIBUNWIND);
-    return stack_trie_stack(&walker->trie, node, count == 0 ? STACK_END_NO_REGISTERS : end, count == 0 ? 0 : frames[count - 1].pc);
+    if (count == 0)
+        return stack_trie_stack(&walker->trie, node, STACK_END_NO_REGISTERS, 0);
+    return stack_trie_stack(&walker->trie, node, end, end == STACK_END_OUTERMOST ? 0 : frames[count - 1].pc);
 }
 
 bool walker_node_is_exact(const struct walker *walker, uint32_t node)
