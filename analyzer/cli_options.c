@@ -13,7 +13,7 @@ struct option_row {
     const char *name;
     char letter;          /* 0: none */
     const char *argument; /* NULL: takes none; of a choice, its words between '|', by value from 0 */
-    const char *help;
+    const char *help; /* NULL: the row before speaks for both */
     enum option_kind kind;
     size_t offset; /* into struct cli_options: bool, const char *, uint64_t, int */
 };
@@ -22,6 +22,9 @@ struct option_row {
 
 static const struct option_row rows[] = {
     {"Input", "core", 'c', "FILE", "the core; the argument is then the program", OPTION_STRING, FIELD(core)},
+    {NULL, "pid", 'p', "PID", "a running process, stopped for milliseconds", OPTION_COUNT, FIELD(pid)},
+    {NULL, "max-stop", 0, "MS", "break off a longer stop, keep what was read", OPTION_COUNT,
+     FIELD(stop_milliseconds_max)},
     {NULL, "exe", 'e', "FILE", "the program, if not where the core says", OPTION_STRING, FIELD(analysis.exe)},
     {NULL, "sysroot", 0, "DIR", "the target's files lie below DIR", OPTION_STRING, FIELD(analysis.sysroot)},
     {NULL, "debug-path", 0, "DIR:DIR", "separate debug files [/usr/lib/debug]", OPTION_STRING,
@@ -34,8 +37,8 @@ static const struct option_row rows[] = {
     {"Groups", "by", 0, "line|pc|function", "what makes stacks equal [line]", OPTION_CHOICE, FIELD(by)},
     {NULL, "top", 0, "N", "the N largest groups only", OPTION_COUNT, FIELD(analysis.top)},
     {NULL, "min-count", 0, "N", "groups of at least N threads", OPTION_COUNT, FIELD(analysis.count_min)},
-    {NULL, "filter", 0, "RE", "whose function, file:line or module matches", OPTION_STRING, FIELD(analysis.filter)},
-    {NULL, "exclude", 0, "RE", "those where none matches", OPTION_STRING, FIELD(analysis.exclude)},
+    {NULL, "filter", 0, "RE", "whose function, file:line, module matches;", OPTION_STRING, FIELD(analysis.filter)},
+    {NULL, "exclude", 0, "RE", NULL, OPTION_STRING, FIELD(analysis.exclude)},
     {"Output", "format", 'f', "text|json", "text: as Go's debug=1, for pprof [text]", OPTION_STRING, FIELD(format)},
     {NULL, "output", 'o', "FILE", "replace FILE once all is written", OPTION_STRING, FIELD(output)},
     {NULL, "members", 0, NULL, "every thread with its state and CPU time", OPTION_FLAG, FIELD(write.members)},
@@ -43,18 +46,20 @@ static const struct option_row rows[] = {
     {NULL, "color", 0, "auto|always|never", "auto: on terminals, unless NO_COLOR", OPTION_CHOICE, FIELD(color)},
     {NULL, "stats", 0, NULL, "what the analysis cost", OPTION_FLAG, FIELD(write.stats)},
     {NULL, "strict", 0, NULL, "exit 4 also for short stacks and lost names", OPTION_FLAG, FIELD(strict)},
-    {NULL, "help", 'h', NULL, "this text", OPTION_FLAG, FIELD(help)},
-    {NULL, "version", 'V', NULL, "the version", OPTION_FLAG, FIELD(version)},
+    {NULL, "help", 'h', NULL, "this text; -V, --version: the version", OPTION_FLAG, FIELD(help)},
+    {NULL, "version", 'V', NULL, NULL, OPTION_FLAG, FIELD(version)},
 };
 
 enum { row_count = sizeof rows / sizeof rows[0], long_option_base = 256, help_column = 24 };
 
 void cli_options_print_help(FILE *stream)
 {
-    fputs("Usage: stackgroup [OPTIONS] CORE [EXE]   or   stackgroup [OPTIONS] EXE -c CORE\n", stream);
+    fputs("Usage: stackgroup [OPTIONS] CORE [EXE] | EXE -c CORE | -p PID\n", stream);
     for (int i = 0; i < row_count; i++) {
         const struct option_row *row = &rows[i];
         char letter[8] = "", left[48];
+        if (row->help == NULL)
+            continue;
         if (row->letter != 0)
             snprintf(letter, sizeof letter, "-%c,", row->letter);
         snprintf(left, sizeof left, "--%s%s%s", row->name, row->argument != NULL ? "=" : "",
@@ -126,8 +131,13 @@ static bool take_paths(int count, char **paths, struct cli_options *options, cha
     options->analysis.core = options->core;
     if (options->core != NULL) {
         exe = count == 1 ? paths[0] : NULL;
+    } else if (options->pid != 0) {
+        if (count != 0) {
+            snprintf(ret_error, error_bytes, "'%s': with --pid there is no core", paths[0]);
+            return false;
+        }
     } else if (count == 0) {
-        snprintf(ret_error, error_bytes, "no core given");
+        snprintf(ret_error, error_bytes, "no core and no process given");
         return false;
     } else {
         bool swapped = count == 2 && !sg_is_core(paths[0]) && sg_is_core(paths[1]);
@@ -191,6 +201,12 @@ bool cli_options_parse(int count, char **arguments, struct cli_options *ret_opti
     if (!options.help && !options.version &&
         !take_paths(count - optind, arguments + optind, &options, ret_error, error_bytes))
         return false;
+    if (options.pid > INT32_MAX) {
+        snprintf(ret_error, error_bytes, "--pid: %llu is no process id", (unsigned long long)options.pid);
+        return false;
+    }
+    options.analysis.pid = (uint32_t)options.pid;
+    options.analysis.stop_microseconds_max = options.stop_milliseconds_max * 1000;
     options.analysis.by = (enum sg_by)options.by;
     options.analysis.unwinder = (enum sg_unwinder)options.unwinder;
     options.analysis.no_lines = options.lines != 0;

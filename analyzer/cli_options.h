@@ -13,6 +13,8 @@ struct cli_options {
     struct sg_options analysis;
     struct sg_write_options write;
     const char *core;   /* -c */
+    uint64_t pid;       /* -p, 0: none */
+    uint64_t stop_milliseconds_max;
     const char *format; /* "text" */
     const char *output; /* -o, NULL: standard output */
     int color;          /* enum cli_color */

@@ -27,7 +27,10 @@ struct sg_analysis *sg_analysis_new(void)
 {
     struct sg_analysis *analysis = calloc(1, sizeof *analysis);
     if (analysis != NULL)
-        analysis->pipeline.source.file.fd = -1;
+    {
+        analysis->pipeline.core.file.fd = -1;
+        analysis->pipeline.live.memory_fd = -1;
+    }
     return analysis;
 }
 
@@ -73,8 +76,8 @@ enum sg_status sg_analysis_run(struct sg_analysis *analysis, const struct sg_opt
 {
     if (analysis->has_run)
         return fail(analysis, SG_USAGE, "an analysis runs once");
-    if (options->core == NULL)
-        return fail(analysis, SG_USAGE, "no core given");
+    if ((options->core == NULL) == (options->pid == 0))
+        return fail(analysis, SG_USAGE, options->core == NULL ? "no core and no process given" : "a core and a process given");
     analysis->has_run = true;
     analysis->error[0] = 0;
     static const enum group_by by[] = {
@@ -84,6 +87,7 @@ enum sg_status sg_analysis_run(struct sg_analysis *analysis, const struct sg_opt
                                                     [SG_UNWINDER_LIBUNWIND] = UNWINDER_LIBUNWIND};
     struct pipeline_options pipeline_options = {
         .core = options->core,
+        .live = {.pid = options->pid, .stop_microseconds_max = options->stop_microseconds_max},
         .files = {.exe = options->exe, .sysroot = options->sysroot, .debug_path = options->debug_path},
         .unwind = {.unwinder = unwinder[options->unwinder],
                    .cross_check = options->cross_check,
@@ -99,7 +103,8 @@ enum sg_status sg_analysis_run(struct sg_analysis *analysis, const struct sg_opt
     arena_init(&analysis->pipeline.scratch, memory_max, &analysis->exhausted);
     if (setjmp(analysis->exhausted) != 0) {
         pipeline_close(&analysis->pipeline);
-        return fail(analysis, SG_LIMIT, "%s: its analysis needs more than %llu bytes of memory", options->core,
+        return fail(analysis, SG_LIMIT, "%s: its analysis needs more than %llu bytes of memory",
+                    options->core != NULL ? options->core : "the process",
                     (unsigned long long)memory_max);
     }
     const struct error *error = pipeline_run(&analysis->pipeline, &pipeline_options);

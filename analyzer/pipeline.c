@@ -33,7 +33,8 @@ static void snapshot_init(struct pipeline *pipeline)
         .module_count = image->module_count,
         .mappings = image->mappings,
         .mapping_count = image->mapping_count,
-        .source_kind = "core",
+        .source_kind = image->source_kind,
+        .stop_microseconds = image->stop_microseconds,
         .source_path = image->source_path,
         .exe = image->exe,
         .command = image->command,
@@ -123,11 +124,14 @@ static void add_members(struct pipeline *pipeline, const uint32_t *thread_stacks
     for (size_t i = 0; i < image->thread_count; i++) {
         const struct thread *thread = &image->threads[i];
         struct thread_state state = thread_state_read(image->arch, thread->registers);
+        const char *state_name = thread->state != NULL ? thread->state : state.name;
         snapshot->members[i] = (struct member){
             .id = thread->tid,
             .stack = thread_stacks[i],
-            .state = intern_table_add(&snapshot->strings, text_from_string(state.name)),
+            .state = intern_table_add(&snapshot->strings, text_from_string(state_name)),
             .fd = state.fd,
+            .name = intern_table_add(&snapshot->strings, thread->name),
+            .namespace_id = thread->namespace_tid,
             .cpu_microseconds = thread->cpu_microseconds,
             .cpu_known = thread->cpu_known,
             .cpu_at_most = thread->cpu_at_most,
@@ -186,7 +190,8 @@ const struct error *pipeline_run(struct pipeline *pipeline, const struct pipelin
     struct arena *keep = &pipeline->keep;
     struct report_stats *stats = &pipeline->stats;
     const struct error *error = NULL;
-    pipeline->source.file.fd = -1;
+    pipeline->core.file.fd = -1;
+    pipeline->live.memory_fd = -1;
     diagnostics_init(&pipeline->diagnostics, keep);
     if (options->filter != NULL)
         error = pattern_compile(keep, "--filter", options->filter, &pipeline->filter);
@@ -196,7 +201,10 @@ const struct error *pipeline_run(struct pipeline *pipeline, const struct pipelin
         return error;
 
     double at = seconds_now();
-    error = source_core_open(options->core, keep, &pipeline->diagnostics, &pipeline->source, &pipeline->image);
+    if (options->live.pid != 0)
+        error = source_live_open(&options->live, keep, &pipeline->diagnostics, &pipeline->live, &pipeline->image);
+    else
+        error = source_core_open(options->core, keep, &pipeline->diagnostics, &pipeline->core, &pipeline->image);
     if (error != NULL)
         return error;
     pipeline->files = module_files_new(&pipeline->image, &options->files, keep, &pipeline->diagnostics);
@@ -245,7 +253,8 @@ void pipeline_close(struct pipeline *pipeline)
         module_files_close(pipeline->files);
     pattern_release(pipeline->filter);
     pattern_release(pipeline->exclude);
-    source_core_close(&pipeline->source);
+    source_core_close(&pipeline->core);
+    source_live_close(&pipeline->live);
     pipeline->symbolizer = NULL;
     pipeline->files = NULL;
     pipeline->filter = pipeline->exclude = NULL;

@@ -7,11 +7,13 @@
 #include "group/group.h"
 #include "report/report.h"
 #include "source/source_core.h"
+#include "source/source_live.h"
 #include "symbol/symbolize.h"
 #include "unwind/unwind_threads.h"
 
 struct pipeline_options {
-    const char *core;
+    const char *core;         /* one of the two */
+    struct live_options live; /* pid 0: the core */
     struct module_file_options files;
     struct unwind_options unwind;
     struct symbolize_options symbolize;
@@ -23,7 +25,8 @@ struct pipeline {
     struct arena keep;    /* until the analysis is closed */
     struct arena scratch; /* until a stage ends */
     struct diagnostics diagnostics;
-    struct core_source source;
+    struct core_source core;
+    struct live_source live;
     struct image image;
     struct module_files *files;    /* NULL once closed, as the three below */
     struct symbolizer *symbolizer;

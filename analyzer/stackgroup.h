@@ -37,7 +37,9 @@ enum sg_by { SG_BY_LINE, SG_BY_PC, SG_BY_FUNCTION };
 enum sg_unwinder { SG_UNWINDER_AUTO, SG_UNWINDER_DWARF, SG_UNWINDER_LIBUNWIND };
 
 struct sg_options {
-    const char *core;       /* path of an ELF core; must be set */
+    const char *core;       /* path of an ELF core; this or pid must be set */
+    uint32_t pid;           /* a running process, which is stopped for about 15 microseconds a thread */
+    uint64_t stop_microseconds_max; /* a longer stop is broken off, what was read is kept; 0: no limit */
     const char *exe;        /* path of the program, NULL: as the core names it */
     const char *sysroot;    /* prefix tried first for every path that the core names, NULL: none */
     const char *debug_path; /* ':'-separated folders of separate debug files, NULL: /usr/lib/debug */

@@ -23,6 +23,14 @@ enum {
     limit_note_segments = 16,
     /* Program headers of a module: real ones have 9 to 15. */
     limit_module_segments = 256,
+    /* Milliseconds that a stop waits for threads that do not stop (uninterruptible calls) after the last that did. */
+    limit_live_wait_milliseconds = 50,
+    /* Bytes of one thread's stack that a live snapshot copies at most; blocked threads use a few KB. */
+    limit_stack_copy_bytes = 1 << 20,
+    /* Bytes a thread that are paged in before a stop, so that copying does not fault. */
+    limit_stack_prefault_bytes = 8 << 10,
+    /* Taken as the size of a stack whose mapping is not known: it was made after maps was read. */
+    limit_stack_guess_bytes = 64 << 10,
     /* Distinct early ends that libunwind is asked about; programs have a handful, forged cores one a thread. */
     limit_early_ends = 256,
     /* DWARF expression operations executed for one register; real ones have under 20. */
@@ -64,6 +72,8 @@ static const uint64_t limit_debugdata_bytes = 256u << 20;
 static const uint64_t limit_debugdata_decoder_bytes = 128u << 20;
 /* Bytes of stacks taken from one libunwind child: 9 a frame. */
 static const uint64_t limit_libunwind_answer_bytes = 256u << 20;
+/* Address space for the stacks of one live snapshot; only what is copied is used. */
+static const uint64_t limit_stacks_bytes = (uint64_t)4 << 30;
 /* Anonymous memory of one analysis, arenas only. */
 static const uint64_t limit_arena_bytes = (uint64_t)4 << 30;
 

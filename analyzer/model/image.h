@@ -36,6 +36,7 @@ struct module {
     bool is_vdso;   /* its file is its memory */
     bool is_deleted; /* the kernel marked the path " (deleted)"; path is without the mark */
     bool is_elf;    /* false: mapped data, no code was mapped from it */
+    const char *local_paths[2]; /* where this machine finds the very file, tried in order; NULL: by `path` */
 };
 
 struct thread {
@@ -44,6 +45,9 @@ struct thread {
     uint64_t cpu_microseconds; /* user + system */
     bool cpu_known;
     bool cpu_at_most; /* a kernel core's leader: what is left of the process's time, exited threads included */
+    struct text name;       /* comm, "" unknown: cores have none */
+    uint32_t namespace_tid; /* in the target's own pid namespace, 0: the same as tid */
+    const char *state;      /* what it is said to do when there are no registers to tell, NULL: registers tell */
 };
 
 /* Why the program died: siginfo_t of NT_SIGINFO, else pr_cursig. */
@@ -60,7 +64,9 @@ struct signal_info {
 
 struct image {
     const struct arch *arch;
-    struct text source_path; /* the core's */
+    const char *source_kind; /* "core", "process" */
+    struct text source_path; /* the core's, "" */
+    uint64_t stop_microseconds; /* how long a live target was stopped, 0: not at all */
     struct memory memory;
     struct mapping *mappings; /* sorted by start, disjoint; every PT_LOAD or line of maps */
     size_t mapping_count;

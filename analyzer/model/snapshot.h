@@ -79,6 +79,8 @@ struct member {
     uint32_t stack;
     uint32_t state; /* string: "futex wait", "read", "running"; 0 unknown */
     int32_t fd;     /* the descriptor it waits on, -1 none */
+    uint32_t name;  /* string: the thread's own name, 0 none */
+    uint32_t namespace_id; /* tid in the target's own pid namespace, 0: the same */
     uint64_t cpu_microseconds;
     bool cpu_known, cpu_at_most;
 };
@@ -107,7 +109,8 @@ struct snapshot {
     size_t module_count;
     const struct mapping *mappings;
     size_t mapping_count;
-    const char *source_kind; /* "core" */
+    const char *source_kind; /* "core", "process" */
+    uint64_t stop_microseconds; /* of a live target; 0: it was not stopped */
     struct text source_path, exe, command, arguments;
     uint32_t pid;
     struct signal_info signal;

@@ -38,6 +38,14 @@ void report_write_cpu(struct text_writer *writer, uint64_t microseconds, bool at
 void report_write_signal(struct text_writer *writer, const struct snapshot *snapshot)
 {
     const struct signal_info *signal = &snapshot->signal;
+    if (snapshot->source_kind != NULL && strcmp(snapshot->source_kind, "process") == 0) {
+        /* A live target did not die: what the look at it cost comes in this place. */
+        text_writer_printf(writer, "stopped %" PRIu64 ".%02" PRIu64 " ms for ", snapshot->stop_microseconds / 1000,
+                           snapshot->stop_microseconds / 10 % 100);
+        text_writer_count(writer, snapshot->member_count);
+        text_writer_string(writer, snapshot->member_count == 1 ? " thread" : " threads");
+        return;
+    }
     if (signal->number == 0) {
         text_writer_string(writer, "no fatal signal");
         if (snapshot->written_by != NULL)
@@ -84,10 +92,14 @@ void report_write_process(struct text_writer *writer, const struct snapshot *sna
 
 void report_write_source(struct text_writer *writer, const struct snapshot *snapshot)
 {
+    const char *kind = snapshot->source_kind == NULL ? "unknown" : snapshot->source_kind;
     text_writer_string(writer, "source: ");
+    if (snapshot->source_path.length == 0 && snapshot->written_by == NULL) {
+        text_writer_string(writer, kind);
+        return;
+    }
     report_write_text(writer, snapshot->source_path);
-    text_writer_printf(writer, "%s(%s", snapshot->source_path.length == 0 ? "" : " ",
-                       snapshot->source_kind == NULL ? "unknown" : snapshot->source_kind);
+    text_writer_printf(writer, "%s(%s", snapshot->source_path.length == 0 ? "" : " ", kind);
     if (snapshot->written_by != NULL)
         text_writer_printf(writer, ", written by %s", snapshot->written_by);
     text_writer_string(writer, ")");
@@ -192,7 +204,14 @@ void report_write_states(struct text_writer *writer, const struct report_input *
 
 void report_write_member(struct text_writer *writer, const struct snapshot *snapshot, const struct member *member)
 {
-    text_writer_printf(writer, "%" PRIu64 ": ", member->id);
+    text_writer_printf(writer, "%" PRIu64, member->id);
+    if (member->namespace_id != 0 && member->namespace_id != member->id)
+        text_writer_printf(writer, " (%" PRIu32 " in its namespace)", member->namespace_id);
+    if (member->name != 0) {
+        text_writer_string(writer, " ");
+        report_write_text(writer, snapshot_string(snapshot, member->name));
+    }
+    text_writer_string(writer, ": ");
     report_write_state(writer, snapshot, member->state, member->fd);
     if (member->cpu_known) {
         text_writer_string(writer, ", cpu ");

@@ -148,6 +148,9 @@ static void write_members(struct json_writer *json, const struct report_input *i
         const struct member *member = &snapshot->members[members[i]];
         json_writer_open_object(json, NULL, JSON_LINE);
         json_writer_id(json, "id", member->id);
+        if (member->namespace_id != 0)
+            json_writer_id(json, "ns_id", member->namespace_id);
+        write_known_text(json, "name", snapshot_string(snapshot, member->name));
         write_known_text(json, "state", snapshot_string(snapshot, member->state));
         if (member->fd >= 0)
             json_writer_signed(json, "fd", member->fd);
@@ -236,10 +239,12 @@ static void write_diagnostics(struct json_writer *json, const struct diagnostics
     json_writer_close(json);
 }
 
-static void write_stats(struct json_writer *json, const struct report_stats *stats)
+static void write_stats(struct json_writer *json, const struct snapshot *snapshot, const struct report_stats *stats)
 {
     json_writer_open_object(json, "stats", JSON_BLOCK);
     json_writer_number(json, "frames", stats->frames);
+    if (snapshot->stop_microseconds != 0)
+        json_writer_number(json, "stop_microseconds", snapshot->stop_microseconds);
     json_writer_number(json, "distinct_pcs", stats->distinct_pcs);
     json_writer_number(json, "arena_bytes", stats->arena_bytes);
     json_writer_open_object(json, "seconds", JSON_LINE);
@@ -270,7 +275,7 @@ static void report_json_write(const struct report_input *input, struct text_writ
     json_writer_close(&json);
     write_diagnostics(&json, input->diagnostics);
     if (input->options.show_stats && input->stats != NULL)
-        write_stats(&json, input->stats);
+        write_stats(&json, input->snapshot, input->stats);
     json_writer_close(&json);
 }
 

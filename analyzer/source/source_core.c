@@ -438,7 +438,7 @@ const struct error *source_core_open(const char *path, struct arena *arena, stru
     if (failed != 0)
         return error_new(arena, ERROR_OPEN, "%s: cannot be opened: %s", path, strerror(failed));
 
-    struct image image = {.source_path = text_copy(arena, text_from_string(path))};
+    struct image image = {.source_kind = "core", .source_path = text_copy(arena, text_from_string(path))};
     image.memory.arena = arena;
     struct core_reader reader = {
         .path = path,

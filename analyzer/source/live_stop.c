@@ -1,0 +1,291 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "source/live_stop.h"
+
+#include "base/limits.h"
+#include "source/proc_files.h"
+
+#include <elf.h>
+#include <errno.h>
+#include <pthread.h>
+#include <stdio.h>
+#include <sys/mman.h>
+#include <sys/ptrace.h>
+#include <sys/uio.h>
+#include <sys/wait.h>
+#include <time.h>
+
+/* What the stopping thread works on; it reports by errno. */
+struct stopper {
+    struct live_stop *stop;
+    jmp_buf exhausted;
+    int failed_errno;  /* of the first thread that could not be taken, or of the buffer; 0 none */
+    bool out_of_memory;
+    uint64_t started;  /* nanoseconds, at the first interrupt */
+    size_t waiting;    /* threads interrupted and not yet stopped */
+};
+
+static uint64_t nanoseconds_now(void)
+{
+    struct timespec now;
+    clock_gettime(CLOCK_MONOTONIC, &now);
+    return (uint64_t)now.tv_sec * 1000000000u + (uint64_t)now.tv_nsec;
+}
+
+static struct live_thread *find_thread(struct live_stop *stop, uint32_t tid)
+{
+    /* Ids come back in the order in which they were listed, nearly always. */
+    size_t low = 0, high = stop->thread_count;
+    while (low < high) {
+        size_t middle = low + (high - low) / 2;
+        if (stop->threads[middle].tid < tid)
+            low = middle + 1;
+        else
+            high = middle;
+    }
+    return low < stop->thread_count && stop->threads[low].tid == tid ? &stop->threads[low] : NULL;
+}
+
+static void add_thread(struct stopper *stopper, uint32_t tid)
+{
+    struct live_stop *stop = stopper->stop;
+    stop->threads = arena_grow(&stop->arena, stop->threads, stop->thread_count, &stop->thread_capacity,
+                               sizeof *stop->threads);
+    size_t at = stop->thread_count++;
+    for (; at > 0 && stop->threads[at - 1].tid > tid; at--)
+        stop->threads[at] = stop->threads[at - 1];
+    stop->threads[at] = (struct live_thread){.tid = tid};
+}
+
+/* Takes every thread of the task list that is not taken yet; returns how many were new. */
+static size_t seize_new(struct stopper *stopper)
+{
+    struct live_stop *stop = stopper->stop;
+    uint32_t *tids;
+    size_t count, taken = 0;
+    if (!proc_tasks(&stop->arena, stop->pid, &tids, &count))
+        return 0;
+    for (size_t i = 0; i < count; i++) {
+        if (find_thread(stop, tids[i]) != NULL)
+            continue;
+        if (ptrace(PTRACE_SEIZE, (pid_t)tids[i], NULL, NULL) != 0) {
+            if (errno != ESRCH && stopper->failed_errno == 0)
+                stopper->failed_errno = errno;
+            continue;
+        }
+        add_thread(stopper, tids[i]);
+        taken++;
+    }
+    return taken;
+}
+
+/* The bytes of the stack in use: from sp to the end of its mapping, no further than the thread's own block where that
+ * lies just above, and never more than the ceiling. */
+static size_t used_stack(const struct live_stop *stop, uint64_t sp, uint64_t thread_pointer)
+{
+    const struct mapping *mapping = image_find_mapping(stop->image, sp);
+    uint64_t end = mapping != NULL ? mapping->end : sp + limit_stack_guess_bytes;
+    if (thread_pointer > sp && thread_pointer < end)
+        end = thread_pointer;
+    uint64_t bytes = end > sp ? end - sp : 0;
+    return bytes < limit_stack_copy_bytes ? (size_t)bytes : (size_t)limit_stack_copy_bytes;
+}
+
+static void copy_thread(struct live_stop *stop, struct live_thread *thread)
+{
+    const struct arch *arch = stop->image->arch;
+    uint8_t *registers = stop->stacks + stop->stacks_used;
+    size_t room = stop->stacks_bytes - stop->stacks_used;
+    if (room < arch->registers_size_bytes)
+        return;
+    struct iovec registers_vector = {registers, arch->registers_size_bytes};
+    if (ptrace(PTRACE_GETREGSET, (pid_t)thread->tid, (void *)(uintptr_t)NT_PRSTATUS, &registers_vector) != 0 ||
+        registers_vector.iov_len != arch->registers_size_bytes)
+        return;
+    thread->registers = registers;
+    thread->outcome = LIVE_THREAD_STOPPED;
+    stop->stacks_used += (arch->registers_size_bytes + 15) & ~(size_t)15;
+    struct registers decoded;
+    arch->registers_decode(registers, &decoded);
+    uint64_t sp = decoded.values[arch->sp];
+    size_t wanted = used_stack(stop, sp, arch->thread_pointer(registers));
+    room = stop->stacks_bytes - stop->stacks_used;
+    if (wanted > room)
+        wanted = room;
+    /* pread of /proc/PID/mem, not process_vm_readv: the latter makes the kernel copy shared pages of forked servers. */
+    ssize_t got = pread(stop->memory_fd, stop->stacks + stop->stacks_used, wanted, (off_t)sp);
+    if (got <= 0)
+        return;
+    thread->stack = stop->stacks + stop->stacks_used;
+    thread->stack_start = sp;
+    thread->stack_bytes = (size_t)got;
+    stop->stacks_used += ((size_t)got + 15) & ~(size_t)15;
+}
+
+/* Takes what waitpid reported: the thread has stopped, or ended. */
+static void take_report(struct stopper *stopper, struct live_thread *thread, int status)
+{
+    stopper->waiting--;
+    if (!WIFSTOPPED(status)) {
+        thread->outcome = LIVE_THREAD_GONE;
+        return;
+    }
+    /* A signal on its way is given back at the detach. PTRACE_EVENT_STOP (128 << 8) carries none. */
+    thread->pending_signal = (status >> 16) == 0 ? WSTOPSIG(status) : 0;
+    copy_thread(stopper->stop, thread);
+    if (thread->outcome != LIVE_THREAD_STOPPED)
+        thread->outcome = LIVE_THREAD_GONE;
+}
+
+static bool time_is_up(const struct stopper *stopper)
+{
+    uint64_t limit = stopper->stop->stop_microseconds_max;
+    return limit != 0 && nanoseconds_now() - stopper->started > limit * 1000;
+}
+
+/* Waits for the interrupted threads, each by its id: waiting for any makes the kernel look through all of them. One that
+ * sits in an uninterruptible call is given limit_live_wait_milliseconds after the last other one stopped. */
+static void collect_stops(struct stopper *stopper)
+{
+    struct live_stop *stop = stopper->stop;
+    uint64_t last = nanoseconds_now();
+    while (stopper->waiting != 0) {
+        size_t before = stopper->waiting;
+        for (size_t i = 0; i < stop->thread_count; i++) {
+            struct live_thread *thread = &stop->threads[i];
+            int status;
+            if (thread->outcome != LIVE_THREAD_UNKNOWN)
+                continue;
+            pid_t got = waitpid((pid_t)thread->tid, &status, __WALL | WNOHANG);
+            if (got > 0) {
+                take_report(stopper, thread, status);
+            } else if (got < 0 && errno != EINTR) {
+                stopper->waiting--;
+                thread->outcome = LIVE_THREAD_GONE;
+            }
+            if ((i & 63) == 0 && time_is_up(stopper)) {
+                stop->cut_short = true;
+                return;
+            }
+        }
+        if (stopper->waiting != before) {
+            last = nanoseconds_now();
+            continue;
+        }
+        if (nanoseconds_now() - last > (uint64_t)limit_live_wait_milliseconds * 1000000)
+            return;
+        struct timespec pause = {0, 20000};
+        nanosleep(&pause, NULL);
+    }
+}
+
+static void interrupt_new(struct stopper *stopper)
+{
+    struct live_stop *stop = stopper->stop;
+    for (size_t i = 0; i < stop->thread_count; i++) {
+        struct live_thread *thread = &stop->threads[i];
+        if (thread->interrupted)
+            continue;
+        thread->interrupted = true;
+        if (ptrace(PTRACE_INTERRUPT, (pid_t)thread->tid, NULL, NULL) == 0)
+            stopper->waiting++;
+        else
+            thread->outcome = LIVE_THREAD_GONE;
+    }
+}
+
+static void detach_all(struct stopper *stopper)
+{
+    struct live_stop *stop = stopper->stop;
+    for (size_t i = 0; i < stop->thread_count; i++) {
+        struct live_thread *thread = &stop->threads[i];
+        if (thread->outcome == LIVE_THREAD_STOPPED)
+            ptrace(PTRACE_DETACH, (pid_t)thread->tid, NULL, (void *)(uintptr_t)thread->pending_signal);
+        else if (thread->outcome == LIVE_THREAD_UNKNOWN)
+            thread->outcome = LIVE_THREAD_NOT_STOPPED; /* let go by the kernel when this thread ends */
+    }
+}
+
+static bool reserve_stacks(struct stopper *stopper)
+{
+    struct live_stop *stop = stopper->stop;
+    size_t prefault = (stop->thread_count + 64) * (size_t)limit_stack_prefault_bytes;
+    stop->stacks_bytes = (stop->thread_count + 64) * (size_t)limit_stack_copy_bytes;
+    if (stop->stacks_bytes > limit_stacks_bytes)
+        stop->stacks_bytes = limit_stacks_bytes;
+    void *stacks = mmap(NULL, stop->stacks_bytes, PROT_READ | PROT_WRITE,
+                        MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+    if (stacks == MAP_FAILED) {
+        stopper->failed_errno = errno;
+        return false;
+    }
+    stop->stacks = stacks;
+    /* Page faults of ours would lengthen the stop. Failure (before Linux 5.14) costs only that. */
+    madvise(stacks, prefault < stop->stacks_bytes ? prefault : stop->stacks_bytes, MADV_POPULATE_WRITE);
+    return true;
+}
+
+static void *stopper_main(void *context)
+{
+    struct stopper *stopper = context;
+    struct live_stop *stop = stopper->stop;
+    stop->arena.exhausted = &stopper->exhausted;
+    if (setjmp(stopper->exhausted) != 0) {
+        stopper->out_of_memory = true;
+        return NULL; /* the kernel lets every thread go */
+    }
+    while (seize_new(stopper) != 0)
+        ;
+    if (stop->thread_count == 0 || !reserve_stacks(stopper))
+        return NULL;
+    stopper->started = nanoseconds_now();
+    /* Threads may begin between the list and the stop: until a list shows no new one, all are not stopped. */
+    do {
+        interrupt_new(stopper);
+        collect_stops(stopper);
+    } while (!stop->cut_short && seize_new(stopper) != 0);
+    detach_all(stopper);
+    stop->stop_microseconds = (nanoseconds_now() - stopper->started) / 1000;
+    return NULL;
+}
+
+static const struct error *refusal(const struct live_stop *stop, int failed, struct arena *arena)
+{
+    char scope[8] = "";
+    struct text content;
+    if (proc_read(arena, "/proc/sys/kernel/yama/ptrace_scope", &content) && content.length != 0)
+        snprintf(scope, sizeof scope, "%c", content.data[0]);
+    if (failed == EPERM || failed == EACCES)
+        return error_new(arena, ERROR_OPEN,
+                         "process %u: not permitted to attach: run as root, or as its user%s%s%s", stop->pid,
+                         scope[0] > '0' ? " with kernel.yama.ptrace_scope=0 (it is " : "", scope[0] > '0' ? scope : "",
+                         scope[0] > '0' ? ")" : "");
+    return error_new(arena, ERROR_OPEN, "process %u: cannot be attached to: %s", stop->pid,
+                     failed == 0 ? "it has ended" : strerror(failed));
+}
+
+const struct error *live_stop_run(struct live_stop *stop, struct arena *arena)
+{
+    struct stopper stopper = {.stop = stop};
+    pthread_t thread;
+    arena_init(&stop->arena, limit_arena_bytes, NULL);
+    int failed = pthread_create(&thread, NULL, stopper_main, &stopper);
+    if (failed != 0)
+        return error_new(arena, ERROR_LIMIT, "process %u: no thread to attach with: %s", stop->pid, strerror(failed));
+    pthread_join(thread, NULL);
+    stop->arena.exhausted = NULL;
+    if (stopper.out_of_memory)
+        return error_new(arena, ERROR_LIMIT, "process %u: too little memory for its threads", stop->pid);
+    if (stop->thread_count == 0 || stop->stacks == NULL)
+        return refusal(stop, stopper.failed_errno, arena);
+    return NULL;
+}
+
+void live_stop_release(struct live_stop *stop)
+{
+    if (stop->stacks != NULL)
+        munmap(stop->stacks, stop->stacks_bytes);
+    arena_deinit(&stop->arena);
+    stop->stacks = NULL;
+    stop->threads = NULL;
+    stop->thread_count = 0;
+}
