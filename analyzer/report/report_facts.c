@@ -35,10 +35,15 @@ void report_write_cpu(struct text_writer *writer, uint64_t microseconds, bool at
     report_write_seconds(writer, microseconds);
 }
 
+static bool is_live(const struct snapshot *snapshot)
+{
+    return snapshot->source_kind != NULL && strcmp(snapshot->source_kind, "process") == 0;
+}
+
 void report_write_signal(struct text_writer *writer, const struct snapshot *snapshot)
 {
     const struct signal_info *signal = &snapshot->signal;
-    if (snapshot->source_kind != NULL && strcmp(snapshot->source_kind, "process") == 0) {
+    if (is_live(snapshot)) {
         /* A live target did not die: what the look at it cost comes in this place. */
         text_writer_printf(writer, "stopped %" PRIu64 ".%02" PRIu64 " ms for ", snapshot->stop_microseconds / 1000,
                            snapshot->stop_microseconds / 10 % 100);
@@ -94,7 +99,7 @@ void report_write_source(struct text_writer *writer, const struct snapshot *snap
 {
     const char *kind = snapshot->source_kind == NULL ? "unknown" : snapshot->source_kind;
     text_writer_string(writer, "source: ");
-    if (snapshot->source_path.length == 0 && snapshot->written_by == NULL) {
+    if (is_live(snapshot)) {
         text_writer_string(writer, kind);
         return;
     }

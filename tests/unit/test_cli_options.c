@@ -160,7 +160,7 @@ static void test_errors(void **state)
 {
     (void)state;
     assert_false(parse(0, NULL));
-    assert_string_equal(message, "no core given");
+    assert_string_equal(message, "no core and no process given");
     assert_refused("'c': one argument too many", "a", "b", "c");
     assert_refused("'b': one argument too many", "-c", core_path, "a", "b");
     assert_refused("given twice: 'b' and --exe=e", "--exe=e", "a", "b");
