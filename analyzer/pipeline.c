@@ -3,8 +3,11 @@
 
 #include "waits/thread_state.h"
 
+#include <errno.h>
 #include <inttypes.h>
+#include <sys/stat.h>
 #include <time.h>
+#include <unistd.h>
 
 static double seconds_now(void)
 {
@@ -181,6 +184,32 @@ static bool find_function_start(void *context, uint64_t address, uint64_t *ret_s
     return symbolizer_function_start(context, address, ret_start);
 }
 
+/* What the user named must be there; what the core names may not be. */
+static const struct error *check_paths(const struct pipeline_options *options, struct arena *arena,
+                                       struct diagnostics *diagnostics)
+{
+    const struct module_file_options *files = &options->files;
+    uint64_t size_bytes;
+    int fd = files->exe == NULL ? -1 : file_open_regular(files->exe, &size_bytes);
+    if (files->exe != NULL && fd < 0)
+        return error_new(arena, ERROR_OPEN, "%s: the program cannot be opened: %s", files->exe,
+                         errno == EINVAL ? "not a regular file" : strerror(errno));
+    if (fd >= 0)
+        close(fd);
+    struct stat status;
+    if (files->sysroot != NULL && (stat(files->sysroot, &status) != 0 || !S_ISDIR(status.st_mode)))
+        return error_new(arena, ERROR_OPEN, "%s: --sysroot is no folder", files->sysroot);
+    for (const char *path = files->debug_path; path != NULL && *path != 0;) {
+        size_t length = strcspn(path, ":");
+        struct text folder = text_copy(arena, (struct text){path, length});
+        if (length != 0 && (stat(folder.data, &status) != 0 || !S_ISDIR(status.st_mode)))
+            diagnostics_add(diagnostics, DIAGNOSTIC_LOSS, "debug-path-missing", folder, "%s: in --debug-path, but no folder",
+                            folder.data);
+        path += length + (path[length] == ':');
+    }
+    return NULL;
+}
+
 const struct error *pipeline_run(struct pipeline *pipeline, const struct pipeline_options *options)
 {
     struct arena *keep = &pipeline->keep;
@@ -195,6 +224,9 @@ const struct error *pipeline_run(struct pipeline *pipeline, const struct pipelin
     if (error != NULL)
         return error;
 
+    error = check_paths(options, keep, &pipeline->diagnostics);
+    if (error != NULL)
+        return error;
     double at = seconds_now();
     error = source_core_open(options->core, keep, &pipeline->diagnostics, &pipeline->source, &pipeline->image);
     if (error != NULL)
@@ -227,10 +259,11 @@ const struct error *pipeline_run(struct pipeline *pipeline, const struct pipelin
     lap(&at, &stats->seconds_group);
 
     struct walker_counts counts = walker_counts(walker);
-    stats->frames = counts.frames;
+    for (size_t i = 0; i < pipeline->snapshot.member_count; i++)
+        stats->frames += pipeline->snapshot.stacks[pipeline->snapshot.members[i].stack].step_count;
     stats->plans = counts.plans;
-    stats->plan_hits = walker_trie(walker)->hits;
-    stats->plan_misses = walker_trie(walker)->misses;
+    stats->path_hits = walker_trie(walker)->hits;
+    stats->path_misses = walker_trie(walker)->misses;
     stats->distinct_pcs = pipeline->snapshot.location_count;
     pipeline_close(pipeline);
     stats->arena_bytes = keep->size_bytes;
