@@ -169,7 +169,10 @@ uint32_t walk_thread(struct walker *walker, const struct thread *thread)
         /* Zero ends a chain of calls; where a signal interrupted, it is a call through NULL. */
         if (registers.pc == 0 && !result.stack_may_switch)
             return stack_trie_stack(&walker->trie, node, STACK_END_OUTERMOST, 0);
-        if (registers.values[sp] <= old_sp) {
+        /* Where a thread stands its caller may have the same stack pointer: vfork keeps the return address in a register. */
+        bool is_popped = exact && result.trust == TRUST_CFI && !result.stack_may_switch &&
+                         registers.values[sp] == old_sp && walker_follows_call(walker, registers.pc);
+        if (registers.values[sp] <= old_sp && !is_popped) {
             if (!result.stack_may_switch && !is_other_stack(walker, &result, &registers, old_sp))
                 return stack_trie_stack(&walker->trie, node, STACK_END_NO_PROGRESS, old_sp);
             /* Another stack, or a signal frame that leads back. A loop must pass here in the same state again; the
