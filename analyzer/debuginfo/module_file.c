@@ -181,7 +181,8 @@ static bool open_candidate(struct module_files *files, struct module_file *file,
     *candidate = (struct module_file){.module = file->module, .path = path, .mapping.fd = -1, .debug_fd = -1};
     int failed = file_map(path, &candidate->mapping);
     if (failed != 0) {
-        if (failed != ENOENT && failed != ENOTDIR)
+        /* What the core names may be gone; what the user names is expected to be there. */
+        if ((failed != ENOENT && failed != ENOTDIR) || path == files->options.exe)
             diagnostics_add(files->diagnostics, DIAGNOSTIC_LOSS, "module-unreadable", text_from_string(path),
                             "%s: cannot be opened: %s; not used", path,
                             failed == EINVAL ? "not a regular file" : strerror(failed));
@@ -196,6 +197,9 @@ static bool open_candidate(struct module_files *files, struct module_file *file,
     if (candidate->elf == NULL || elf_kind(candidate->elf) != ELF_K_ELF ||
         gelf_getehdr(candidate->elf, &header) == NULL || header.e_machine != files->image->arch->elf_machine)
         why = "it is no ELF file of the core's architecture";
+    /* A core, say: its segments can hold the very bytes, but no sections. */
+    else if (header.e_type != ET_EXEC && header.e_type != ET_DYN)
+        why = "it is neither an executable nor a shared library";
     if (why == NULL) {
         candidate->build_id = elf_build_id(candidate->elf);
         candidate->bias = module->bias;

@@ -169,8 +169,8 @@ uint32_t walk_thread(struct walker *walker, const struct thread *thread)
         if (registers.pc == 0 && !result.stack_may_switch)
             return stack_trie_stack(&walker->trie, node, STACK_END_ZERO, 0);
         /* Where a thread stands its caller may have the same stack pointer: vfork keeps the return address in a register. */
-        bool is_popped = exact && result.trust == TRUST_CFI && registers.values[sp] == old_sp &&
-                         walker_follows_call(walker, registers.pc);
+        bool is_popped = exact && result.trust == TRUST_CFI && !result.stack_may_switch &&
+                         registers.values[sp] == old_sp && walker_follows_call(walker, registers.pc);
         if (registers.values[sp] <= old_sp && !is_popped) {
             if (!result.stack_may_switch && !is_other_stack(walker, &result, &registers, old_sp))
                 return stack_trie_stack(&walker->trie, node, STACK_END_NO_PROGRESS, old_sp);
