@@ -5,6 +5,7 @@
 
 #include <errno.h>
 #include <inttypes.h>
+#include <stdio.h>
 #include <sys/stat.h>
 #include <time.h>
 #include <unistd.h>
@@ -156,11 +157,14 @@ static void diagnose_ends(struct pipeline *pipeline)
         uint32_t module = index_none;
         if (stack->step_count != 0)
             module = snapshot->locations[snapshot->steps[stack->step_first + stack->step_count - 1].location].module;
-        diagnostics_add(&pipeline->diagnostics, DIAGNOSTIC_LOSS, "stack-incomplete",
-                        text_from_string(stack_end_name((enum stack_end)end)),
-                        "%" PRIu64 " of %zu stacks end early: %s at 0x%" PRIx64 " (the first of them; in %s)",
-                        counts[end], snapshot->member_count, stack_end_name((enum stack_end)end), stack->end_address,
-                        module == index_none ? "no module" : snapshot->modules[module].path.data)
+        const char *where = module == index_none ? "no module" : snapshot->modules[module].path.data;
+        const char *reason = stack_end_name((enum stack_end)end);
+        char place[32] = "";
+        if (stack->end_address != 0)
+            snprintf(place, sizeof place, " at 0x%" PRIx64, stack->end_address);
+        diagnostics_add(&pipeline->diagnostics, DIAGNOSTIC_LOSS, "stack-incomplete", text_from_string(reason),
+                        "%" PRIu64 " of %zu stacks end early: %s%s (the first of them; in %s)", counts[end],
+                        snapshot->member_count, reason, place, where)
             ->count = counts[end];
     }
 }
