@@ -78,6 +78,8 @@ enum sg_status sg_analysis_run(struct sg_analysis *analysis, const struct sg_opt
         return fail(analysis, SG_USAGE, "an analysis runs once");
     if ((options->core == NULL) == (options->pid == 0))
         return fail(analysis, SG_USAGE, options->core == NULL ? "no core and no process given" : "a core and a process given");
+    if ((unsigned)options->by > SG_BY_FUNCTION || (unsigned)options->unwinder > SG_UNWINDER_LIBUNWIND)
+        return fail(analysis, SG_USAGE, "no such grouping or unwinder");
     analysis->has_run = true;
     analysis->error[0] = 0;
     static const enum group_by by[] = {

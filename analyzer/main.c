@@ -88,7 +88,7 @@ static int open_output(const char *path)
         return STDOUT_FILENO;
     if (stat(path, &status) == 0 && !S_ISREG(status.st_mode))
         return open(path, O_WRONLY | O_CLOEXEC);
-    char *target = realpath(path, NULL); /* a link stays a link */
+    char *target = realpath(path, NULL); /* a link to a file stays one */
     int length = snprintf(temporary_path, sizeof temporary_path, "%s.XXXXXX", target != NULL ? target : path);
     free(target);
     if (length < 0 || (size_t)length >= sizeof temporary_path) {
@@ -203,9 +203,10 @@ int main(int count, char **arguments)
         files.rlim_cur = files.rlim_max;
         setrlimit(RLIMIT_NOFILE, &files);
     }
-    signal(SIGINT, on_end_signal);
-    signal(SIGTERM, on_end_signal);
-    signal(SIGHUP, on_end_signal);
+    static const int end_signals[] = {SIGINT, SIGTERM, SIGHUP};
+    for (size_t i = 0; i < sizeof end_signals / sizeof end_signals[0]; i++)
+        if (signal(end_signals[i], on_end_signal) == SIG_IGN) /* nohup, background jobs */
+            signal(end_signals[i], SIG_IGN);
     signal(SIGBUS, on_bus_error);
     return run(&options);
 }

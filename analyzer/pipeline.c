@@ -3,8 +3,12 @@
 
 #include "waits/thread_state.h"
 
+#include <errno.h>
 #include <inttypes.h>
+#include <stdio.h>
+#include <sys/stat.h>
 #include <time.h>
+#include <unistd.h>
 
 static double seconds_now(void)
 {
@@ -157,11 +161,14 @@ static void diagnose_ends(struct pipeline *pipeline)
         uint32_t module = index_none;
         if (stack->step_count != 0)
             module = snapshot->locations[snapshot->steps[stack->step_first + stack->step_count - 1].location].module;
-        diagnostics_add(&pipeline->diagnostics, DIAGNOSTIC_LOSS, "stack-incomplete",
-                        text_from_string(stack_end_name((enum stack_end)end)),
-                        "%" PRIu64 " of %zu stacks end early: %s at 0x%" PRIx64 " (the first of them; in %s)",
-                        counts[end], snapshot->member_count, stack_end_name((enum stack_end)end), stack->end_address,
-                        module == index_none ? "no module" : snapshot->modules[module].path.data)
+        const char *where = module == index_none ? "no module" : snapshot->modules[module].path.data;
+        const char *reason = stack_end_name((enum stack_end)end);
+        char place[32] = "";
+        if (stack->end_address != 0)
+            snprintf(place, sizeof place, " at 0x%" PRIx64, stack->end_address);
+        diagnostics_add(&pipeline->diagnostics, DIAGNOSTIC_LOSS, "stack-incomplete", text_from_string(reason),
+                        "%" PRIu64 " of %zu stacks end early: %s%s (the first of them; in %s)", counts[end],
+                        snapshot->member_count, reason, place, where)
             ->count = counts[end];
     }
 }
@@ -185,6 +192,32 @@ static bool find_function_start(void *context, uint64_t address, uint64_t *ret_s
     return symbolizer_function_start(context, address, ret_start);
 }
 
+/* What the user named must be there; what the core names may not be. */
+static const struct error *check_paths(const struct pipeline_options *options, struct arena *arena,
+                                       struct diagnostics *diagnostics)
+{
+    const struct module_file_options *files = &options->files;
+    uint64_t size_bytes;
+    int fd = files->exe == NULL ? -1 : file_open_regular(files->exe, &size_bytes);
+    if (files->exe != NULL && fd < 0)
+        return error_new(arena, ERROR_OPEN, "%s: the program cannot be opened: %s", files->exe,
+                         errno == EINVAL ? "not a regular file" : strerror(errno));
+    if (fd >= 0)
+        close(fd);
+    struct stat status;
+    if (files->sysroot != NULL && (stat(files->sysroot, &status) != 0 || !S_ISDIR(status.st_mode)))
+        return error_new(arena, ERROR_OPEN, "%s: --sysroot is no folder", files->sysroot);
+    for (const char *path = files->debug_path; path != NULL && *path != 0;) {
+        size_t length = strcspn(path, ":");
+        struct text folder = text_copy(arena, (struct text){path, length});
+        if (length != 0 && (stat(folder.data, &status) != 0 || !S_ISDIR(status.st_mode)))
+            diagnostics_add(diagnostics, DIAGNOSTIC_LOSS, "debug-path-missing", folder, "%s: in --debug-path, but no folder",
+                            folder.data);
+        path += length + (path[length] == ':');
+    }
+    return NULL;
+}
+
 const struct error *pipeline_run(struct pipeline *pipeline, const struct pipeline_options *options)
 {
     struct arena *keep = &pipeline->keep;
@@ -200,6 +233,9 @@ const struct error *pipeline_run(struct pipeline *pipeline, const struct pipelin
     if (error != NULL)
         return error;
 
+    error = check_paths(options, keep, &pipeline->diagnostics);
+    if (error != NULL)
+        return error;
     double at = seconds_now();
     if (options->live.pid != 0)
         error = source_live_open(&options->live, keep, &pipeline->diagnostics, &pipeline->live, &pipeline->image);
@@ -235,10 +271,11 @@ const struct error *pipeline_run(struct pipeline *pipeline, const struct pipelin
     lap(&at, &stats->seconds_group);
 
     struct walker_counts counts = walker_counts(walker);
-    stats->frames = counts.frames;
+    for (size_t i = 0; i < pipeline->snapshot.member_count; i++)
+        stats->frames += pipeline->snapshot.stacks[pipeline->snapshot.members[i].stack].step_count;
     stats->plans = counts.plans;
-    stats->plan_hits = walker_trie(walker)->hits;
-    stats->plan_misses = walker_trie(walker)->misses;
+    stats->path_hits = walker_trie(walker)->hits;
+    stats->path_misses = walker_trie(walker)->misses;
     stats->distinct_pcs = pipeline->snapshot.location_count;
     pipeline_close(pipeline);
     stats->arena_bytes = keep->size_bytes;

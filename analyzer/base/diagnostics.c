@@ -23,6 +23,13 @@ struct diagnostic *diagnostics_add(struct diagnostics *diagnostics, enum diagnos
         }
     }
     struct diagnostic *place;
+    size_t same_code = 0;
+    for (size_t i = 0; i < diagnostics->count; i++)
+        same_code += strcmp(diagnostics->entries[i].code, code) == 0;
+    if (same_code == limit_diagnostics_of_code) {
+        diagnostics->suppressed++;
+        return &diagnostics->unkept;
+    }
     if (diagnostics->count == limit_diagnostics) {
         /* Whether threads were lost decides the exit code: a heavier kind takes the place of a lighter one. */
         diagnostics->suppressed++;

@@ -7,7 +7,9 @@
 
 enum {
     /* Distinct losses kept; a hostile core can name a missing module per mapping. */
-    limit_diagnostics = 200,
+    limit_diagnostics = 400,
+    /* … and of one code, so that no kind crowds out the others. */
+    limit_diagnostics_of_code = 100,
     /* Frames of one thread. A default 8 MiB stack overflowed by the smallest recursion has about 500,000. */
     limit_frames = 1 << 20,
     /* Frames of all threads together before each further thread is held to limit_frames_crowded: 10,000 threads of 1,000

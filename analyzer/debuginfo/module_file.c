@@ -19,6 +19,8 @@ struct module_files {
     struct diagnostics *diagnostics;
     struct module_file *files; /* one per module, same index */
     size_t opened;
+    uint64_t rebuilt_bytes; /* of images made from memory */
+    struct module_file pending; /* a candidate while it is looked at: closed with the rest if control leaves by exhaustion */
 };
 
 struct module_files *module_files_new(struct image *image, const struct module_file_options *options,
@@ -26,7 +28,7 @@ struct module_files *module_files_new(struct image *image, const struct module_f
 {
     elf_version(EV_CURRENT);
     struct module_files *files = arena_new(arena, struct module_files);
-    *files = (struct module_files){image, *options, arena, diagnostics, NULL, 0};
+    *files = (struct module_files){image, *options, arena, diagnostics, NULL, 0, 0, {.mapping.fd = -1}};
     files->files = arena_array(arena, struct module_file, image->module_count + 1);
     return files;
 }
@@ -69,6 +71,7 @@ void module_files_close(struct module_files *files)
                 files->files[i].release_debug(&files->files[i]);
             module_file_release(&files->files[i]);
         }
+    module_file_release(&files->pending);
 }
 
 struct build_id elf_build_id(Elf *elf)
@@ -174,41 +177,46 @@ static bool find_bias(const struct image *image, uint32_t module, Elf *elf, uint
 static bool open_candidate(struct module_files *files, struct module_file *file, const char *path, bool must_verify)
 {
     struct module *module = &files->image->modules[file->module];
-    struct module_file candidate = {.module = file->module, .path = path, .mapping.fd = -1, .debug_fd = -1};
-    int failed = file_map(path, &candidate.mapping);
+    struct module_file *candidate = &files->pending;
+    *candidate = (struct module_file){.module = file->module, .path = path, .mapping.fd = -1, .debug_fd = -1};
+    int failed = file_map(path, &candidate->mapping);
     if (failed != 0) {
-        /* map_files is root's alone; what follows is as good. */
-        if (failed != ENOENT && failed != ENOTDIR && path != module->local_paths[0])
+        /* What the core names may be gone; what the user names is expected to be there. map_files is root's alone, and
+         * what follows it is as good. */
+        if (((failed != ENOENT && failed != ENOTDIR) || path == files->options.exe) && path != module->local_paths[0])
             diagnostics_add(files->diagnostics, DIAGNOSTIC_LOSS, "module-unreadable", text_from_string(path),
                             "%s: cannot be opened: %s; not used", path,
                             failed == EINVAL ? "not a regular file" : strerror(failed));
         return false;
     }
-    candidate.bytes = candidate.mapping.bytes;
-    candidate.size_bytes = candidate.mapping.size_bytes;
-    if (candidate.bytes != NULL)
-        candidate.elf = elf_memory((char *)candidate.bytes, candidate.size_bytes);
+    candidate->bytes = candidate->mapping.bytes;
+    candidate->size_bytes = candidate->mapping.size_bytes;
+    if (candidate->bytes != NULL)
+        candidate->elf = elf_memory((char *)candidate->bytes, candidate->size_bytes);
     const char *why = NULL;
     GElf_Ehdr header;
-    if (candidate.elf == NULL || elf_kind(candidate.elf) != ELF_K_ELF ||
-        gelf_getehdr(candidate.elf, &header) == NULL || header.e_machine != files->image->arch->elf_machine)
+    if (candidate->elf == NULL || elf_kind(candidate->elf) != ELF_K_ELF ||
+        gelf_getehdr(candidate->elf, &header) == NULL || header.e_machine != files->image->arch->elf_machine)
         why = "it is no ELF file of the core's architecture";
+    /* A core, say: its segments can hold the very bytes, but no sections. */
+    else if (header.e_type != ET_EXEC && header.e_type != ET_DYN)
+        why = "it is neither an executable nor a shared library";
     if (why == NULL) {
-        candidate.build_id = elf_build_id(candidate.elf);
-        candidate.bias = module->bias;
-        if (!module->bias_known && !find_bias(files->image, file->module, candidate.elf, &candidate.bias))
+        candidate->build_id = elf_build_id(candidate->elf);
+        candidate->bias = module->bias;
+        if (!module->bias_known && !find_bias(files->image, file->module, candidate->elf, &candidate->bias))
             why = "its segments are not those that were mapped";
     }
-    if (why == NULL && module->build_id.size_bytes != 0 && candidate.build_id.size_bytes != 0) {
-        candidate.verified = module->build_id.size_bytes == candidate.build_id.size_bytes &&
-                             memcmp(module->build_id.bytes, candidate.build_id.bytes, module->build_id.size_bytes) == 0;
-        if (!candidate.verified)
+    if (why == NULL && module->build_id.size_bytes != 0 && candidate->build_id.size_bytes != 0) {
+        candidate->verified = module->build_id.size_bytes == candidate->build_id.size_bytes &&
+                             memcmp(module->build_id.bytes, candidate->build_id.bytes, module->build_id.size_bytes) == 0;
+        if (!candidate->verified)
             why = arena_printf(files->arena, "its build-id is %s, the core has %s",
-                               build_id_text(files->arena, &candidate.build_id),
+                               build_id_text(files->arena, &candidate->build_id),
                                build_id_text(files->arena, &module->build_id));
     } else if (why == NULL) {
-        enum comparison comparison = compare_with_memory(files->image, module, &candidate);
-        candidate.verified = comparison == COMPARISON_EQUAL;
+        enum comparison comparison = compare_with_memory(files->image, module, candidate);
+        candidate->verified = comparison == COMPARISON_EQUAL;
         if (comparison == COMPARISON_DIFFERENT)
             why = "its bytes differ from those in the core";
         else if (comparison == COMPARISON_NOTHING && must_verify)
@@ -217,14 +225,15 @@ static bool open_candidate(struct module_files *files, struct module_file *file,
     if (why != NULL) {
         diagnostics_add(files->diagnostics, DIAGNOSTIC_LOSS, "module-differs", text_from_string(path),
                         "%s: not the file that was mapped: %s; not used", path, why);
-        module_file_release(&candidate);
+        module_file_release(candidate);
         return false;
     }
-    if (!candidate.verified)
+    if (!candidate->verified)
         diagnostics_add(files->diagnostics, DIAGNOSTIC_NOTE, "module-unverified", text_from_string(path),
                         "%s: used without a check: neither a build-id nor a page of it is in the core", path);
-    candidate.state = MODULE_FILE_OPEN;
-    *file = candidate;
+    candidate->state = MODULE_FILE_OPEN;
+    *file = *candidate;
+    *candidate = (struct module_file){.mapping.fd = -1};
     return true;
 }
 
@@ -243,20 +252,25 @@ static bool open_memory(struct module_files *files, struct module_file *file)
                                : memory_view(&image->memory, module->start + header.segments_offset, table_bytes);
     if (table == NULL)
         return false;
-    uint64_t size_bytes = header.segments_offset + table_bytes;
+    uint64_t size_bytes = header.segments_offset + table_bytes, load_bytes = 0;
     bool unwind_tables = false;
     for (size_t i = 0; i < header.segment_count; i++) {
         struct elf_segment segment = elf_segment_parse(table + i * elf_segment_bytes);
         uint64_t end;
         if (__builtin_add_overflow(segment.offset, segment.file_bytes, &end) || end > limit_memory_image_bytes)
             return false;
-        if (segment.type == ELF_SEGMENT_LOAD && end > size_bytes)
-            size_bytes = end;
+        if (segment.type == ELF_SEGMENT_LOAD) {
+            load_bytes += segment.file_bytes;
+            if (end > size_bytes)
+                size_bytes = end;
+        }
         if (segment.type == PT_GNU_EH_FRAME)
             unwind_tables = memory_find(&image->memory, module->bias + segment.address) != NULL;
     }
-    if (!unwind_tables)
+    /* Segments that overlap, or many modules, must not add up. */
+    if (!unwind_tables || load_bytes > 2 * size_bytes || size_bytes > limit_memory_image_bytes - files->rebuilt_bytes)
         return false;
+    files->rebuilt_bytes += size_bytes;
     uint8_t *copy = calloc(1, size_bytes);
     if (copy == NULL)
         return false;
@@ -364,7 +378,7 @@ struct module_file *module_files_open(struct module_files *files, uint32_t index
     add_file_memory(files, file);
     module->bias = file->bias;
     module->bias_known = true;
-    if (module->build_id.size_bytes == 0)
+    if (module->build_id.size_bytes == 0 && file->verified)
         module->build_id = file->build_id;
     return file;
 }

@@ -9,7 +9,7 @@
 enum { elf_header_bytes = 64, elf_segment_bytes = 56 };
 
 enum { ELF_TYPE_RELOCATABLE = 1, ELF_TYPE_EXECUTABLE = 2, ELF_TYPE_SHARED = 3, ELF_TYPE_CORE = 4 };
-enum { ELF_SEGMENT_LOAD = 1, ELF_SEGMENT_DYNAMIC = 2, ELF_SEGMENT_NOTE = 4, ELF_SEGMENT_PHDR = 6 };
+enum { ELF_SEGMENT_LOAD = 1, ELF_SEGMENT_DYNAMIC = 2, ELF_SEGMENT_NOTE = 4 };
 
 struct elf_header {
     uint16_t type, machine;

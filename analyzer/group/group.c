@@ -115,6 +115,20 @@ static bool stack_matches(const struct snapshot *snapshot, uint32_t stack_number
     return false;
 }
 
+/* Whether each group has a stack that matches; by the groups' first numbers. NULL without a pattern. */
+static bool *match_groups(const struct snapshot *snapshot, struct pattern *pattern, const uint32_t *group_of_stack,
+                          size_t group_count, struct arena *scratch)
+{
+    const bool *locations = match_locations(snapshot, pattern, scratch);
+    if (locations == NULL)
+        return NULL;
+    bool *matches = arena_array(scratch, bool, group_count + 1);
+    for (size_t i = 0; i < snapshot->stack_count; i++)
+        if (!matches[group_of_stack[i]])
+            matches[group_of_stack[i]] = stack_matches(snapshot, (uint32_t)i, locations);
+    return matches;
+}
+
 /* Counts the states of a group's members; `states` has room for all of the group's. */
 static uint32_t count_states(const struct snapshot *snapshot, const uint32_t *members, uint32_t count,
                              struct state_count *states, bool by_fd)
@@ -224,19 +238,19 @@ struct grouping group_snapshot(const struct snapshot *snapshot, const struct gro
         grouping.members[groups[number].member_first + filled[number]++] = (uint32_t)i;
     }
 
+    bool *wanted = match_groups(snapshot, options->filter, group_of_stack, group_count, scratch);
+    bool *unwanted = match_groups(snapshot, options->exclude, group_of_stack, group_count, scratch);
     qsort_r(groups, group_count, sizeof *groups, compare_group, (void *)snapshot);
 
-    bool *wanted = match_locations(snapshot, options->filter, scratch);
-    bool *unwanted = match_locations(snapshot, options->exclude, scratch);
     size_t states_capacity = 0;
     uint64_t largest_left = options->top == 0 ? UINT64_MAX : options->top; /* the signalled group is extra */
     for (size_t i = 0; i < group_count; i++) {
         struct group group = groups[i];
         if (group.count == 0)
             continue;
-        bool shown = group.count >= options->count_min &&
-                     (wanted == NULL || stack_matches(snapshot, group.stack, wanted)) &&
-                     (unwanted == NULL || !stack_matches(snapshot, group.stack, unwanted));
+        uint32_t number = group_of_stack[group.stack];
+        bool shown = group.count >= options->count_min && (wanted == NULL || wanted[number]) &&
+                     (unwanted == NULL || !unwanted[number]);
         if (!group.signalled && (!shown || largest_left == 0)) {
             grouping.hidden_groups++;
             grouping.hidden_members += group.count;

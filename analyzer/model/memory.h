@@ -40,6 +40,12 @@ void memory_layer_insert(struct memory *memory, struct memory_layer *layer, stru
 /* The range that holds the address, or NULL. */
 const struct memory_range *memory_find(const struct memory *memory, uint64_t address);
 
+/* Whether a range that memory_find gave belongs to the upper layer, which nothing overlies. */
+static inline bool memory_is_core(const struct memory *memory, const struct memory_range *range)
+{
+    return range >= memory->core.ranges && range < memory->core.ranges + memory->core.count;
+}
+
 /* `size_bytes` contiguous bytes at the address without a copy, or NULL when any is missing or a range ends between. */
 const uint8_t *memory_view(const struct memory *memory, uint64_t address, size_t size_bytes);
 

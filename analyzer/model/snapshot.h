@@ -26,7 +26,8 @@ enum frame_trust {
 
 enum stack_end {
     STACK_END_UNKNOWN,
-    STACK_END_OUTERMOST,      /* CFI says that there is no caller, or the return address is 0 */
+    STACK_END_OUTERMOST,      /* unwind data, the program's entry or a thread's exit says that there is no caller */
+    STACK_END_ZERO,           /* the return address is 0: the bottom of a hand-made stack, or it was overwritten */
     STACK_END_NO_UNWIND_DATA, /* nothing tells the caller of the code at end_address */
     STACK_END_MEMORY_MISSING, /* the bytes at end_address are not in the core */
     STACK_END_NO_PROGRESS,    /* the caller's frame would not lie above: a loop or a broken stack */
@@ -71,7 +72,9 @@ struct step {
 struct stack {
     uint32_t step_first, step_count; /* into snapshot.steps, leaf first; may be 0 */
     enum stack_end end;
-    uint64_t end_address; /* what could not be read or unwound, by `end`; 0 when it does not apply */
+    uint64_t end_address; /* what could not be read or unwound, by `end`: the address without unwind data or bytes, the
+                           * stack pointer that did not advance, the pc at the frame limit; 0 when it does not apply or
+                           * threads of the stack differ in it */
 };
 
 struct member {

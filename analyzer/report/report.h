@@ -11,7 +11,7 @@
 struct report_stats {
     uint64_t frames; /* walked, of all threads */
     double seconds_open, seconds_unwind, seconds_symbol, seconds_group;
-    uint64_t plans, plan_hits, plan_misses; /* compiled CFI rows; lookups answered by the trie or the cache */
+    uint64_t plans, path_hits, path_misses; /* compiled rows; frames that followed the path taken last, or not */
     uint64_t distinct_pcs;
     uint64_t arena_bytes;
 };
@@ -35,7 +35,6 @@ struct report_input {
 
 struct report {
     const char *name;   /* --format=NAME */
-    const char *suffix; /* of files, with dot */
     const char *help;   /* one line */
     void (*write)(const struct report_input *input, struct text_writer *writer);
 };

@@ -158,7 +158,7 @@ void report_write_stats_counts(struct text_writer *writer, const struct report_s
     text_writer_printf(writer,
                        "stats: %" PRIu64 " frames, %" PRIu64 " distinct pcs, %" PRIu64 " plans, %" PRIu64
                        " hits, %" PRIu64 " misses, %" PRIu64 " bytes of arenas",
-                       stats->frames, stats->distinct_pcs, stats->plans, stats->plan_hits, stats->plan_misses,
+                       stats->frames, stats->distinct_pcs, stats->plans, stats->path_hits, stats->path_misses,
                        stats->arena_bytes);
 }
 

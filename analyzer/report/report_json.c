@@ -255,8 +255,8 @@ static void write_stats(struct json_writer *json, const struct snapshot *snapsho
     json_writer_close(json);
     json_writer_open_object(json, "caches", JSON_LINE);
     json_writer_number(json, "plans", stats->plans);
-    json_writer_number(json, "plan_hits", stats->plan_hits);
-    json_writer_number(json, "plan_misses", stats->plan_misses);
+    json_writer_number(json, "path_hits", stats->path_hits);
+    json_writer_number(json, "path_misses", stats->path_misses);
     json_writer_close(json);
     json_writer_close(json);
 }
@@ -281,7 +281,6 @@ static void report_json_write(const struct report_input *input, struct text_writ
 
 const struct report report_json = {
     .name = "json",
-    .suffix = ".json",
     .help = "one document for programs; stackgroup.schema.json describes it",
     .write = report_json_write,
 };

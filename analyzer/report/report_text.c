@@ -306,7 +306,6 @@ static void report_text_write(const struct report_input *input, struct text_writ
 
 const struct report report_text = {
     .name = "text",
-    .suffix = ".txt",
     .help = "groups as in Go's goroutine debug=1; go tool pprof loads it",
     .write = report_text_write,
 };

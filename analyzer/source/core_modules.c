@@ -94,6 +94,13 @@ static struct text strip_deleted(struct text path, bool *ret_deleted)
     return path;
 }
 
+/* A file of which only a part is mapped (as data, say) does not own what lies behind: code made at run time. */
+static void trim_module(struct module *module, uint64_t mapped_end)
+{
+    if (module->bias_known && module->end > mapped_end)
+        module->end = mapped_end;
+}
+
 /* One module per loaded file: mappings of one path that its header spans, or, where the header is not in the core,
  * that follow each other with rising offsets. */
 static void find_modules(struct module_search *search)
@@ -101,20 +108,25 @@ static void find_modules(struct module_search *search)
     struct image *image = search->image;
     struct module *current = NULL;
     struct text current_path = {0};
-    uint64_t last_offset = 0;
+    uint64_t last_offset = 0, mapped_end = 0;
     for (size_t i = 0; i < image->mapping_count; i++) {
         struct mapping *mapping = &image->mappings[i];
         if (mapping->path.length == 0)
             continue;
         bool same = current != NULL && text_equals(current_path, mapping->path);
-        if (same && current->bias_known && mapping->start < current->end)
+        if (same && current->bias_known && mapping->start < current->end) {
+            mapped_end = mapping->end;
             continue;
+        }
         if (same && !current->bias_known && mapping->file_offset > last_offset) {
             current->end = mapping->end;
             current->is_elf |= (mapping->access & MAPPING_EXECUTE) != 0;
             last_offset = mapping->file_offset;
             continue;
         }
+        if (current != NULL)
+            trim_module(current, mapped_end);
+        mapped_end = mapping->end;
         struct module module = {.start = mapping->start, .end = mapping->end};
         bool deleted;
         module.path = text_copy(search->arena, strip_deleted(mapping->path, &deleted));
@@ -126,17 +138,29 @@ static void find_modules(struct module_search *search)
         current_path = mapping->path;
         last_offset = mapping->file_offset;
     }
+    if (current != NULL)
+        trim_module(current, mapped_end);
 }
 
 static void find_vdso(struct module_search *search)
 {
     uint64_t address;
     struct image *image = search->image;
-    if (search->auxv == NULL || !core_auxv_find(search->auxv, 33, &address)) /* AT_SYSINFO_EHDR */
-        return;
     struct module module = {.path = TEXT("[vdso]"), .is_vdso = true};
-    if (module_read_header(image, address, &module))
-        add_module(search, module);
+    if (search->auxv != NULL && core_auxv_find(search->auxv, 33, &address)) { /* AT_SYSINFO_EHDR */
+        if (module_read_header(image, address, &module))
+            add_module(search, module);
+        return;
+    }
+    /* Without it: the only ELF image that is mapped from no file. */
+    for (size_t i = 0; i < image->mapping_count; i++) {
+        const struct mapping *mapping = &image->mappings[i];
+        if (mapping->path.length == 0 && (mapping->access & MAPPING_EXECUTE) != 0 &&
+            module_read_header(image, mapping->start, &module)) {
+            add_module(search, module);
+            return;
+        }
+    }
 }
 
 static struct text read_target_string(struct module_search *search, uint64_t address)
@@ -246,6 +270,10 @@ void core_modules_find(struct image *image, struct arena *arena, const struct co
     uint32_t main_module = image_find_module(image, entry);
     if (entry == 0 || main_module == index_none)
         main_module = image_find_module(image, program_headers);
+    /* Without NT_AUXV: the file that pr_fname, cut to 15 bytes, is the name of. */
+    for (size_t i = 0; auxv == NULL && main_module == index_none && i < image->module_count; i++)
+        if (image->command.length != 0 && text_starts_with(text_basename(image->modules[i].path), image->command))
+            main_module = (uint32_t)i;
     if (main_module != index_none) {
         image->modules[main_module].is_main = true;
         exe = image->modules[main_module].path;

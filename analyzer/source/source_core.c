@@ -22,7 +22,8 @@ struct core_reader {
     struct text path_text;
     size_t mapping_capacity, thread_capacity;
     struct core_note auxv, file_table; /* bytes == NULL: not seen */
-    bool seen_siginfo, psinfo_first;
+    bool seen_siginfo;
+    uint32_t note_types[2]; /* of the first two CORE notes: tell who wrote the core; 0 none */
 };
 
 enum core_probe source_core_probe(const char *path)
@@ -220,7 +221,6 @@ static void read_notes(struct core_reader *reader, uint64_t offset, uint64_t siz
         size_bytes = reader->size_bytes - offset;
     struct byte_reader notes = byte_reader_new(reader->bytes + offset, (size_t)size_bytes);
     struct core_note note;
-    bool first = true;
     while (core_note_next(&notes, &note)) {
         bool core = text_equals(note.name, TEXT("CORE"));
         if (note.type == 0 && note.size_bytes == 0 && note.name.length == 0) {
@@ -232,9 +232,10 @@ static void read_notes(struct core_reader *reader, uint64_t offset, uint64_t siz
         note.offset += offset;
         if (!core)
             continue;
-        if (first)
-            reader->psinfo_first = note.type == CORE_NOTE_PRPSINFO;
-        first = false;
+        if (reader->note_types[0] == 0)
+            reader->note_types[0] = note.type;
+        else if (reader->note_types[1] == 0)
+            reader->note_types[1] = note.type;
         switch (note.type) {
         case CORE_NOTE_PRSTATUS:
             read_prstatus(reader, &note);
@@ -367,10 +368,18 @@ static void read_file_table(struct core_reader *reader)
         }
         struct mapping *mapping = low < known ? &image->mappings[low] : NULL;
         if (mapping != NULL && mapping->start <= entry.start && mapping->end >= entry.end) {
-            if (mapping->start == entry.start) {
-                mapping->path = text_copy(reader->arena, entry.path);
-                mapping->file_offset = entry.file_offset;
-            }
+            /* A segment may span several mappings: the part that is named becomes one of its own. */
+            struct mapping before = *mapping, after = *mapping;
+            mapping->start = entry.start;
+            mapping->end = entry.end;
+            mapping->path = text_copy(reader->arena, entry.path);
+            mapping->file_offset = entry.file_offset;
+            before.end = entry.start;
+            after.start = entry.end;
+            if (before.start < before.end)
+                add_mapping(reader, before);
+            if (after.start < after.end)
+                add_mapping(reader, after);
         } else if (mapping == NULL || mapping->start >= entry.end) {
             /* gcore leaves filtered mappings out of the segments; only code and constants are. */
             add_mapping(reader, (struct mapping){.start = entry.start,
@@ -407,7 +416,7 @@ static void settle_cpu_times(struct image *image)
         image->threads[i].cpu_known = true;
     /* The kernel fills the leader's record with the whole process's time, exited threads included
      * (fs/binfmt_elf.c, fill_prstatus). */
-    if (leader != NULL && strcmp(image->written_by, "kernel") == 0) {
+    if (leader != NULL && image->written_by != NULL && strcmp(image->written_by, "kernel") == 0) {
         leader->cpu_microseconds = leader->cpu_microseconds > others ? leader->cpu_microseconds - others : 0;
         leader->cpu_at_most = true;
     }
@@ -422,6 +431,15 @@ static void drop_debugger_signal(struct image *image)
         if (image->signal.number == fatal[i])
             return;
     image->signal = (struct signal_info){0};
+}
+
+/* The kernel begins with the first thread's NT_PRSTATUS and goes on with NT_PRPSINFO (fs/binfmt_elf.c, fill_note_info);
+ * gdb begins with NT_PRPSINFO (gcore, linux-tdep.c). Others are not told apart. */
+static const char *written_by(const struct core_reader *reader)
+{
+    if (reader->note_types[0] == CORE_NOTE_PRPSINFO)
+        return "gcore";
+    return reader->note_types[0] == CORE_NOTE_PRSTATUS && reader->note_types[1] == CORE_NOTE_PRPSINFO ? "kernel" : NULL;
 }
 
 const struct error *source_core_open(const char *path, struct arena *arena, struct diagnostics *diagnostics,
@@ -462,12 +480,16 @@ const struct error *source_core_open(const char *path, struct arena *arena, stru
         source_core_close(ret_source);
         return error;
     }
-    image.written_by = reader.psinfo_first ? "gcore" : "kernel";
-    if (reader.psinfo_first)
+    image.written_by = written_by(&reader);
+    if (image.written_by != NULL && strcmp(image.written_by, "gcore") == 0)
         drop_debugger_signal(&image);
     if (image.pid == 0)
         image.pid = image.threads[0].tid;
     read_file_table(&reader);
+    if (reader.auxv.bytes == NULL)
+        diagnostics_add(diagnostics, DIAGNOSTIC_LOSS, "auxv-missing", image.source_path,
+                        "%s: no NT_AUXV note: the main program is the module named like the process, if there is one",
+                        path);
     core_modules_find(&image, arena, reader.auxv.bytes == NULL ? NULL : &reader.auxv,
                       reader.file_table.bytes != NULL);
     settle_cpu_times(&image);

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "symbol/demangle.h"
 
+#include <ctype.h>
 #include <libiberty/demangle.h>
 #include <setjmp.h>
 
@@ -25,6 +26,40 @@ static void demangle_append(const char *text, size_t length, void *context)
         longjmp(output->full, 1);
 }
 
+/* Rust's legacy mangling writes a letter beyond ASCII as $u65e5$. The demangler undoes only the ASCII ones. The letter's
+ * bytes are fewer than the escape's: done in place. */
+static void rust_letters_decode(struct demangle_output *output)
+{
+    char *text = output->text;
+    size_t kept = 0;
+    for (size_t i = 0; i < output->length;) {
+        uint32_t letter = 0;
+        size_t end = i + 2;
+        if (text[i] == '$' && end < output->length && text[i + 1] == 'u')
+            for (; end < output->length && end < i + 8 && isxdigit((unsigned char)text[end]); end++)
+                letter = letter << 4 | (uint32_t)(text[end] <= '9' ? text[end] - '0' : (text[end] | 0x20) - 'a' + 10);
+        /* Control characters and halves of surrogate pairs stay as they are. */
+        if (letter < 0xa0 || letter > 0x10ffff || (letter >= 0xd800 && letter < 0xe000) || end >= output->length ||
+            text[end] != '$') {
+            text[kept++] = text[i++];
+            continue;
+        }
+        i = end + 1;
+        if (letter < 0x800) {
+            text[kept++] = (char)(0xc0 | letter >> 6);
+        } else if (letter < 0x10000) {
+            text[kept++] = (char)(0xe0 | letter >> 12);
+            text[kept++] = (char)(0x80 | (letter >> 6 & 0x3f));
+        } else {
+            text[kept++] = (char)(0xf0 | letter >> 18);
+            text[kept++] = (char)(0x80 | (letter >> 12 & 0x3f));
+            text[kept++] = (char)(0x80 | (letter >> 6 & 0x3f));
+        }
+        text[kept++] = (char)(0x80 | (letter & 0x3f));
+    }
+    output->length = kept;
+}
+
 /* Not inlined: a setjmp's function must keep no changed locals in registers. */
 static __attribute__((noinline)) bool demangle_run(const char *mangled, struct demangle_output *output, bool *ret_cut)
 {
@@ -35,8 +70,10 @@ static __attribute__((noinline)) bool demangle_run(const char *mangled, struct d
     }
     /* Rust's legacy names are C++ names too, with a hash and $-escapes: Rust is asked first. */
     int options = DMGL_PARAMS | DMGL_ANSI;
-    if (rust_demangle_callback(mangled, options, demangle_append, output) != 0)
+    if (rust_demangle_callback(mangled, options, demangle_append, output) != 0) {
+        rust_letters_decode(output);
         return true;
+    }
     output->length = 0;
     return cplus_demangle_v3_callback(mangled, options, demangle_append, output) != 0;
 }

@@ -313,8 +313,10 @@ static bool unit_find_function(struct symbol_dwarf *symbols, struct dwarf_unit *
     return true;
 }
 
-/* The row of the line table that covers the address: the last that is not above it, unless that ends a sequence. */
-static Dwarf_Line *unit_find_line(const struct dwarf_unit *unit, uint64_t address)
+/* The row of the line table that covers the address: the last that is not above it, unless that ends a sequence. libdw
+ * sorts the end of a sequence before all rows of its address, its own last ones (gcc writes them) too: outside functions
+ * those would stretch up to the next sequence, over assembly and padding. */
+static Dwarf_Line *unit_find_line(const struct dwarf_unit *unit, uint64_t address, bool in_function)
 {
     size_t low = 0, high = unit->lines == NULL ? 0 : unit->line_count;
     while (low < high) {
@@ -329,7 +331,19 @@ static Dwarf_Line *unit_find_line(const struct dwarf_unit *unit, uint64_t addres
         return NULL;
     Dwarf_Line *line = dwarf_onesrcline(unit->lines, low - 1);
     bool ends;
-    return dwarf_lineendsequence(line, &ends) == 0 && !ends ? line : NULL;
+    if (dwarf_lineendsequence(line, &ends) != 0 || ends)
+        return NULL;
+    Dwarf_Addr row, other;
+    if (in_function || dwarf_lineaddr(line, &row) != 0)
+        return line;
+    for (size_t i = low - 1; i > 0; i--) {
+        Dwarf_Line *before = dwarf_onesrcline(unit->lines, i - 1);
+        if (dwarf_lineaddr(before, &other) != 0 || other != row)
+            break;
+        if (dwarf_lineendsequence(before, &ends) == 0 && ends)
+            return NULL;
+    }
+    return line;
 }
 
 /* A name of limit_name_bytes at most, written from its outermost scope inwards. */
@@ -485,7 +499,7 @@ static size_t unit_find(struct symbol_dwarf *symbols, struct dwarf_unit *unit, u
     size_t count = 0, chain_max = frames_max < limit_inline_depth ? frames_max : limit_inline_depth;
     if (unit_find_function(symbols, unit, address, &function))
         count = function_chain(symbols, &function, address, chain, chain_max);
-    Dwarf_Line *line = unit_find_line(unit, address);
+    Dwarf_Line *line = unit_find_line(unit, address, count > 0);
     if (count == 0 && line == NULL)
         return 0;
 

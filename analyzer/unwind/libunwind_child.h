@@ -8,7 +8,7 @@
 
 /* One answer on the pipe: u32 count of frames, u32 whether the stack ended outermost; then per frame u64 pc and u8
  * exact. Answers come in the order of the threads asked for. */
-enum { libunwind_answer_header_bytes = 8, libunwind_answer_frame_bytes = 9 };
+enum { libunwind_answer_frame_bytes = 9 };
 
 /* Exit status of a child that could not begin. */
 enum { libunwind_child_not_ready = 3 };

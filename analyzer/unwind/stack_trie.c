@@ -70,8 +70,11 @@ uint32_t stack_trie_find_child(struct stack_trie *trie, uint32_t parent, uint64_
 uint32_t stack_trie_stack(struct stack_trie *trie, uint32_t node, enum stack_end end, uint64_t end_address)
 {
     for (uint32_t i = trie->nodes[node].stack; i != index_none; i = trie->stacks[i].next)
-        if (trie->stacks[i].end == end)
+        if (trie->stacks[i].end == end) {
+            if (trie->stacks[i].end_address != end_address)
+                trie->stacks[i].end_address = 0;
             return i;
+        }
     trie->stacks =
         arena_grow(trie->arena, trie->stacks, trie->stack_count, &trie->stack_capacity, sizeof *trie->stacks);
     uint32_t number = (uint32_t)trie->stack_count++;

@@ -54,7 +54,7 @@ static inline uint32_t stack_trie_child(struct stack_trie *trie, uint32_t parent
     return stack_trie_find_child(trie, parent, pc, exact, trust, ret_is_new);
 }
 
-/* The stack that ends at the node for that reason; the first end_address of each is kept. */
+/* The stack that ends at the node for that reason; its end_address is 0 once two of them differ. */
 uint32_t stack_trie_stack(struct stack_trie *trie, uint32_t node, enum stack_end end, uint64_t end_address);
 
 #endif

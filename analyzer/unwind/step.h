@@ -70,7 +70,11 @@ static inline bool stepper_read_u64(struct stepper *stepper, uint64_t address, u
         const struct memory_range *range = memory_find(stepper->memory, address);
         if (range == NULL || range->end - address < 8)
             return memory_read_u64(stepper->memory, address, ret_value);
-        stepper->window = *range;
+        /* Of a file's range a part may be the core's: only what comes from the core is kept. */
+        if (memory_is_core(stepper->memory, range))
+            stepper->window = *range;
+        *ret_value = load_u64(range->bytes + (address - range->start));
+        return true;
     }
     *ret_value = load_u64(window->bytes + (address - window->start));
     return true;

@@ -144,11 +144,13 @@ static void unwind_all_by_libunwind(const struct image *image, struct module_fil
                         "libunwind could not be run; no thread was unwound by it");
 }
 
+/* One entry a distinct stack that libunwind sees differently, named by its first thread and counting all. */
 static void cross_check(const struct image *image, struct walker *walker, const uint32_t *stacks,
                         const struct libunwind_stack *results, struct arena *scratch, struct diagnostics *diagnostics)
 {
     const struct stack_trie *trie = walker_trie(walker);
     size_t equal = 0, unfinished = 0;
+    uint32_t *first = arena_array(scratch, uint32_t, trie->stack_count + 1); /* thread + 1, 0: none differs yet */
     for (size_t i = 0; i < image->thread_count; i++) {
         const struct libunwind_stack *other = &results[i];
         size_t count;
@@ -162,8 +164,10 @@ static void cross_check(const struct image *image, struct walker *walker, const 
             equal++;
             continue;
         }
+        if (first[stacks[i]] == 0)
+            first[stacks[i]] = (uint32_t)i + 1;
         char thread[24];
-        snprintf(thread, sizeof thread, "thread %" PRIu32, image->threads[i].tid);
+        snprintf(thread, sizeof thread, "thread %" PRIu32, image->threads[first[stacks[i]] - 1].tid);
         diagnostics_add(diagnostics, DIAGNOSTIC_LOSS, "unwinders-differ", text_from_string(thread),
                         "%s: dwarf finds %zu frames (end: %s), libunwind %zu (end: %s); frame %zu is %s0x%" PRIx64
                         " and %s0x%" PRIx64,
@@ -177,6 +181,35 @@ static void cross_check(const struct image *image, struct walker *walker, const 
                     unfinished == 0 ? "" : "; libunwind did not finish all");
 }
 
+/* Takes libunwind's stacks. A thread that it gave nothing for keeps its pc alone. */
+static void adopt_all(const struct image *image, struct walker *walker, const struct libunwind_stack *results,
+                      uint32_t *ret_stacks, struct arena *scratch, struct diagnostics *diagnostics)
+{
+    uint64_t unfinished = 0;
+    for (size_t i = 0; i < image->thread_count; i++) {
+        const struct libunwind_stack *result = &results[i];
+        if (result->frame_count != 0) {
+            ret_stacks[i] = walker_adopt(walker, frames_from(result, 0, scratch), result->frame_count,
+                                         result->outermost ? STACK_END_OUTERMOST : STACK_END_NO_UNWIND_DATA);
+            continue;
+        }
+        struct registers registers;
+        unfinished++;
+        if (image->threads[i].registers == NULL) {
+            ret_stacks[i] = walker_adopt(walker, NULL, 0, STACK_END_NO_REGISTERS);
+            continue;
+        }
+        image->arch->registers_decode(image->threads[i].registers, &registers);
+        ret_stacks[i] =
+            walker_adopt(walker, &(struct walker_frame){registers.pc, true}, 1, STACK_END_NO_UNWIND_DATA);
+    }
+    if (unfinished != 0)
+        diagnostics_add(diagnostics, DIAGNOSTIC_LOST, "libunwind-unfinished", TEXT(""),
+                        "libunwind gave no stack for %" PRIu64 " of %zu threads; their program counters alone are shown",
+                        unfinished, image->thread_count)
+            ->count = unfinished;
+}
+
 uint32_t *unwind_threads(const struct image *image, struct module_files *files, struct walker *walker,
                          const struct unwind_options *options, struct arena *arena, struct arena *scratch,
                          struct diagnostics *diagnostics)
@@ -188,9 +221,7 @@ uint32_t *unwind_threads(const struct image *image, struct module_files *files, 
         unwind_all_by_libunwind(image, files, scratch, diagnostics, results);
     }
     if (options->unwinder == UNWINDER_LIBUNWIND && !options->cross_check) {
-        for (size_t i = 0; i < image->thread_count; i++)
-            stacks[i] = walker_adopt(walker, frames_from(&results[i], 0, scratch), results[i].frame_count,
-                                     results[i].outermost ? STACK_END_OUTERMOST : STACK_END_NO_UNWIND_DATA);
+        adopt_all(image, walker, results, stacks, scratch, diagnostics);
         return stacks;
     }
     for (size_t i = 0; i < image->thread_count; i++) {
@@ -204,6 +235,8 @@ uint32_t *unwind_threads(const struct image *image, struct module_files *files, 
                         limit_code_questions);
     if (options->cross_check)
         cross_check(image, walker, stacks, results, scratch, diagnostics);
+    if (options->unwinder == UNWINDER_LIBUNWIND)
+        adopt_all(image, walker, results, stacks, scratch, diagnostics);
     if (options->unwinder == UNWINDER_AUTO)
         complete_early_stacks(image, files, walker, stacks, scratch, diagnostics);
     return stacks;

@@ -49,7 +49,6 @@ struct stack_trie *walker_trie(struct walker *walker)
 struct walker_counts walker_counts(const struct walker *walker)
 {
     return (struct walker_counts){
-        .frames = walker->frames,
         .plans = walker->plan_count - 1,
         .code_limit_reached = walker->stepper.code_questions_left == 0,
     };
@@ -85,6 +84,12 @@ static struct unwind_plan compile_plan(struct stepper *stepper, uint64_t pc, boo
         return (struct unwind_plan){.kind = PLAN_OUTERMOST};
     if (!exact && unwind_code_is_thread_exit(stepper->memory, stepper->arch, pc))
         return (struct unwind_plan){.kind = PLAN_OUTERMOST};
+    /* The first instruction of a function that nothing called: makecontext and its likes lay such a return address at the
+     * bottom of a coroutine's stack. What lies above it are not frames, and the frame pointer is its creator's. */
+    uint8_t before[8];
+    if (!exact && memory_read(stepper->memory, pc - sizeof before, before, sizeof before) == sizeof before &&
+        !stepper->arch->call_precedes(before + sizeof before, sizeof before) && compile_by_cfi(stepper, pc, &plan))
+        return (struct unwind_plan){.kind = PLAN_OUTERMOST, .is_entry = true};
     return (struct unwind_plan){.kind = PLAN_NO_TABLE, .code = code_plan_new(stepper, pc, exact)};
 }
 
@@ -128,6 +133,17 @@ static uint32_t enter_frame(struct walker *walker, uint32_t parent, uint64_t pc,
     return node;
 }
 
+/* Whether unwind data led to a lower address in another mapping. Code that runs a function on a stack of its own making
+ * (split stacks' __morestack, Rust's stacker) has rows that lead back, and that stack may lie above the thread's. */
+static bool is_other_stack(struct walker *walker, const struct step_result *result, const struct registers *registers,
+                           uint64_t old_sp)
+{
+    uint64_t new_sp = registers->values[walker->stepper.arch->sp];
+    const struct mapping *mapping = image_find_mapping(walker->stepper.image, new_sp - 1);
+    return result->trust == TRUST_CFI && mapping != NULL &&
+           mapping != image_find_mapping(walker->stepper.image, old_sp - 1) && walker_follows_call(walker, registers->pc);
+}
+
 uint32_t walk_thread(struct walker *walker, const struct thread *thread)
 {
     if (thread->registers == NULL)
@@ -149,11 +165,14 @@ uint32_t walk_thread(struct walker *walker, const struct thread *thread)
         struct step_result result = step_to_caller(&walker->stepper, plan, &registers, exact, trust);
         if (result.end != STACK_END_UNKNOWN)
             return stack_trie_stack(&walker->trie, node, result.end, result.end_address);
-        /* Zero ends a chain of calls; where a signal interrupted, it is a call through NULL. */
+        /* Where a signal interrupted, zero is a call through NULL; else hand-made stacks end so, and overwritten ones. */
         if (registers.pc == 0 && !result.stack_may_switch)
-            return stack_trie_stack(&walker->trie, node, STACK_END_OUTERMOST, 0);
-        if (registers.values[sp] <= old_sp) {
-            if (!result.stack_may_switch)
+            return stack_trie_stack(&walker->trie, node, STACK_END_ZERO, 0);
+        /* Where a thread stands its caller may have the same stack pointer: vfork keeps the return address in a register. */
+        bool is_popped = exact && result.trust == TRUST_CFI && !result.stack_may_switch &&
+                         registers.values[sp] == old_sp && walker_follows_call(walker, registers.pc);
+        if (registers.values[sp] <= old_sp && !is_popped) {
+            if (!result.stack_may_switch && !is_other_stack(walker, &result, &registers, old_sp))
                 return stack_trie_stack(&walker->trie, node, STACK_END_NO_PROGRESS, old_sp);
             /* Another stack, or a signal frame that leads back. A loop must pass here in the same state again; the
              * state is kept at every power of two (Brent). */
@@ -193,7 +212,8 @@ uint32_t walker_adopt(struct walker *walker, const struct walker_frame *frames, 
 bool walker_node_is_exact(const struct walker *walker, uint32_t node)
 {
     const struct trie_node *it = &walker->trie.nodes[node];
-    return it->exact || walker->plans[it->plan].signal_frame;
+    const struct unwind_plan *plan = &walker->plans[it->plan];
+    return it->exact || plan->signal_frame || plan->is_entry;
 }
 
 bool walker_follows_call(struct walker *walker, uint64_t return_address)

@@ -21,7 +21,6 @@ uint32_t walk_thread(struct walker *walker, const struct thread *thread);
 struct stack_trie *walker_trie(struct walker *walker);
 
 struct walker_counts {
-    uint64_t frames; /* of all walks */
     uint64_t plans;  /* distinct pcs compiled */
     bool code_limit_reached; /* limit_code_questions: code without tables was not followed any more */
 };

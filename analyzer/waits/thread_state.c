@@ -89,7 +89,7 @@ struct thread_state thread_state_read(const struct arch *arch, const uint8_t *re
     const char *name = arch->system_call_name(call.number);
     const char *word = NULL;
     if (name == NULL) {
-        snprintf(state.name, sizeof state.name, "system call %lld", (long long)call.number);
+        strcpy(state.name, "unknown system call");
         return state;
     }
     if (call.blocked && strcmp(name, "futex") == 0)
@@ -100,6 +100,9 @@ struct thread_state thread_state_read(const struct arch *arch, const uint8_t *re
             if (blocking_calls[i].has_fd && (int32_t)call.arguments[0] >= 0)
                 state.fd = (int32_t)call.arguments[0];
         }
-    snprintf(state.name, sizeof state.name, "%s", word != NULL ? word : name);
+    if (!call.blocked) /* it has its result, and was caught on its way back: by a fatal signal, for one */
+        snprintf(state.name, sizeof state.name, "returning from %s", name);
+    else
+        snprintf(state.name, sizeof state.name, "%s", word != NULL ? word : name);
     return state;
 }

@@ -33,6 +33,9 @@ static void test_rust(void **state)
     assert_demangled("_ZN73_$LT$core..slice..iter..Iter$LT$T$GT$$u20$as$u20$core..iter..Iterator$GT$4next"
                      "17h0123456789abcdefE",
                      "<core::slice::iter::Iter<T> as core::iter::Iterator>::next");
+    /* 日 and an emoji; a control character and half a surrogate pair stay. */
+    assert_demangled("_ZN1r7$u65e5$9$u1f600$x17h0123456789abcdefE", "r::\xe6\x97\xa5::\xf0\x9f\x98\x80x");
+    assert_demangled("_ZN1r5$u85$7$ud800$17h0123456789abcdefE", "r::$u85$::$ud800$");
     assert_demangled("_RNvNtCslNYArtu3iFV_5alloc3fmt6format", "alloc::fmt::format");
 }
 

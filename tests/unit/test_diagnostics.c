@@ -58,35 +58,54 @@ static void test_subject_is_copied(void **state)
     assert_string_equal(diagnostics_add(&diagnostics, DIAGNOSTIC_NOTE, "none", TEXT(""), "m")->subject, "");
 }
 
+/* `count` kinds, spread over as many codes as the ceiling of one asks for. */
+static void add_kinds(int count)
+{
+    static const char *const codes[] = {"a", "b", "c", "d", "e", "f", "g", "h"};
+    _Static_assert(limit_diagnostics / limit_diagnostics_of_code <= 8, "enough codes");
+    char subject[16];
+    for (int i = 0; i < count; i++) {
+        snprintf(subject, sizeof subject, "%d", i);
+        diagnostics_add(&diagnostics, DIAGNOSTIC_NOTE, codes[i / limit_diagnostics_of_code], text_from_string(subject), "m");
+    }
+}
+
 static void test_ceiling(void **state)
+{
+    (void)state;
+    char subject[16];
+    add_kinds(limit_diagnostics);
+    assert_int_equal(diagnostics.count, limit_diagnostics);
+    assert_int_equal(diagnostics.suppressed, 0);
+    for (int i = 0; i < 10; i++) {
+        snprintf(subject, sizeof subject, "more %d", i);
+        assert_non_null(diagnostics_add(&diagnostics, DIAGNOSTIC_NOTE, "other", text_from_string(subject), "m"));
+    }
+    assert_int_equal(diagnostics.count, limit_diagnostics);
+    assert_int_equal(diagnostics.suppressed, 10);
+    /* Known kinds are still counted. */
+    assert_int_equal(diagnostics_add(&diagnostics, DIAGNOSTIC_NOTE, "a", TEXT("0"), "m")->count, 2);
+}
+
+/* One code with a subject for each thread leaves room for the others. */
+static void test_ceiling_of_a_code(void **state)
 {
     (void)state;
     char subject[16];
     for (int i = 0; i < limit_diagnostics; i++) {
         snprintf(subject, sizeof subject, "%d", i);
-        diagnostics_add(&diagnostics, DIAGNOSTIC_NOTE, "cut", text_from_string(subject), "m");
+        diagnostics_add(&diagnostics, DIAGNOSTIC_LOSS, "unwinders-differ", text_from_string(subject), "m");
     }
-    assert_int_equal(diagnostics.count, limit_diagnostics);
-    assert_int_equal(diagnostics.suppressed, 0);
-    for (int i = 0; i < 10; i++) {
-        snprintf(subject, sizeof subject, "more %d", i);
-        assert_non_null(diagnostics_add(&diagnostics, DIAGNOSTIC_NOTE, "cut", text_from_string(subject), "m"));
-    }
-    assert_int_equal(diagnostics.count, limit_diagnostics);
-    assert_int_equal(diagnostics.suppressed, 10);
-    /* Known kinds are still counted. */
-    assert_int_equal(diagnostics_add(&diagnostics, DIAGNOSTIC_NOTE, "cut", TEXT("0"), "m")->count, 2);
+    assert_int_equal(diagnostics.count, limit_diagnostics_of_code);
+    diagnostics_add(&diagnostics, DIAGNOSTIC_NOTE, "summary", TEXT(""), "m");
+    assert_string_equal(diagnostics.entries[diagnostics.count - 1].code, "summary");
 }
 
 /* Whatever else was lost before: lost threads must reach the exit code, which looks at the entries. */
 static void test_weight_survives_ceiling(void **state)
 {
     (void)state;
-    char subject[16];
-    for (int i = 0; i < limit_diagnostics; i++) {
-        snprintf(subject, sizeof subject, "%d", i);
-        diagnostics_add(&diagnostics, DIAGNOSTIC_NOTE, "cut", text_from_string(subject), "m");
-    }
+    add_kinds(limit_diagnostics);
     diagnostics_add(&diagnostics, DIAGNOSTIC_LOST, "threads-lost", TEXT(""), "m");
     bool lost = false;
     for (size_t i = 0; i < diagnostics.count; i++)
@@ -108,6 +127,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_merge, setup, teardown),
         cmocka_unit_test_setup_teardown(test_subject_is_copied, setup, teardown),
         cmocka_unit_test_setup_teardown(test_ceiling, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_ceiling_of_a_code, setup, teardown),
         cmocka_unit_test_setup_teardown(test_weight_survives_ceiling, setup, teardown),
         cmocka_unit_test_setup_teardown(test_long_message_is_cut, setup, teardown),
     };

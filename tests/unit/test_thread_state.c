@@ -62,10 +62,10 @@ static void test_futex_operations(void **state)
 static void test_not_blocked(void **state)
 {
     (void)state;
-    assert_state(0, 100, 5, 0, "read", -1);
-    assert_state(202, 0, 0x7000, 128, "futex", -1);
-    assert_state(234, 0, 1, 2, "tgkill", -1); /* abort */
-    assert_state(100000, restart, 0, 0, "system call 100000", -1);
+    assert_state(0, 100, 5, 0, "returning from read", -1);
+    assert_state(202, 0, 0x7000, 128, "returning from futex", -1);
+    assert_state(234, 0, 1, 2, "returning from tgkill", -1); /* abort */
+    assert_state(100000, restart, 0, 0, "unknown system call", -1);
     assert_state(-1, 5, 0, 0, "running", -1);
 }
 

@@ -162,7 +162,6 @@ static void test_two_frames(void **state)
     assert_int_equal(walk(function, slot(200), 0), number);
     assert_int_not_equal(walk(function + 1, slot(200), 0), number);
     struct walker_counts counts = walker_counts(walker);
-    assert_int_equal(counts.frames, 6);
     assert_int_equal(counts.plans, 3);
 }
 
@@ -170,7 +169,7 @@ static void test_return_to_zero(void **state)
 {
     (void)state;
     stack[100] = 0;
-    assert_stack(walk(function, slot(100), 0), STACK_END_OUTERMOST, 0, {function, true, TRUST_REGISTERS});
+    assert_stack(walk(function, slot(100), 0), STACK_END_ZERO, 0, {function, true, TRUST_REGISTERS});
 }
 
 static void test_recursion(void **state)
@@ -214,7 +213,9 @@ static void test_no_progress(void **state)
 {
     (void)state;
     stack[100] = stuck_return;
-    assert_stack(walk(stuck, slot(100), 0), STACK_END_NO_PROGRESS, slot(100), {stuck, true, TRUST_REGISTERS});
+    /* Once, where the thread stands, it may be so (vfork's return address is in a register); then no more. */
+    assert_stack(walk(stuck, slot(100), 0), STACK_END_NO_PROGRESS, slot(100), {stuck, true, TRUST_REGISTERS},
+                 {stuck_return, false, TRUST_CFI});
     /* A frame pointer that leads below the stack pointer. */
     stack[50] = slot(60);
     stack[51] = by_frame_pointer_return;
