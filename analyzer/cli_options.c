@@ -22,7 +22,7 @@ struct option_row {
 
 static const struct option_row rows[] = {
     {"Input", "core", 'c', "FILE", "the core; the argument is then the program", OPTION_STRING, FIELD(core)},
-    {NULL, "pid", 'p', "PID", "a running process, stopped for milliseconds", OPTION_COUNT, FIELD(pid)},
+    {NULL, "pid", 'p', "PID", "a running process; epoll_wait may see EINTR", OPTION_COUNT, FIELD(pid)},
     {NULL, "max-stop", 0, "MS", "break off a longer stop, keep what was read", OPTION_COUNT,
      FIELD(stop_milliseconds_max)},
     {NULL, "exe", 'e', "FILE", "the program, if not where the core says", OPTION_STRING, FIELD(analysis.exe)},
