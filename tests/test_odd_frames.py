@@ -96,4 +96,4 @@ def test_coroutine_ends_at_its_start(tmp_path, stackgroup, flags):
 def test_vfork_has_its_callers(tmp_path, stackgroup, flags):
     group, own = own_frames(tmp_path, VFORK, *flags)
     assert [frame["function"] for frame in own] == ["begin", "thread_start"]
-    assert group["state"] == "vfork" and group["end"]["reason"] == "outermost"
+    assert group["state"] == "returning from vfork" and group["end"]["reason"] == "outermost"

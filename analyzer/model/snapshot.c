@@ -21,6 +21,7 @@ const char *stack_end_name(enum stack_end end)
         [STACK_END_UNKNOWN] = "unknown",
         [STACK_END_OUTERMOST] = "outermost",
         [STACK_END_ZERO] = "return address is 0",
+        [STACK_END_NO_CODE] = "return address is not code",
         [STACK_END_NO_UNWIND_DATA] = "no unwind data",
         [STACK_END_MEMORY_MISSING] = "memory missing",
         [STACK_END_NO_PROGRESS] = "did not advance",

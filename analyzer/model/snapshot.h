@@ -28,6 +28,7 @@ enum stack_end {
     STACK_END_UNKNOWN,
     STACK_END_OUTERMOST,      /* unwind data, the program's entry or a thread's exit says that there is no caller */
     STACK_END_ZERO,           /* the return address is 0: the bottom of a hand-made stack, or it was overwritten */
+    STACK_END_NO_CODE,        /* the return address, end_address, lies where no code can run */
     STACK_END_NO_UNWIND_DATA, /* nothing tells the caller of the code at end_address */
     STACK_END_MEMORY_MISSING, /* the bytes at end_address are not in the core */
     STACK_END_NO_PROGRESS,    /* the caller's frame would not lie above: a loop or a broken stack */

@@ -169,7 +169,7 @@ uint32_t walk_thread(struct walker *walker, const struct thread *thread)
         if (registers.pc == 0 && !result.stack_may_switch)
             return stack_trie_stack(&walker->trie, node, STACK_END_ZERO, 0);
         /* Where a thread stands its caller may have the same stack pointer: vfork keeps the return address in a register. */
-        bool is_popped = exact && result.trust == TRUST_CFI && !result.stack_may_switch &&
+        bool is_popped = exact && plan->kind == PLAN_GENERAL && !result.stack_may_switch &&
                          registers.values[sp] == old_sp && walker_follows_call(walker, registers.pc);
         if (registers.values[sp] <= old_sp && !is_popped) {
             if (!result.stack_may_switch && !is_other_stack(walker, &result, &registers, old_sp))
@@ -186,7 +186,11 @@ uint32_t walk_thread(struct walker *walker, const struct thread *thread)
         }
         exact = result.stack_may_switch;
         trust = result.trust;
+        uint32_t callee = node;
         node = enter_frame(walker, node, registers.pc, exact, result.trust);
+        /* Garbage differs from thread to thread: as a frame it would part equal stacks. */
+        if (!exact && walker->plans[walker->trie.nodes[node].plan].kind == PLAN_UNKNOWN)
+            return stack_trie_stack(&walker->trie, callee, STACK_END_NO_CODE, registers.pc);
     }
 }
 
