@@ -4,12 +4,14 @@
  * place; ends when its standard input is closed.
  *
  *   epoll  a thread waits in epoll_wait without end; for each line on standard input the number of EINTR so far is printed
+ *   vfork  a thread waits in vfork for a child that waits itself: no ptrace stop ends that
  *   paths  threads sleep for moments at the end of two paths, left and right, whose frames have the same sizes: a stack read
  *          while its thread ran would mix them
  */
 #include "parking.h"
 
 #include <sys/epoll.h>
+#include <sys/prctl.h>
 
 static int interrupted;
 
@@ -21,6 +23,19 @@ static TC_FRAME void *tc_epoll_thread(void *unused)
     (void)unused;
     while (epoll_wait(fd, &event, 1, -1) < 0 && errno == EINTR)
         __atomic_fetch_add(&interrupted, 1, __ATOMIC_SEQ_CST);
+    return NULL;
+}
+
+static TC_FRAME void *tc_vfork_thread(void *unused)
+{
+    (void)unused;
+    if (vfork() == 0) {
+        /* The child has no thread that could wait for the parent's end. */
+        prctl(PR_SET_PDEATHSIG, SIGKILL);
+        for (;;)
+            pause();
+    }
+    TC_KEEP();
     return NULL;
 }
 
@@ -63,14 +78,21 @@ static TC_FRAME void *tc_paths_thread(void *unused)
 
 int main(int argc, char **argv)
 {
-    int paths = argc > 1 && !strcmp(argv[1], "paths");
+    static const struct {
+        const char *name;
+        int count;
+        void *(*run)(void *);
+    } rows[] = {{"epoll", 1, tc_epoll_thread}, {"vfork", 1, tc_vfork_thread}, {"paths", 16, tc_paths_thread}};
+    size_t row = 0;
     char line[64];
 
-    if (!paths && (argc < 2 || strcmp(argv[1], "epoll"))) {
-        fprintf(stderr, "usage: unstopped epoll|paths\n");
+    while (row < 3 && (argc < 2 || strcmp(argv[1], rows[row].name)))
+        row++;
+    if (row == 3) {
+        fprintf(stderr, "usage: unstopped epoll|vfork|paths\n");
         return 2;
     }
-    parking_threads(paths ? 16 : 1, paths ? tc_paths_thread : tc_epoll_thread, NULL);
+    parking_threads(rows[row].count, rows[row].run, NULL);
     puts("ready");
     fflush(stdout);
     while (fgets(line, sizeof line, stdin)) {

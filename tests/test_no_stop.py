@@ -155,6 +155,23 @@ def test_no_stop_never_mixes_moments(stackgroup):
     assert any(len(own) == 3 for own, _ in seen), seen
 
 
+def test_parent_in_vfork(stackgroup):
+    """It cannot be stopped, and its return address is in a register: the one that the system call shows as its argument."""
+    with running(UNSTOPPED, C_BASE, ["vfork"]) as (child, _):
+        end = time.monotonic() + 10
+        while time.monotonic() < end and not any(re.search(r"\) D ", (task / "stat").read_text())
+                                                 for task in Path(f"/proc/{child.pid}/task").iterdir()):
+            time.sleep(0.02)
+        started = time.monotonic()
+        rolling, _ = look(child.pid, "--rolling")
+        assert time.monotonic() - started < 5 and "not-stopped" in [row["code"] for row in rolling["diagnostics"]]
+        document, threads = look(child.pid, "--no-stop")
+        child.kill()
+    assert {end for _, end in threads.values()} == {"outermost"}
+    assert any("tc_vfork_thread" in [frame.function for frame in frames] for frames in oracles.json_stacks(document).threads.values())
+    assert "vfork" in [row["state"] for group in document["profiles"][0]["groups"] for row in group["members_detail"]]
+
+
 def test_running_thread_has_no_stack(stackgroup):
     with running(PROGRAMS["vdso"], C_BASE) as (child, truth):
         document, threads = look(child.pid, "--no-stop")
