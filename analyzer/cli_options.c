@@ -23,8 +23,10 @@ struct option_row {
 static const struct option_row rows[] = {
     {"Input", "core", 'c', "FILE", "the core; the argument is then the program", OPTION_STRING, FIELD(core)},
     {NULL, "pid", 'p', "PID", "a running process; epoll_wait may see EINTR", OPTION_COUNT, FIELD(pid)},
-    {NULL, "max-stop", 0, "MS", "break off a longer stop, keep what was read", OPTION_COUNT,
+    {NULL, "max-stop", 0, "MS", "break it off; or stop --rolling, --no-stop", OPTION_COUNT,
      FIELD(stop_milliseconds_max)},
+    {NULL, "rolling", 0, NULL, NULL, OPTION_FLAG, FIELD(rolling)},
+    {NULL, "no-stop", 0, NULL, NULL, OPTION_FLAG, FIELD(no_stop)},
     {NULL, "exe", 'e', "FILE", "the program, if not where the core says", OPTION_STRING, FIELD(analysis.exe)},
     {NULL, "sysroot", 0, "DIR", "the target's files lie below DIR", OPTION_STRING, FIELD(analysis.sysroot)},
     {NULL, "debug-path", 0, "DIR:DIR", "separate debug files [/usr/lib/debug]", OPTION_STRING,
@@ -119,6 +121,23 @@ static bool row_apply(const struct option_row *row, const char *argument, struct
     return false;
 }
 
+/* Three ways to hold a process still, of which a run takes one. */
+static bool take_stop(struct cli_options *options, char *ret_error, size_t error_bytes)
+{
+    const char *named = options->rolling ? "--rolling" : "--no-stop";
+    if (options->rolling && options->no_stop)
+        snprintf(ret_error, error_bytes, "--rolling and --no-stop: only one of them");
+    else if ((options->rolling || options->no_stop) && options->pid == 0)
+        snprintf(ret_error, error_bytes, "%s: only with --pid", named);
+    else if ((options->rolling || options->no_stop) && options->stop_milliseconds_max != 0)
+        snprintf(ret_error, error_bytes, "%s: has no long stop that --max-stop could break off", named);
+    else {
+        options->analysis.stop = options->rolling ? SG_STOP_ROLLING : options->no_stop ? SG_STOP_NONE : SG_STOP_ALL;
+        return true;
+    }
+    return false;
+}
+
 /* CORE, CORE EXE, EXE CORE, or EXE with -c CORE. */
 static bool take_paths(int count, char **paths, struct cli_options *options, char *ret_error, size_t error_bytes)
 {
@@ -199,7 +218,8 @@ bool cli_options_parse(int count, char **arguments, struct cli_options *ret_opti
                 return false;
     }
     if (!options.help && !options.version &&
-        !take_paths(count - optind, arguments + optind, &options, ret_error, error_bytes))
+        (!take_paths(count - optind, arguments + optind, &options, ret_error, error_bytes) ||
+         !take_stop(&options, ret_error, error_bytes)))
         return false;
     if (options.pid > INT32_MAX) {
         snprintf(ret_error, error_bytes, "--pid: %llu is no process id", (unsigned long long)options.pid);

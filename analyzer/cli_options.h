@@ -18,6 +18,7 @@ struct cli_options {
     const char *format; /* "text" */
     const char *output; /* -o, NULL: standard output */
     int color;          /* enum cli_color */
+    bool rolling, no_stop; /* how a process is read */
     int by, unwinder;   /* enum sg_by, enum sg_unwinder */
     int lines, demangle; /* 0 on, 1 off */
     uint64_t frames;    /* --frames */

@@ -78,18 +78,26 @@ enum sg_status sg_analysis_run(struct sg_analysis *analysis, const struct sg_opt
         return fail(analysis, SG_USAGE, "an analysis runs once");
     if ((options->core == NULL) == (options->pid == 0))
         return fail(analysis, SG_USAGE, options->core == NULL ? "no core and no process given" : "a core and a process given");
-    if ((unsigned)options->by > SG_BY_FUNCTION || (unsigned)options->unwinder > SG_UNWINDER_LIBUNWIND)
-        return fail(analysis, SG_USAGE, "no such grouping or unwinder");
+    if ((unsigned)options->by > SG_BY_FUNCTION || (unsigned)options->unwinder > SG_UNWINDER_LIBUNWIND ||
+        (unsigned)options->stop > SG_STOP_NONE)
+        return fail(analysis, SG_USAGE, "no such grouping, unwinder or stop");
+    if (options->stop != SG_STOP_ALL && (options->pid == 0 || options->stop_microseconds_max != 0))
+        return fail(analysis, SG_USAGE, options->pid == 0 ? "a core has no threads to stop one by one"
+                                                          : "only a stop of all threads has a length to limit");
     analysis->has_run = true;
     analysis->error[0] = 0;
     static const enum group_by by[] = {
         [SG_BY_LINE] = GROUP_BY_LINE, [SG_BY_PC] = GROUP_BY_PC, [SG_BY_FUNCTION] = GROUP_BY_FUNCTION};
+    static const enum stop_kind stops[] = {
+        [SG_STOP_ALL] = STOP_KIND_ALL, [SG_STOP_ROLLING] = STOP_KIND_ROLLING, [SG_STOP_NONE] = STOP_KIND_NONE};
     static const enum unwinder_choice unwinder[] = {[SG_UNWINDER_AUTO] = UNWINDER_AUTO,
                                                     [SG_UNWINDER_DWARF] = UNWINDER_DWARF,
                                                     [SG_UNWINDER_LIBUNWIND] = UNWINDER_LIBUNWIND};
     struct pipeline_options pipeline_options = {
         .core = options->core,
-        .live = {.pid = options->pid, .stop_microseconds_max = options->stop_microseconds_max},
+        .live = {.pid = options->pid,
+                 .stop_kind = stops[options->stop],
+                 .stop_microseconds_max = options->stop_microseconds_max},
         .files = {.exe = options->exe, .sysroot = options->sysroot, .debug_path = options->debug_path},
         .unwind = {.unwinder = unwinder[options->unwinder],
                    .cross_check = options->cross_check,

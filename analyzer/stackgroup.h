@@ -34,11 +34,14 @@ enum sg_status {
 };
 
 enum sg_by { SG_BY_LINE, SG_BY_PC, SG_BY_FUNCTION };
+/* How a process is read: all threads at one instant; each thread stopped alone; without any stop, from /proc alone. */
+enum sg_stop { SG_STOP_ALL, SG_STOP_ROLLING, SG_STOP_NONE };
 enum sg_unwinder { SG_UNWINDER_AUTO, SG_UNWINDER_DWARF, SG_UNWINDER_LIBUNWIND };
 
 struct sg_options {
     const char *core;       /* path of an ELF core; this or pid must be set */
     uint32_t pid;           /* a running process, which is stopped for about 15 microseconds a thread */
+    enum sg_stop stop;      /* of that process */
     uint64_t stop_microseconds_max; /* a longer stop is broken off, what was read is kept; 0: no limit */
     const char *exe;        /* path of the program, NULL: as the core names it */
     const char *sysroot;    /* prefix tried first for every path that the core names, NULL: none */

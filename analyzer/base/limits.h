@@ -27,6 +27,10 @@ enum {
     limit_module_segments = 256,
     /* Milliseconds that a stop waits for threads that do not stop (uninterruptible calls) after the last that did. */
     limit_live_wait_milliseconds = 50,
+    /* Times the task list of a target that is not stopped is read again for threads that began meanwhile. */
+    limit_live_rounds = 8,
+    /* Looks at a thread that moves while it is read without a stop. */
+    limit_live_tries = 4,
     /* Bytes of one thread's stack that a live snapshot copies at most; blocked threads use a few KB. */
     limit_stack_copy_bytes = 1 << 20,
     /* Bytes a thread that are paged in before a stop, so that copying does not fault. */

@@ -42,6 +42,7 @@ struct module {
 struct thread {
     uint32_t tid;
     const uint8_t *registers; /* arch->registers_size_bytes raw bytes; NULL when lost */
+    uint64_t registers_known; /* bits by DWARF number of those that are known, 0: all */
     uint64_t cpu_microseconds; /* user + system */
     bool cpu_known;
     bool cpu_at_most; /* a kernel core's leader: what is left of the process's time, exited threads included */
@@ -62,11 +63,21 @@ struct signal_info {
     uint32_t tid; /* the thread that took it, 0 unknown */
 };
 
+/* How a live target was held while it was read. */
+enum stop_kind {
+    STOP_KIND_UNKNOWN, /* no live target */
+    STOP_KIND_ALL,     /* all threads at one instant */
+    STOP_KIND_ROLLING, /* one thread after another */
+    STOP_KIND_NONE,    /* not at all: what /proc tells of threads that wait */
+};
+
 struct image {
     const struct arch *arch;
     const char *source_kind; /* "core", "process" */
     struct text source_path; /* the core's, "" */
-    uint64_t stop_microseconds; /* how long a live target was stopped, 0: not at all */
+    enum stop_kind stop_kind;
+    uint64_t stop_microseconds; /* how long a live target was stopped; of rolling stops the longest; 0: not at all */
+    uint64_t stop_microseconds_median; /* of rolling stops */
     struct memory memory;
     struct mapping *mappings; /* sorted by start, disjoint; every PT_LOAD or line of maps */
     size_t mapping_count;

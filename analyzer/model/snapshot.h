@@ -114,7 +114,8 @@ struct snapshot {
     const struct mapping *mappings;
     size_t mapping_count;
     const char *source_kind; /* "core", "process" */
-    uint64_t stop_microseconds; /* of a live target; 0: it was not stopped */
+    enum stop_kind stop_kind;
+    uint64_t stop_microseconds, stop_microseconds_median; /* as in struct image */
     struct text source_path, exe, command, arguments;
     uint32_t pid;
     struct signal_info signal;

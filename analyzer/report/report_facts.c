@@ -43,6 +43,17 @@ static bool is_live(const struct snapshot *snapshot)
 void report_write_signal(struct text_writer *writer, const struct snapshot *snapshot)
 {
     const struct signal_info *signal = &snapshot->signal;
+    if (snapshot->stop_kind == STOP_KIND_NONE) {
+        text_writer_string(writer, "not stopped: threads were read one after another");
+        return;
+    }
+    if (snapshot->stop_kind == STOP_KIND_ROLLING) {
+        text_writer_printf(writer,
+                           "rolling: each thread stopped for %" PRIu64 " µs (median), %" PRIu64
+                           " µs at most; no single instant",
+                           snapshot->stop_microseconds_median, snapshot->stop_microseconds);
+        return;
+    }
     if (is_live(snapshot)) {
         /* A live target did not die: what the look at it cost comes in this place. */
         text_writer_printf(writer, "stopped %" PRIu64 ".%02" PRIu64 " ms for ", snapshot->stop_microseconds / 1000,

@@ -54,6 +54,9 @@ static void write_source(struct json_writer *json, const struct snapshot *snapsh
     write_known_text(json, "command", snapshot->command);
     write_known_text(json, "arguments", snapshot->arguments);
     write_known_string(json, "written_by", snapshot->written_by);
+    static const char *const stops[] = {
+        [STOP_KIND_ALL] = "all", [STOP_KIND_ROLLING] = "rolling", [STOP_KIND_NONE] = "none"};
+    write_known_string(json, "stop", stops[snapshot->stop_kind]);
     write_signal(json, &snapshot->signal);
     json_writer_close(json);
 }
@@ -245,6 +248,8 @@ static void write_stats(struct json_writer *json, const struct snapshot *snapsho
     json_writer_number(json, "frames", stats->frames);
     if (snapshot->stop_microseconds != 0)
         json_writer_number(json, "stop_microseconds", snapshot->stop_microseconds);
+    if (snapshot->stop_kind == STOP_KIND_ROLLING)
+        json_writer_number(json, "stop_microseconds_median", snapshot->stop_microseconds_median);
     json_writer_number(json, "distinct_pcs", stats->distinct_pcs);
     json_writer_number(json, "arena_bytes", stats->arena_bytes);
     json_writer_open_object(json, "seconds", JSON_LINE);

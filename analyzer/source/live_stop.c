@@ -7,7 +7,10 @@
 #include <elf.h>
 #include <errno.h>
 #include <pthread.h>
+#include <sched.h>
 #include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
 #include <sys/mman.h>
 #include <sys/ptrace.h>
 #include <sys/uio.h>
@@ -31,7 +34,7 @@ static uint64_t nanoseconds_now(void)
     return (uint64_t)now.tv_sec * 1000000000u + (uint64_t)now.tv_nsec;
 }
 
-static struct live_thread *find_thread(struct live_stop *stop, uint32_t tid)
+struct live_thread *live_stop_find(struct live_stop *stop, uint32_t tid)
 {
     /* Ids come back in the order in which they were listed, nearly always. */
     size_t low = 0, high = stop->thread_count;
@@ -45,9 +48,8 @@ static struct live_thread *find_thread(struct live_stop *stop, uint32_t tid)
     return low < stop->thread_count && stop->threads[low].tid == tid ? &stop->threads[low] : NULL;
 }
 
-static void add_thread(struct stopper *stopper, uint32_t tid)
+void live_stop_add(struct live_stop *stop, uint32_t tid)
 {
-    struct live_stop *stop = stopper->stop;
     stop->threads = arena_grow(&stop->arena, stop->threads, stop->thread_count, &stop->thread_capacity,
                                sizeof *stop->threads);
     size_t at = stop->thread_count++;
@@ -65,14 +67,14 @@ static size_t seize_new(struct stopper *stopper)
     if (!proc_tasks(&stop->arena, stop->pid, &tids, &count))
         return 0;
     for (size_t i = 0; i < count; i++) {
-        if (find_thread(stop, tids[i]) != NULL)
+        if (live_stop_find(stop, tids[i]) != NULL)
             continue;
         if (ptrace(PTRACE_SEIZE, (pid_t)tids[i], NULL, NULL) != 0) {
             if (errno != ESRCH && stopper->failed_errno == 0)
                 stopper->failed_errno = errno;
             continue;
         }
-        add_thread(stopper, tids[i]);
+        live_stop_add(stop, tids[i]);
         taken++;
     }
     return taken;
@@ -90,25 +92,19 @@ static size_t used_stack(const struct live_stop *stop, uint64_t sp, uint64_t thr
     return bytes < limit_stack_copy_bytes ? (size_t)bytes : (size_t)limit_stack_copy_bytes;
 }
 
-static void copy_thread(struct live_stop *stop, struct live_thread *thread)
+uint8_t *live_stop_registers(struct live_stop *stop)
 {
-    const struct arch *arch = stop->image->arch;
-    uint8_t *registers = stop->stacks + stop->stacks_used;
+    return stop->stacks_bytes - stop->stacks_used < stop->image->arch->registers_size_bytes + 16
+               ? NULL
+               : stop->stacks + stop->stacks_used;
+}
+
+void live_stop_copy_stack(struct live_stop *stop, struct live_thread *thread, uint64_t sp, uint64_t thread_pointer)
+{
+    thread->registers = stop->stacks + stop->stacks_used;
+    stop->stacks_used += (stop->image->arch->registers_size_bytes + 15) & ~(size_t)15;
+    size_t wanted = used_stack(stop, sp, thread_pointer);
     size_t room = stop->stacks_bytes - stop->stacks_used;
-    if (room < arch->registers_size_bytes)
-        return;
-    struct iovec registers_vector = {registers, arch->registers_size_bytes};
-    if (ptrace(PTRACE_GETREGSET, (pid_t)thread->tid, (void *)(uintptr_t)NT_PRSTATUS, &registers_vector) != 0 ||
-        registers_vector.iov_len != arch->registers_size_bytes)
-        return;
-    thread->registers = registers;
-    thread->outcome = LIVE_THREAD_STOPPED;
-    stop->stacks_used += (arch->registers_size_bytes + 15) & ~(size_t)15;
-    struct registers decoded;
-    arch->registers_decode(registers, &decoded);
-    uint64_t sp = decoded.values[arch->sp];
-    size_t wanted = used_stack(stop, sp, arch->thread_pointer(registers));
-    room = stop->stacks_bytes - stop->stacks_used;
     if (wanted > room)
         wanted = room;
     /* pread of /proc/PID/mem, not process_vm_readv: the latter makes the kernel copy shared pages of forked servers. */
@@ -119,6 +115,22 @@ static void copy_thread(struct live_stop *stop, struct live_thread *thread)
     thread->stack_start = sp;
     thread->stack_bytes = (size_t)got;
     stop->stacks_used += ((size_t)got + 15) & ~(size_t)15;
+}
+
+static void copy_thread(struct live_stop *stop, struct live_thread *thread)
+{
+    const struct arch *arch = stop->image->arch;
+    uint8_t *registers = live_stop_registers(stop);
+    if (registers == NULL)
+        return;
+    struct iovec registers_vector = {registers, arch->registers_size_bytes};
+    if (ptrace(PTRACE_GETREGSET, (pid_t)thread->tid, (void *)(uintptr_t)NT_PRSTATUS, &registers_vector) != 0 ||
+        registers_vector.iov_len != arch->registers_size_bytes)
+        return;
+    thread->outcome = LIVE_THREAD_STOPPED;
+    struct registers decoded;
+    arch->registers_decode(registers, &decoded);
+    live_stop_copy_stack(stop, thread, decoded.values[arch->sp], arch->thread_pointer(registers));
 }
 
 /* Takes what waitpid reported: the thread has stopped, or ended. */
@@ -205,38 +217,37 @@ static void detach_all(struct stopper *stopper)
     }
 }
 
-static bool reserve_stacks(struct stopper *stopper)
+bool live_stop_reserve(struct live_stop *stop)
 {
-    struct live_stop *stop = stopper->stop;
     size_t prefault = (stop->thread_count + 64) * (size_t)limit_stack_prefault_bytes;
     stop->stacks_bytes = (stop->thread_count + 64) * (size_t)limit_stack_copy_bytes;
     if (stop->stacks_bytes > limit_stacks_bytes)
         stop->stacks_bytes = limit_stacks_bytes;
     void *stacks = mmap(NULL, stop->stacks_bytes, PROT_READ | PROT_WRITE,
                         MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
-    if (stacks == MAP_FAILED) {
-        stopper->failed_errno = errno;
+    if (stacks == MAP_FAILED)
         return false;
-    }
     stop->stacks = stacks;
     /* Page faults of ours would lengthen the stop. Failure (before Linux 5.14) costs only that. */
     madvise(stacks, prefault < stop->stacks_bytes ? prefault : stop->stacks_bytes, MADV_POPULATE_WRITE);
     return true;
 }
 
-static void *stopper_main(void *context)
+static bool reserve(struct stopper *stopper)
 {
-    struct stopper *stopper = context;
+    bool good = live_stop_reserve(stopper->stop);
+    if (!good)
+        stopper->failed_errno = errno;
+    return good;
+}
+
+static void stop_all(struct stopper *stopper)
+{
     struct live_stop *stop = stopper->stop;
-    stop->arena.exhausted = &stopper->exhausted;
-    if (setjmp(stopper->exhausted) != 0) {
-        stopper->out_of_memory = true;
-        return NULL; /* the kernel lets every thread go */
-    }
     while (seize_new(stopper) != 0)
         ;
-    if (stop->thread_count == 0 || !reserve_stacks(stopper))
-        return NULL;
+    if (stop->thread_count == 0 || !reserve(stopper))
+        return;
     stopper->started = nanoseconds_now();
     /* Threads may begin between the list and the stop: until a list shows no new one, all are not stopped. */
     do {
@@ -245,6 +256,119 @@ static void *stopper_main(void *context)
     } while (!stop->cut_short && seize_new(stopper) != 0);
     detach_all(stopper);
     stop->stop_microseconds = (nanoseconds_now() - stopper->started) / 1000;
+}
+
+/* Copies and lets go what has stopped. Asks for any thread: at most those that do not stop are held at a time. The
+ * thread asked for in vain is waited for `limit` nanoseconds; 0: none is waited for. */
+static void roll_collect(struct stopper *stopper, const struct live_thread *wanted, uint64_t limit)
+{
+    struct live_stop *stop = stopper->stop;
+    uint64_t started = limit == 0 ? 0 : nanoseconds_now();
+    while (stopper->waiting != 0) {
+        int status;
+        pid_t got = waitpid(-1, &status, __WALL | __WNOTHREAD | WNOHANG);
+        if (got < 0 && errno != EINTR)
+            return;
+        struct live_thread *thread = got > 0 ? live_stop_find(stop, (uint32_t)got) : NULL;
+        if (thread != NULL) {
+            take_report(stopper, thread, status);
+            if (thread->outcome == LIVE_THREAD_STOPPED)
+                ptrace(PTRACE_DETACH, got, NULL, (void *)(uintptr_t)thread->pending_signal);
+            if (thread == wanted)
+                return;
+        } else if (got == 0) {
+            if (limit == 0 || nanoseconds_now() - started > limit)
+                return;
+            sched_yield();
+        }
+    }
+}
+
+static int compare_durations(const void *left, const void *right)
+{
+    uint32_t a = *(const uint32_t *)left, b = *(const uint32_t *)right;
+    return (a > b) - (a < b);
+}
+
+/* A thread in an uninterruptible call gets this long before the next has its turn; it is copied when it does stop. */
+enum { roll_wait_nanoseconds = 2000000 };
+
+static void stop_one(struct stopper *stopper, uint32_t tid, uint32_t *durations, size_t *duration_count)
+{
+    struct live_stop *stop = stopper->stop;
+    if (ptrace(PTRACE_SEIZE, (pid_t)tid, NULL, NULL) != 0) {
+        if (errno != ESRCH && stopper->failed_errno == 0)
+            stopper->failed_errno = errno;
+        return;
+    }
+    struct live_thread *thread = live_stop_find(stop, tid);
+    thread->interrupted = true;
+    uint64_t started = nanoseconds_now();
+    if (ptrace(PTRACE_INTERRUPT, (pid_t)tid, NULL, NULL) != 0) {
+        thread->outcome = LIVE_THREAD_GONE;
+        return;
+    }
+    stopper->waiting++;
+    roll_collect(stopper, thread, roll_wait_nanoseconds);
+    if (thread->outcome == LIVE_THREAD_STOPPED)
+        durations[(*duration_count)++] = (uint32_t)(nanoseconds_now() - started);
+}
+
+static void stop_rolling(struct stopper *stopper)
+{
+    struct live_stop *stop = stopper->stop;
+    size_t duration_count = 0, done = 0;
+    bool is_reached = false;
+    uint32_t *durations = NULL;
+    for (int round = 0; round < limit_live_rounds; round++) {
+        uint32_t *tids;
+        size_t count;
+        if (!proc_tasks(&stop->arena, stop->pid, &tids, &count))
+            break;
+        for (size_t i = 0; i < count; i++)
+            if (live_stop_find(stop, tids[i]) == NULL)
+                live_stop_add(stop, tids[i]);
+        if (stop->thread_count == done || (stop->stacks == NULL && !reserve(stopper)))
+            break;
+        done = stop->thread_count;
+        uint32_t *longer = arena_array(&stop->arena, uint32_t, stop->thread_count);
+        if (duration_count != 0)
+            memcpy(longer, durations, duration_count * sizeof *durations);
+        durations = longer;
+        for (size_t i = 0; i < stop->thread_count; i++)
+            if (!stop->threads[i].interrupted && stop->threads[i].outcome == LIVE_THREAD_UNKNOWN)
+                stop_one(stopper, stop->threads[i].tid, durations, &duration_count);
+    }
+    uint64_t started = nanoseconds_now();
+    while (stopper->waiting != 0 && nanoseconds_now() - started < (uint64_t)limit_live_wait_milliseconds * 1000000) {
+        struct timespec pause = {0, 50000};
+        nanosleep(&pause, NULL);
+        roll_collect(stopper, NULL, 0);
+    }
+    for (size_t i = 0; i < stop->thread_count; i++)
+        if (stop->threads[i].outcome == LIVE_THREAD_UNKNOWN)
+            stop->threads[i].outcome = stop->threads[i].interrupted ? LIVE_THREAD_NOT_STOPPED : LIVE_THREAD_GONE;
+    for (size_t i = 0; i < stop->thread_count && !is_reached; i++)
+        is_reached = stop->threads[i].interrupted;
+    if (!is_reached)
+        stop->thread_count = 0; /* none could be taken: the caller says why */
+    if (duration_count == 0)
+        return;
+    qsort(durations, duration_count, sizeof *durations, compare_durations);
+    stop->stop_microseconds = durations[duration_count - 1] / 1000;
+    stop->stop_microseconds_median = durations[duration_count / 2] / 1000;
+}
+
+static void *stopper_main(void *context)
+{
+    struct stopper *stopper = context;
+    stopper->stop->arena.exhausted = &stopper->exhausted;
+    if (setjmp(stopper->exhausted) != 0)
+        stopper->out_of_memory = true; /* the kernel lets every thread go */
+    else if (stopper->stop->kind == STOP_KIND_ROLLING)
+        stop_rolling(stopper);
+    else
+        stop_all(stopper);
     return NULL;
 }
 

@@ -6,6 +6,7 @@
 #include "format/elf_segments.h"
 #include "format/proc_maps.h"
 #include "source/core_modules.h"
+#include "source/live_read.h"
 #include "source/proc_files.h"
 
 #include <errno.h>
@@ -87,7 +88,7 @@ static const struct error *check_tracer(struct live_reader *reader)
     if (proc_read(reader->arena, path, &name) && name.length != 0 && name.data[name.length - 1] == '\n')
         name.length--;
     return error_new(reader->arena, ERROR_OPEN,
-                     "process %" PRIu32 ": already traced by process %.*s (%.*s); only one may", reader->pid,
+                     "process %" PRIu32 ": already traced by process %.*s (%.*s); only one may (--no-stop traces not)", reader->pid,
                      (int)tracer.length, tracer.data, (int)name.length, name.data);
 }
 
@@ -208,13 +209,31 @@ static void find_modules(struct live_reader *reader)
     core_modules_find(reader->image, reader->arena, note.bytes == NULL ? NULL : &note, true);
 }
 
-/* What /proc tells of a thread that did not stop: its kernel function, if it may be read. */
-static const char *describe_unstopped(struct live_reader *reader, uint32_t tid, char state)
+/* What /proc tells of a thread whose registers do not: its kernel function, if it may be read. */
+static const char *describe_thread(struct live_reader *reader, uint32_t tid, const char *words, char state)
 {
     struct text channel;
     bool known = read_of_thread(reader, tid, "wchan", &channel) && channel.length != 0 && channel.data[0] != '0';
-    return arena_printf(reader->arena, "not stopped (state %c%s%.*s)", state, known ? ", in " : "",
+    return arena_printf(reader->arena, "%s (state %c%s%.*s)", words, state, known ? ", in " : "",
                         known ? (int)channel.length : 0, known ? channel.data : "");
+}
+
+static bool is_in_call(const struct arch *arch, const uint8_t *registers)
+{
+    struct system_call call;
+    return arch->system_call_decode(registers, &call);
+}
+
+static void note_instants(struct live_reader *reader)
+{
+    if (reader->image->stop_kind == STOP_KIND_ROLLING)
+        diagnostics_add(reader->diagnostics, DIAGNOSTIC_NOTE, "no-single-instant", (struct text){"", 0},
+                        "threads were stopped one after another: their stacks are of different instants");
+    if (reader->image->stop_kind == STOP_KIND_NONE)
+        diagnostics_add(reader->diagnostics, DIAGNOSTIC_NOTE, "not-stopped-at-all", (struct text){"", 0},
+                        "threads were read one after another while they could run: their stacks are of different "
+                        "instants, running threads have none, and where frames need more registers than sp and pc "
+                        "a stack ends");
 }
 
 static void take_threads(struct live_reader *reader)
@@ -229,7 +248,7 @@ static void take_threads(struct live_reader *reader)
         if (from->outcome == LIVE_THREAD_GONE)
             continue;
         struct thread *thread = &image->threads[image->thread_count++];
-        *thread = (struct thread){.tid = from->tid, .registers = from->registers};
+        *thread = (struct thread){.tid = from->tid, .registers = from->registers, .registers_known = from->registers_known};
         struct text content;
         char buffer[4096];
         struct proc_stat stat = {.state = '?'};
@@ -244,12 +263,16 @@ static void take_threads(struct live_reader *reader)
             thread->namespace_tid = last == NULL ? 0 : (uint32_t)strtoul(last + 1, NULL, 10);
         }
         if (from->outcome == LIVE_THREAD_NOT_STOPPED) {
-            thread->state = describe_unstopped(reader, from->tid, stat.state);
+            thread->state = describe_thread(reader, from->tid, "not stopped", stat.state);
             diagnostics_add(reader->diagnostics, stop->cut_short ? DIAGNOSTIC_LOST : DIAGNOSTIC_LOSS, "not-stopped",
                             (struct text){"", 0},
                             stop->cut_short ? "threads were let go unread when the stop took longer than --max-stop"
                                             : "threads in calls that cannot be interrupted have no stack here");
         }
+        if (from->outcome == LIVE_THREAD_MOVING)
+            thread->state = "running";
+        else if (from->outcome == LIVE_THREAD_READ && !is_in_call(image->arch, from->registers))
+            thread->state = describe_thread(reader, from->tid, "in no system call", stat.state);
         if (from->stack_bytes != 0)
             memory_layer_append(&image->memory, &image->memory.core,
                                 (struct memory_range){from->stack_start, from->stack_start + from->stack_bytes,
@@ -257,7 +280,10 @@ static void take_threads(struct live_reader *reader)
     }
     image->thread_count_claimed = image->thread_count;
     memory_layer_freeze(&image->memory, &image->memory.core);
+    image->stop_kind = stop->kind;
     image->stop_microseconds = stop->stop_microseconds;
+    image->stop_microseconds_median = stop->stop_microseconds_median;
+    note_instants(reader);
 }
 
 const struct error *source_live_open(const struct live_options *options, struct arena *arena,
@@ -273,7 +299,7 @@ const struct error *source_live_open(const struct live_options *options, struct 
                                  .source = ret_source,
                                  .image = ret_image};
     const struct error *error = find_living_thread(&reader);
-    if (error == NULL)
+    if (error == NULL && options->stop_kind != STOP_KIND_NONE)
         error = check_tracer(&reader);
     if (error == NULL)
         error = read_architecture(&reader);
@@ -295,8 +321,10 @@ const struct error *source_live_open(const struct live_options *options, struct 
     ret_source->stop = (struct live_stop){.pid = options->pid,
                                           .image = ret_image,
                                           .memory_fd = ret_source->memory_fd,
+                                          .kind = options->stop_kind,
                                           .stop_microseconds_max = options->stop_microseconds_max};
-    error = live_stop_run(&ret_source->stop, arena);
+    error = options->stop_kind == STOP_KIND_NONE ? live_read_run(&ret_source->stop, arena)
+                                                 : live_stop_run(&ret_source->stop, arena);
     if (error != NULL)
         return error;
     take_threads(&reader);

@@ -14,7 +14,8 @@ struct live_source {
 
 struct live_options {
     uint32_t pid;
-    uint64_t stop_microseconds_max; /* 0: no limit */
+    enum stop_kind stop_kind;
+    uint64_t stop_microseconds_max; /* of STOP_KIND_ALL, 0: no limit */
 };
 
 /* The image's tables live in `arena`, its memory there and in the source. Errors: there is no such process, it is a

@@ -142,6 +142,12 @@ static void test_every_option(void **state)
     assert_true(PARSE("--top=1", "--top=2", core_path)); /* the last one counts */
     assert_int_equal(options.analysis.top, 2);
     /* No core is needed to ask for help. */
+    assert_true(PARSE("-p", "7", "--no-stop"));
+    assert_int_equal(options.analysis.stop, SG_STOP_NONE);
+    assert_true(PARSE("-p", "7", "--rolling"));
+    assert_int_equal(options.analysis.stop, SG_STOP_ROLLING);
+    assert_true(PARSE("-p", "7", "--max-stop=3"));
+    assert_int_equal(options.analysis.stop, SG_STOP_ALL);
     assert_true(PARSE("--help"));
     assert_true(options.help);
     assert_true(PARSE("-V"));
@@ -162,6 +168,9 @@ static void test_errors(void **state)
     assert_false(parse(0, NULL));
     assert_string_equal(message, "no core and no process given");
     assert_refused("'c': one argument too many", "a", "b", "c");
+    assert_refused("--rolling and --no-stop", "-p", "7", "--no-stop", "--rolling");
+    assert_refused("--no-stop: only with --pid", "--no-stop", "a");
+    assert_refused("--max-stop", "-p", "7", "--rolling", "--max-stop=5");
     assert_refused("'b': one argument too many", "-c", core_path, "a", "b");
     assert_refused("given twice: 'b' and --exe=e", "--exe=e", "a", "b");
     assert_refused("given twice: 'a' and --exe=e", "--exe=e", "-c", core_path, "a");
