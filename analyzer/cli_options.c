@@ -25,6 +25,7 @@ static const struct option_row rows[] = {
     {NULL, "pid", 'p', "PID", "a running process, stopped for milliseconds", OPTION_COUNT, FIELD(pid)},
     {NULL, "max-stop", 0, "MS", "break off a longer stop, keep what was read", OPTION_COUNT,
      FIELD(stop_milliseconds_max)},
+    {NULL, "save", 0, "CORE", "keep what was read of PID as a small core", OPTION_STRING, FIELD(save)},
     {NULL, "exe", 'e', "FILE", "the program, if not where the core says", OPTION_STRING, FIELD(analysis.exe)},
     {NULL, "sysroot", 0, "DIR", "the target's files lie below DIR", OPTION_STRING, FIELD(analysis.sysroot)},
     {NULL, "debug-path", 0, "DIR:DIR", "separate debug files [/usr/lib/debug]", OPTION_STRING,
@@ -35,8 +36,8 @@ static const struct option_row rows[] = {
     {NULL, "lines", 0, "on|off", "off: names only, debug info stays closed", OPTION_CHOICE, FIELD(lines)},
     {NULL, "demangle", 0, "on|off", "C++ and Rust names as in the source", OPTION_CHOICE, FIELD(demangle)},
     {"Groups", "by", 0, "line|pc|function", "what makes stacks equal [line]", OPTION_CHOICE, FIELD(by)},
-    {NULL, "top", 0, "N", "the N largest groups only", OPTION_COUNT, FIELD(analysis.top)},
-    {NULL, "min-count", 0, "N", "groups of at least N threads", OPTION_COUNT, FIELD(analysis.count_min)},
+    {NULL, "top", 0, "N", "the N largest groups; --min-count=N: of N up", OPTION_COUNT, FIELD(analysis.top)},
+    {NULL, "min-count", 0, "N", NULL, OPTION_COUNT, FIELD(analysis.count_min)},
     {NULL, "filter", 0, "RE", "whose function, file:line, module matches;", OPTION_STRING, FIELD(analysis.filter)},
     {NULL, "exclude", 0, "RE", NULL, OPTION_STRING, FIELD(analysis.exclude)},
     {"Output", "format", 'f', "text|json", "text: as Go's debug=1, for pprof [text]", OPTION_STRING, FIELD(format)},
@@ -203,6 +204,10 @@ bool cli_options_parse(int count, char **arguments, struct cli_options *ret_opti
         return false;
     if (options.pid > INT32_MAX) {
         snprintf(ret_error, error_bytes, "--pid: %llu is no process id", (unsigned long long)options.pid);
+        return false;
+    }
+    if (options.save != NULL && options.pid == 0 && !options.help && !options.version) {
+        snprintf(ret_error, error_bytes, "--save: needs --pid");
         return false;
     }
     options.analysis.pid = (uint32_t)options.pid;

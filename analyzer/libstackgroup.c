@@ -78,6 +78,8 @@ enum sg_status sg_analysis_run(struct sg_analysis *analysis, const struct sg_opt
         return fail(analysis, SG_USAGE, "an analysis runs once");
     if ((options->core == NULL) == (options->pid == 0))
         return fail(analysis, SG_USAGE, options->core == NULL ? "no core and no process given" : "a core and a process given");
+    if (options->pid == 0 && (options->save_fd != 0 || options->samples > 1))
+        return fail(analysis, SG_USAGE, "a core can neither be saved nor sampled");
     analysis->has_run = true;
     analysis->error[0] = 0;
     static const enum group_by by[] = {
@@ -87,7 +89,9 @@ enum sg_status sg_analysis_run(struct sg_analysis *analysis, const struct sg_opt
                                                     [SG_UNWINDER_LIBUNWIND] = UNWINDER_LIBUNWIND};
     struct pipeline_options pipeline_options = {
         .core = options->core,
-        .live = {.pid = options->pid, .stop_microseconds_max = options->stop_microseconds_max},
+        .live = {.pid = options->pid, .stop_microseconds_max = options->stop_microseconds_max,
+                 .with_loader_list = options->save_fd != 0},
+        .save_fd = options->save_fd,
         .files = {.exe = options->exe, .sysroot = options->sysroot, .debug_path = options->debug_path},
         .unwind = {.unwinder = unwinder[options->unwinder],
                    .cross_check = options->cross_check,
@@ -151,6 +155,11 @@ enum sg_status sg_analysis_write(struct sg_analysis *analysis, const char *forma
 const char *sg_analysis_error(const struct sg_analysis *analysis)
 {
     return analysis->error;
+}
+
+int sg_analysis_save_errno(const struct sg_analysis *analysis)
+{
+    return analysis->pipeline.save_errno;
 }
 
 enum sg_loss sg_analysis_loss(const struct sg_analysis *analysis)

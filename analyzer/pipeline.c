@@ -207,6 +207,10 @@ const struct error *pipeline_run(struct pipeline *pipeline, const struct pipelin
         error = source_core_open(options->core, keep, &pipeline->diagnostics, &pipeline->core, &pipeline->image);
     if (error != NULL)
         return error;
+    if (options->save_fd != 0) {
+        pipeline->save_errno = core_writer_write(&pipeline->image, options->save_fd, &pipeline->scratch);
+        arena_reset(&pipeline->scratch);
+    }
     pipeline->files = module_files_new(&pipeline->image, &options->files, keep, &pipeline->diagnostics);
     pipeline->symbolizer = symbolizer_new(&pipeline->image, pipeline->files, &options->symbolize, keep,
                                           &pipeline->diagnostics);

@@ -6,6 +6,7 @@
 #include "base/error.h"
 #include "group/group.h"
 #include "report/report.h"
+#include "source/core_writer.h"
 #include "source/source_core.h"
 #include "source/source_live.h"
 #include "symbol/symbolize.h"
@@ -14,6 +15,7 @@
 struct pipeline_options {
     const char *core;         /* one of the two */
     struct live_options live; /* pid 0: the core */
+    int save_fd;              /* a live image is written here as a core, 0: nowhere */
     struct module_file_options files;
     struct unwind_options unwind;
     struct symbolize_options symbolize;
@@ -34,6 +36,7 @@ struct pipeline {
     struct snapshot snapshot;
     struct grouping grouping;
     struct report_stats stats;
+    int save_errno; /* of options.save_fd, 0: all went well */
 };
 
 /* Fills snapshot, grouping, diagnostics and stats; the image is closed when it returns. Leaves by the arenas'
