@@ -66,7 +66,7 @@ void core_layout_segment(struct text_writer *writer, const struct elf_segment *s
     put_bytes(bytes + 16, segment->address, 8);
     put_bytes(bytes + 32, segment->file_bytes, 8);
     put_bytes(bytes + 40, segment->memory_bytes, 8);
-    put_bytes(bytes + 48, 1, 8); /* p_align: stacks begin where the stack pointer was */
+    put_bytes(bytes + 48, 1, 8); /* p_align: bytes are packed in the file */
     text_writer_bytes(writer, bytes, sizeof bytes);
 }
 
