@@ -29,7 +29,7 @@ struct sg_analysis *sg_analysis_new(void)
     if (analysis != NULL)
     {
         analysis->pipeline.core.file.fd = -1;
-        analysis->pipeline.live.memory_fd = -1;
+        analysis->pipeline.live.memory_fd = analysis->pipeline.previous.live.memory_fd = -1;
     }
     return analysis;
 }
@@ -41,6 +41,8 @@ void sg_analysis_free(struct sg_analysis *analysis)
     pipeline_close(&analysis->pipeline);
     arena_deinit(&analysis->pipeline.keep);
     arena_deinit(&analysis->pipeline.scratch);
+    arena_deinit(&analysis->pipeline.looks[0]);
+    arena_deinit(&analysis->pipeline.looks[1]);
     free(analysis);
 }
 
@@ -91,6 +93,8 @@ enum sg_status sg_analysis_run(struct sg_analysis *analysis, const struct sg_opt
         .core = options->core,
         .live = {.pid = options->pid, .stop_microseconds_max = options->stop_microseconds_max,
                  .with_loader_list = options->save_fd != 0},
+        .samples = options->samples,
+        .interval_microseconds = options->interval_microseconds,
         .save_fd = options->save_fd,
         .files = {.exe = options->exe, .sysroot = options->sysroot, .debug_path = options->debug_path},
         .unwind = {.unwinder = unwinder[options->unwinder],
@@ -105,6 +109,8 @@ enum sg_status sg_analysis_run(struct sg_analysis *analysis, const struct sg_opt
     uint64_t memory_max = options->memory_max != 0 ? options->memory_max : limit_arena_bytes;
     arena_init(&analysis->pipeline.keep, memory_max, &analysis->exhausted);
     arena_init(&analysis->pipeline.scratch, memory_max, &analysis->exhausted);
+    arena_init(&analysis->pipeline.looks[0], memory_max, &analysis->exhausted);
+    arena_init(&analysis->pipeline.looks[1], memory_max, &analysis->exhausted);
     if (setjmp(analysis->exhausted) != 0) {
         pipeline_close(&analysis->pipeline);
         return fail(analysis, SG_LIMIT, "%s: its analysis needs more than %llu bytes of memory",

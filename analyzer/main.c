@@ -52,7 +52,7 @@ static void show_progress(void *context, const char *stage, uint64_t done, uint6
     if (now - progress->started < 1 || now - progress->printed < 0.2)
         return;
     progress->printed = now;
-    fprintf(stderr, "\r\033[Kstackgroup: %s, %llu of %llu threads", stage, (unsigned long long)done,
+    fprintf(stderr, "\r\033[Kstackgroup: %s, %llu of %llu", stage, (unsigned long long)done,
             (unsigned long long)total);
     fflush(stderr);
 }

@@ -25,6 +25,8 @@ enum {
     limit_module_segments = 256,
     /* Milliseconds that a stop waits for threads that do not stop (uninterruptible calls) after the last that did. */
     limit_live_wait_milliseconds = 50,
+    /* Microseconds of CPU time that a stop costs a blocked thread at most (20 to 130 were seen); more is its own. */
+    limit_stop_cpu_microseconds = 1000,
     /* Bytes of one thread's stack that a live snapshot copies at most; blocked threads use a few KB. */
     limit_stack_copy_bytes = 1 << 20,
     /* Bytes a thread that are paged in before a stop, so that copying does not fault. */

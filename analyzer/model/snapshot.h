@@ -74,6 +74,13 @@ struct stack {
     uint64_t end_address; /* what could not be read or unwound, by `end`; 0 when it does not apply */
 };
 
+/* Between several looks at a live process. */
+enum movement {
+    MOVEMENT_UNKNOWN, /* one look, or it was seen in one only */
+    MOVEMENT_MOVED,
+    MOVEMENT_NONE, /* same stack and no run of its own: stuck */
+};
+
 struct member {
     uint64_t id; /* tid */
     uint32_t stack;
@@ -83,6 +90,7 @@ struct member {
     uint32_t namespace_id; /* tid in the target's own pid namespace, 0: the same */
     uint64_t cpu_microseconds;
     bool cpu_known, cpu_at_most;
+    enum movement movement;
 };
 
 enum profile_kind { PROFILE_THREADS };
@@ -111,6 +119,8 @@ struct snapshot {
     size_t mapping_count;
     const char *source_kind; /* "core", "process" */
     uint64_t stop_microseconds; /* of a live target; 0: it was not stopped */
+    uint64_t sample_count;        /* looks at a live target that were compared; 0 or 1: no comparison */
+    uint64_t sample_microseconds; /* from the first to the last */
     struct text source_path, exe, command, arguments;
     uint32_t pid;
     struct signal_info signal;
