@@ -15,6 +15,8 @@ struct cli_options {
     const char *core;   /* -c */
     uint64_t pid;       /* -p, 0: none */
     uint64_t stop_milliseconds_max;
+    uint64_t interval_microseconds; /* --interval, 0: not given */
+    const char *save;   /* --save, NULL: not */
     const char *format; /* "text" */
     const char *output; /* -o, NULL: standard output */
     int color;          /* enum cli_color */

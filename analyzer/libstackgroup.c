@@ -29,7 +29,7 @@ struct sg_analysis *sg_analysis_new(void)
     if (analysis != NULL)
     {
         analysis->pipeline.core.file.fd = -1;
-        analysis->pipeline.live.memory_fd = -1;
+        analysis->pipeline.live.memory_fd = analysis->pipeline.previous.live.memory_fd = -1;
     }
     return analysis;
 }
@@ -41,6 +41,8 @@ void sg_analysis_free(struct sg_analysis *analysis)
     pipeline_close(&analysis->pipeline);
     arena_deinit(&analysis->pipeline.keep);
     arena_deinit(&analysis->pipeline.scratch);
+    arena_deinit(&analysis->pipeline.looks[0]);
+    arena_deinit(&analysis->pipeline.looks[1]);
     free(analysis);
 }
 
@@ -84,6 +86,8 @@ enum sg_status sg_analysis_run(struct sg_analysis *analysis, const struct sg_opt
     if (options->stop != SG_STOP_ALL && (options->pid == 0 || options->stop_microseconds_max != 0))
         return fail(analysis, SG_USAGE, options->pid == 0 ? "a core has no threads to stop one by one"
                                                           : "only a stop of all threads has a length to limit");
+    if (options->pid == 0 && (options->save_fd != 0 || options->samples > 1))
+        return fail(analysis, SG_USAGE, "a core can neither be saved nor sampled");
     analysis->has_run = true;
     analysis->error[0] = 0;
     static const enum group_by by[] = {
@@ -97,7 +101,11 @@ enum sg_status sg_analysis_run(struct sg_analysis *analysis, const struct sg_opt
         .core = options->core,
         .live = {.pid = options->pid,
                  .stop_kind = stops[options->stop],
-                 .stop_microseconds_max = options->stop_microseconds_max},
+                 .stop_microseconds_max = options->stop_microseconds_max,
+                 .with_loader_list = options->save_fd != 0},
+        .samples = options->samples,
+        .interval_microseconds = options->interval_microseconds,
+        .save_fd = options->save_fd,
         .files = {.exe = options->exe, .sysroot = options->sysroot, .debug_path = options->debug_path},
         .unwind = {.unwinder = unwinder[options->unwinder],
                    .cross_check = options->cross_check,
@@ -111,6 +119,8 @@ enum sg_status sg_analysis_run(struct sg_analysis *analysis, const struct sg_opt
     uint64_t memory_max = options->memory_max != 0 ? options->memory_max : limit_arena_bytes;
     arena_init(&analysis->pipeline.keep, memory_max, &analysis->exhausted);
     arena_init(&analysis->pipeline.scratch, memory_max, &analysis->exhausted);
+    arena_init(&analysis->pipeline.looks[0], memory_max, &analysis->exhausted);
+    arena_init(&analysis->pipeline.looks[1], memory_max, &analysis->exhausted);
     if (setjmp(analysis->exhausted) != 0) {
         pipeline_close(&analysis->pipeline);
         return fail(analysis, SG_LIMIT, "%s: its analysis needs more than %llu bytes of memory",
@@ -161,6 +171,11 @@ enum sg_status sg_analysis_write(struct sg_analysis *analysis, const char *forma
 const char *sg_analysis_error(const struct sg_analysis *analysis)
 {
     return analysis->error;
+}
+
+int sg_analysis_save_errno(const struct sg_analysis *analysis)
+{
+    return analysis->pipeline.save_errno;
 }
 
 enum sg_loss sg_analysis_loss(const struct sg_analysis *analysis)

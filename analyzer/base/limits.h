@@ -31,6 +31,8 @@ enum {
     limit_live_rounds = 8,
     /* Looks at a thread that moves while it is read without a stop. */
     limit_live_tries = 4,
+    /* Microseconds of CPU time that a stop costs a blocked thread at most (20 to 130 were seen); more is its own. */
+    limit_stop_cpu_microseconds = 1000,
     /* Bytes of one thread's stack that a live snapshot copies at most; blocked threads use a few KB. */
     limit_stack_copy_bytes = 1 << 20,
     /* Bytes a thread that are paged in before a stop, so that copying does not fault. */

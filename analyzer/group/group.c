@@ -168,6 +168,8 @@ static void fill_group(const struct snapshot *snapshot, struct grouping *groupin
         group->cpu_known &= member->cpu_known;
         group->cpu_at_most |= member->cpu_at_most;
         group->cpu_microseconds += member->cpu_microseconds;
+        group->moved += member->movement == MOVEMENT_MOVED;
+        group->never_moved += member->movement == MOVEMENT_NONE;
     }
     while (*states_capacity < grouping->state_count + group->count)
         grouping->states = arena_grow(arena, grouping->states, *states_capacity, states_capacity,

@@ -21,6 +21,7 @@ struct group {
     uint32_t state_first, state_count; /* into grouping.states, most frequent first */
     uint64_t cpu_microseconds;
     bool cpu_known, cpu_at_most;
+    uint32_t moved, never_moved; /* members by enum movement, the rest is unknown */
     bool signalled;       /* holds the thread that took the signal: first, and never hidden */
     bool partial;         /* its stacks ended early */
     char fingerprint[17]; /* 16 hex digits of SHA-256 over the normalised names, NUL */

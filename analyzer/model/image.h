@@ -86,13 +86,14 @@ struct image {
     struct thread *threads; /* in the source's order: a kernel core's first is the one that took the signal */
     size_t thread_count;
     size_t thread_count_claimed; /* threads the source speaks of; larger when some were unreadable */
+    struct text auxv; /* the auxiliary vector's bytes, of a live process; "" not kept */
     uint64_t entry; /* AT_ENTRY: where the program began to run; 0 unknown */
     uint32_t pid;
     struct text command; /* pr_fname, at most 15 bytes */
     struct text arguments; /* pr_psargs, at most 79 bytes */
     struct text exe;     /* path of the main module, or AT_EXECFN */
     struct signal_info signal;
-    const char *written_by; /* "kernel", "gcore", NULL unknown */
+    const char *written_by; /* "kernel", "gcore", "stackgroup", NULL unknown */
 };
 
 /* index_none when no module spans the address. */

@@ -78,6 +78,13 @@ struct stack {
                            * threads of the stack differ in it */
 };
 
+/* Between several looks at a live process. */
+enum movement {
+    MOVEMENT_UNKNOWN, /* one look, or it was seen in one only */
+    MOVEMENT_MOVED,
+    MOVEMENT_NONE, /* same stack and no run of its own: stuck */
+};
+
 struct member {
     uint64_t id; /* tid */
     uint32_t stack;
@@ -87,6 +94,7 @@ struct member {
     uint32_t namespace_id; /* tid in the target's own pid namespace, 0: the same */
     uint64_t cpu_microseconds;
     bool cpu_known, cpu_at_most;
+    enum movement movement;
 };
 
 enum profile_kind { PROFILE_THREADS };
@@ -116,6 +124,8 @@ struct snapshot {
     const char *source_kind; /* "core", "process" */
     enum stop_kind stop_kind;
     uint64_t stop_microseconds, stop_microseconds_median; /* as in struct image */
+    uint64_t sample_count;        /* looks at a live target that were compared; 0 or 1: no comparison */
+    uint64_t sample_microseconds; /* from the first to the last */
     struct text source_path, exe, command, arguments;
     uint32_t pid;
     struct signal_info signal;

@@ -60,6 +60,8 @@ void report_write_signal(struct text_writer *writer, const struct snapshot *snap
                            snapshot->stop_microseconds / 10 % 100);
         text_writer_count(writer, snapshot->member_count);
         text_writer_string(writer, snapshot->member_count == 1 ? " thread" : " threads");
+        if (snapshot->sample_count > 1)
+            text_writer_printf(writer, ", the last of %" PRIu64 " samples", snapshot->sample_count);
         return;
     }
     if (signal->number == 0) {
@@ -193,6 +195,17 @@ static void report_write_state(struct text_writer *writer, const struct snapshot
         text_writer_printf(writer, " fd %" PRId32, fd);
 }
 
+void report_write_movement(struct text_writer *writer, const struct snapshot *snapshot, const struct group *group)
+{
+    uint32_t unknown = group->count - group->moved - group->never_moved;
+    text_writer_printf(writer, "moved: %" PRIu32 " of %" PRIu32 " in %" PRIu64 " samples over ", group->moved,
+                       group->count, snapshot->sample_count);
+    report_write_seconds(writer, snapshot->sample_microseconds);
+    text_writer_printf(writer, "; %" PRIu32 " never moved", group->never_moved);
+    if (unknown != 0)
+        text_writer_printf(writer, ", %" PRIu32 " in the last sample only", unknown);
+}
+
 bool group_has_states(const struct report_input *input, const struct group *group)
 {
     return group->state_count > 1 ||
@@ -233,6 +246,8 @@ void report_write_member(struct text_writer *writer, const struct snapshot *snap
         text_writer_string(writer, ", cpu ");
         report_write_cpu(writer, member->cpu_microseconds, member->cpu_at_most);
     }
+    if (member->movement != MOVEMENT_UNKNOWN)
+        text_writer_string(writer, member->movement == MOVEMENT_MOVED ? ", moved" : ", never moved");
 }
 
 void report_write_end(struct text_writer *writer, const struct stack *stack)

@@ -47,6 +47,9 @@ size_t diagnostics_losses_later(const struct diagnostics *diagnostics);
 void report_write_stats_counts(struct text_writer *writer, const struct report_stats *stats);
 void report_write_stats_times(struct text_writer *writer, const struct report_stats *stats);
 
+/* "moved: 3 of 40 in 5 samples over 4.000 s; 37 never moved"; for snapshots of several samples. */
+void report_write_movement(struct text_writer *writer, const struct snapshot *snapshot, const struct group *group);
+
 /* False when the group's states are not known. */
 bool group_has_states(const struct report_input *input, const struct group *group);
 

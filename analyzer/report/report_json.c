@@ -58,6 +58,12 @@ static void write_source(struct json_writer *json, const struct snapshot *snapsh
         [STOP_KIND_ALL] = "all", [STOP_KIND_ROLLING] = "rolling", [STOP_KIND_NONE] = "none"};
     write_known_string(json, "stop", stops[snapshot->stop_kind]);
     write_signal(json, &snapshot->signal);
+    if (snapshot->sample_count > 1) {
+        json_writer_open_object(json, "samples", JSON_LINE);
+        json_writer_number(json, "count", snapshot->sample_count);
+        json_writer_seconds(json, "seconds", snapshot->sample_microseconds);
+        json_writer_close(json);
+    }
     json_writer_close(json);
 }
 
@@ -158,6 +164,8 @@ static void write_members(struct json_writer *json, const struct report_input *i
         if (member->fd >= 0)
             json_writer_signed(json, "fd", member->fd);
         write_cpu(json, member->cpu_known, member->cpu_microseconds, member->cpu_at_most);
+        if (member->movement != MOVEMENT_UNKNOWN)
+            json_writer_bool(json, "moved", member->movement == MOVEMENT_MOVED);
         json_writer_close(json);
     }
     json_writer_close(json);
@@ -178,6 +186,10 @@ static void write_group(struct json_writer *json, const struct report_input *inp
         json_writer_bool(json, "signalled", true);
     write_states(json, snapshot, input->grouping->states + group->state_first, group->state_count);
     write_cpu(json, group->cpu_known, group->cpu_microseconds, group->cpu_at_most);
+    if (snapshot->sample_count > 1) {
+        json_writer_number(json, "moved", group->moved);
+        json_writer_number(json, "never_moved", group->never_moved);
+    }
     write_frames(json, snapshot, stack);
     write_members(json, input, group);
     json_writer_number(json, "variants", group->variants);

@@ -311,6 +311,10 @@ static void show_group(const struct report_input *input, const struct group *gro
 {
     const struct stack *stack = &input->snapshot->stacks[group->stack];
     show_group_line(input, group, screen);
+    if (input->snapshot->sample_count > 1) {
+        report_write_movement(screen_phrase_new(screen), input->snapshot, group);
+        screen_paragraph(screen, STYLE_PLAIN, fact_indent);
+    }
     show_members(input, group, screen);
     if (group->cpu_known && group->cpu_microseconds != 0) {
         struct text_writer *phrase = screen_phrase_new(screen);

@@ -243,6 +243,11 @@ static void write_group(const struct report_input *input, const struct group *gr
         report_write_states(writer, input, group);
         text_writer_string(writer, "\n");
     }
+    if (snapshot->sample_count > 1) {
+        text_writer_string(writer, "# ");
+        report_write_movement(writer, snapshot, group);
+        text_writer_string(writer, "\n");
+    }
     write_members(input, group, writer);
     if (group->cpu_known && group->cpu_microseconds != 0) {
         text_writer_string(writer, "# cpu: ");

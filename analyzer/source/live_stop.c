@@ -80,6 +80,9 @@ static size_t seize_new(struct stopper *stopper)
     return taken;
 }
 
+/* Copies begin at the page that sp lies in: the red zone is below it, and eu-stack reads a saved core by whole pages. */
+static const uint64_t page_bytes = 4096;
+
 /* The bytes of the stack in use: from sp to the end of its mapping, no further than the thread's own block where that
  * lies just above, and never more than the ceiling. */
 static size_t used_stack(const struct live_stop *stop, uint64_t sp, uint64_t thread_pointer)
@@ -103,16 +106,17 @@ void live_stop_copy_stack(struct live_stop *stop, struct live_thread *thread, ui
 {
     thread->registers = stop->stacks + stop->stacks_used;
     stop->stacks_used += (stop->image->arch->registers_size_bytes + 15) & ~(size_t)15;
-    size_t wanted = used_stack(stop, sp, thread_pointer);
+    uint64_t start = sp & -page_bytes;
+    size_t wanted = used_stack(stop, sp, thread_pointer) + (size_t)(sp - start);
     size_t room = stop->stacks_bytes - stop->stacks_used;
     if (wanted > room)
         wanted = room;
     /* pread of /proc/PID/mem, not process_vm_readv: the latter makes the kernel copy shared pages of forked servers. */
-    ssize_t got = pread(stop->memory_fd, stop->stacks + stop->stacks_used, wanted, (off_t)sp);
+    ssize_t got = pread(stop->memory_fd, stop->stacks + stop->stacks_used, wanted, (off_t)start);
     if (got <= 0)
         return;
     thread->stack = stop->stacks + stop->stacks_used;
-    thread->stack_start = sp;
+    thread->stack_start = start;
     thread->stack_bytes = (size_t)got;
     stop->stacks_used += ((size_t)got + 15) & ~(size_t)15;
 }

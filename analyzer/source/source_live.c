@@ -7,6 +7,7 @@
 #include "format/proc_maps.h"
 #include "source/core_modules.h"
 #include "source/live_read.h"
+#include "source/loader_list.h"
 #include "source/proc_files.h"
 
 #include <errno.h>
@@ -205,6 +206,7 @@ static void find_modules(struct live_reader *reader)
     if (read_of_thread(reader, reader->tid, "auxv", &auxv)) {
         note.bytes = (const uint8_t *)auxv.data;
         note.size_bytes = auxv.length;
+        reader->image->auxv = auxv;
     }
     core_modules_find(reader->image, reader->arena, note.bytes == NULL ? NULL : &note, true);
 }
@@ -316,6 +318,8 @@ const struct error *source_live_open(const struct live_options *options, struct 
     if (error != NULL)
         return error;
     find_modules(&reader);
+    if (options->with_loader_list)
+        loader_list_copy(ret_image, ret_source->memory_fd, arena);
     locate_files(&reader);
     read_identity(&reader);
     ret_source->stop = (struct live_stop){.pid = options->pid,

@@ -154,6 +154,24 @@ static void test_every_option(void **state)
     assert_true(options.version);
 }
 
+static void test_live_options(void **state)
+{
+    (void)state;
+    assert_true(PARSE("-p", "5", "--save=c", "--samples=3"));
+    assert_string_equal(options.save, "c");
+    assert_int_equal(options.analysis.samples, 3);
+    assert_int_equal(options.analysis.interval_microseconds, 1000000);
+    static const struct {
+        const char *text;
+        uint64_t microseconds;
+    } times[] = {{"10ms", 10000}, {"0.5s", 500000}, {"2s", 2000000}, {"1.25ms", 1250}, {"3us", 3}, {"1m", 60000000},
+                 {"86400s", 86400000000}};
+    for (size_t i = 0; i < sizeof times / sizeof times[0]; i++) {
+        assert_true(PARSE("-p", "5", "--samples=3", "--interval", times[i].text));
+        assert_int_equal(options.analysis.interval_microseconds, times[i].microseconds);
+    }
+}
+
 #define assert_refused(part, ...)                                                                                      \
     do {                                                                                                               \
         assert_false(PARSE(__VA_ARGS__));                                                                              \
@@ -184,6 +202,13 @@ static void test_errors(void **state)
     assert_refused("--top: '18446744073709551616' is not", "--top=18446744073709551616", core_path);
     assert_refused("--top: needs an argument", core_path, "--top");
     assert_refused("-o: needs an argument", core_path, "-o");
+    assert_refused("--save: needs --pid", "--save=c", core_path);
+    assert_refused("--samples: needs --pid", "--samples=2", core_path);
+    assert_refused("--interval: needs --samples", "-p", "5", "--interval=1s");
+    static const char *const times[] = {"", "1", "s", "0s", "0.0s", "-1s", "1.s", ".5s", "1,5s", "1 s", "1h", "86401s",
+                                        "0.0000001s", "1.1234567s", "99999999999999999999s", "1ms "};
+    for (size_t i = 0; i < sizeof times / sizeof times[0]; i++)
+        assert_refused("is no time such as", "-p", "5", "--samples=2", "--interval", times[i]);
 }
 
 /* The message names the option, wherever getopt has moved on to. */
@@ -223,6 +248,7 @@ int main(void)
         cmocka_unit_test(test_paths),        cmocka_unit_test(test_defaults),
         cmocka_unit_test(test_every_option), cmocka_unit_test(test_errors),
         cmocka_unit_test(test_unknown_options), cmocka_unit_test(test_help_fits_a_screen),
+        cmocka_unit_test(test_live_options),
     };
     return cmocka_run_group_tests(tests, setup, teardown);
 }
