@@ -92,7 +92,7 @@ enum sg_status sg_analysis_run(struct sg_analysis *analysis, const struct sg_opt
     struct pipeline_options pipeline_options = {
         .core = options->core,
         .live = {.pid = options->pid, .stop_microseconds_max = options->stop_microseconds_max,
-                 .with_loader_list = options->save_fd != 0},
+                 .to_be_saved = options->save_fd != 0},
         .samples = options->samples,
         .interval_microseconds = options->interval_microseconds,
         .save_fd = options->save_fd,
