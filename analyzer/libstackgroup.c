@@ -102,7 +102,7 @@ enum sg_status sg_analysis_run(struct sg_analysis *analysis, const struct sg_opt
         .live = {.pid = options->pid,
                  .stop_kind = stops[options->stop],
                  .stop_microseconds_max = options->stop_microseconds_max,
-                 .with_loader_list = options->save_fd != 0},
+                 .to_be_saved = options->save_fd != 0},
         .samples = options->samples,
         .interval_microseconds = options->interval_microseconds,
         .save_fd = options->save_fd,

@@ -53,7 +53,7 @@ void samples_add(struct samples *samples, struct image *image, struct walker *wa
                  const struct thread_activity *activity, size_t activity_count, struct arena *arena)
 {
     const struct samples before = *samples;
-    size_t seen_again = 0;
+    size_t gone = before.thread_count;
     samples->count++;
     samples->thread_count = image->thread_count;
     samples->threads = arena_array(arena, struct sampled_thread, image->thread_count + 1);
@@ -72,7 +72,7 @@ void samples_add(struct samples *samples, struct image *image, struct walker *wa
         const struct sampled_thread *earlier = find_before(&before, now);
         if (earlier == NULL)
             continue;
-        seen_again++;
+        gone--;
         bool same_stack = earlier->stack_hash == thread->stack_hash;
         thread->first = earlier->first;
         thread->looks = earlier->looks + 1;
@@ -82,7 +82,7 @@ void samples_add(struct samples *samples, struct image *image, struct walker *wa
             image->threads[i].state = thread->state;
         }
     }
-    samples->ended += before.thread_count - seen_again;
+    samples->ended += gone;
     if (samples->thread_count != 0)
         qsort(samples->by_tid, samples->thread_count, sizeof *samples->by_tid, compare_tid);
 }

@@ -5,6 +5,7 @@ import contextlib
 import json
 import os
 import select
+import signal
 import stat
 import subprocess
 
@@ -113,3 +114,36 @@ def test_saved_through_a_pipe(tmp_path, stackgroup):
 def test_only_processes_are_saved(parked_core, stackgroup):
     done = oracles.stackgroup_run("--save=x", parked_core.path)
     assert done.returncode == 2 and "--pid" in done.stderr
+
+
+def test_deleted_program(tmp_path, stackgroup):
+    """Nobody can open its file later: the saved core holds its code and tables."""
+    with parked("deadlock_pool", cores.C_BASE, tmp_path) as (built, _):
+        copy = tmp_path / "copy"
+        copy.write_bytes(built.executable.read_bytes())
+        copy.chmod(0o755)
+    child = subprocess.Popen([str(copy)], stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, text=True, cwd=tmp_path,
+                             env=cores.child_environment(tmp_path / "truth", "wait"))
+    try:
+        assert child.stdout.readline() == "ready\n"
+        cores.wait_until_main_sleeps(child.pid)
+        copy.unlink()
+        saved = tmp_path / "saved"
+        live = json.loads(oracles.stackgroup_run("--format=json", "--by=pc", "-p", child.pid, f"--save={saved}").stdout)
+    finally:
+        child.kill()
+        child.communicate()
+    core = json.loads(oracles.stackgroup_run("--format=json", "--by=pc", saved).stdout)
+    pcs = [{tid: [frame.pc for frame in frames if not frame.inlined] for tid, frames in oracles.json_stacks(document).threads.items()}
+           for document in (live, core)]
+    assert pcs[0] == pcs[1] and any(entry["code"] == "module-from-memory" for entry in core["diagnostics"])
+
+
+def test_interrupted_run_leaves_no_file(tmp_path, stackgroup):
+    with parked("deadlock_pool", cores.C_BASE, tmp_path) as (_, pid):
+        process = subprocess.Popen([stackgroup, "-p", str(pid), "--samples=100", f"--save={tmp_path / 'saved'}"])
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            process.wait(0.3)
+        process.send_signal(signal.SIGINT)
+        assert process.wait(30) == -signal.SIGINT
+        assert os.listdir(tmp_path) == ["truth"]

@@ -76,6 +76,8 @@ static const uint64_t limit_threads = 4u << 20;
 static const uint64_t limit_memory_image_bytes = 1u << 30;
 /* Bytes that .gnu_debugdata may unpack to. */
 static const uint64_t limit_debugdata_bytes = 256u << 20;
+/* Bytes of deleted programs and libraries that --save keeps. */
+static const uint64_t limit_saved_code_bytes = 256u << 20;
 /* Memory that unpacking .gnu_debugdata may take beside its output; xz -9 asks for 65 MiB. */
 static const uint64_t limit_debugdata_decoder_bytes = 128u << 20;
 /* Bytes of stacks taken from one libunwind child: 9 a frame. */

@@ -6,8 +6,8 @@
 #include "format/elf_segments.h"
 #include "format/proc_maps.h"
 #include "source/core_modules.h"
+#include "source/live_core.h"
 #include "source/live_read.h"
-#include "source/loader_list.h"
 #include "source/proc_files.h"
 
 #include <errno.h>
@@ -318,8 +318,8 @@ const struct error *source_live_open(const struct live_options *options, struct 
     if (error != NULL)
         return error;
     find_modules(&reader);
-    if (options->with_loader_list)
-        loader_list_copy(ret_image, ret_source->memory_fd, arena);
+    if (options->to_be_saved)
+        live_core_copy(ret_image, ret_source->memory_fd, arena, diagnostics);
     locate_files(&reader);
     read_identity(&reader);
     ret_source->stop = (struct live_stop){.pid = options->pid,

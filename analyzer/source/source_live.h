@@ -16,7 +16,7 @@ struct live_options {
     uint32_t pid;
     enum stop_kind stop_kind;
     uint64_t stop_microseconds_max; /* of STOP_KIND_ALL, 0: no limit */
-    bool with_loader_list; /* for core_writer: what gdb finds libraries by */
+    bool to_be_saved; /* by core_writer: live_core_copy adds what only a core needs */
 };
 
 /* The image's tables live in `arena`, its memory there and in the source. Errors: there is no such process, it is a

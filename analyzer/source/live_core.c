@@ -1,20 +1,21 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-#include "source/loader_list.h"
+#include "source/live_core.h"
 
+#include "base/limits.h"
 #include "format/elf_segments.h"
 
 #include <unistd.h>
 
 enum { page_bytes = 4096, list_entries_max = 100000, dynamic_bytes_max = 1 << 16, name_bytes_max = 4096 };
 
-struct list_copier {
+struct core_copier {
     struct image *image;
     int memory_fd;
     struct arena *arena;
 };
 
 /* Makes the bytes readable in the image, by whole pages. */
-static bool copy_pages(struct list_copier *copier, uint64_t address, uint64_t size_bytes)
+static bool copy_pages(struct core_copier *copier, uint64_t address, uint64_t size_bytes)
 {
     struct memory *memory = &copier->image->memory;
     uint64_t end = address + size_bytes;
@@ -31,12 +32,22 @@ static bool copy_pages(struct list_copier *copier, uint64_t address, uint64_t si
     return true;
 }
 
-static bool copy_u64(struct list_copier *copier, uint64_t address, uint64_t *ret_value)
+/* Many pages by one read, as far as they are there. */
+static void copy_range(struct core_copier *copier, uint64_t start, uint64_t size_bytes)
+{
+    uint8_t *bytes = arena_alloc(copier->arena, size_bytes, 1);
+    ssize_t got = pread(copier->memory_fd, bytes, size_bytes, (off_t)start);
+    if (got > 0)
+        memory_layer_insert(&copier->image->memory, &copier->image->memory.core,
+                            (struct memory_range){start, start + (uint64_t)got, bytes});
+}
+
+static bool copy_u64(struct core_copier *copier, uint64_t address, uint64_t *ret_value)
 {
     return copy_pages(copier, address, 8) && memory_read_u64(&copier->image->memory, address, ret_value);
 }
 
-static void copy_string(struct list_copier *copier, uint64_t address)
+static void copy_string(struct core_copier *copier, uint64_t address)
 {
     for (uint64_t at = address; at - address < name_bytes_max && copy_pages(copier, at, 1);) {
         uint64_t left = page_bytes - at % page_bytes;
@@ -48,7 +59,7 @@ static void copy_string(struct list_copier *copier, uint64_t address)
 }
 
 /* The value of DT_DEBUG in the main program, which the loader has set to its struct r_debug; 0 none. */
-static uint64_t find_debug(struct list_copier *copier, const struct module *module)
+static uint64_t find_debug(struct core_copier *copier, const struct module *module)
 {
     uint8_t bytes[elf_header_bytes];
     struct elf_header header;
@@ -75,23 +86,52 @@ static uint64_t find_debug(struct list_copier *copier, const struct module *modu
     return 0;
 }
 
-void loader_list_copy(struct image *image, int memory_fd, struct arena *arena)
+static void copy_loader_list(struct core_copier *copier)
 {
-    struct list_copier copier = {image, memory_fd, arena};
+    const struct image *image = copier->image;
     uint64_t debug = 0, entry = 0;
     for (size_t i = 0; i < image->module_count && debug == 0; i++)
         if (image->modules[i].is_main && image->modules[i].bias_known)
-            debug = find_debug(&copier, &image->modules[i]);
+            debug = find_debug(copier, &image->modules[i]);
     /* <link.h>: struct r_debug {int version; link_map *map; brk; state; ldbase}, struct link_map {l_addr, l_name, l_ld,
      * l_next, l_prev}. */
-    if (debug == 0 || !copy_pages(&copier, debug, 40) || !copy_u64(&copier, debug + 8, &entry))
+    if (debug == 0 || !copy_pages(copier, debug, 40) || !copy_u64(copier, debug + 8, &entry))
         return;
     for (size_t i = 0; entry != 0 && i < list_entries_max; i++) {
         uint64_t name, next;
-        if (!copy_pages(&copier, entry, 40) || !copy_u64(&copier, entry + 8, &name) ||
-            !copy_u64(&copier, entry + 24, &next))
+        if (!copy_pages(copier, entry, 40) || !copy_u64(copier, entry + 8, &name) ||
+            !copy_u64(copier, entry + 24, &next))
             return;
-        copy_string(&copier, name);
+        copy_string(copier, name);
         entry = next;
     }
+}
+
+/* What is mapped from deleted files and cannot have been changed. */
+static void copy_deleted_files(struct core_copier *copier, struct diagnostics *diagnostics)
+{
+    struct image *image = copier->image;
+    uint64_t left = limit_saved_code_bytes;
+    for (size_t i = 0; i < image->mapping_count; i++) {
+        const struct mapping *mapping = &image->mappings[i];
+        uint64_t size_bytes = mapping->end - mapping->start;
+        if (mapping->module == index_none || !image->modules[mapping->module].is_deleted ||
+            (mapping->access & MAPPING_WRITE) != 0 || (mapping->access & MAPPING_READ) == 0)
+            continue;
+        if (size_bytes > left) {
+            diagnostics_add(diagnostics, DIAGNOSTIC_LOSS, "save-incomplete", mapping->path,
+                            "%.*s: deleted, and too large for the saved core to hold its code", (int)mapping->path.length,
+                            mapping->path.data);
+            continue;
+        }
+        left -= size_bytes;
+        copy_range(copier, mapping->start, size_bytes);
+    }
+}
+
+void live_core_copy(struct image *image, int memory_fd, struct arena *arena, struct diagnostics *diagnostics)
+{
+    struct core_copier copier = {image, memory_fd, arena};
+    copy_deleted_files(&copier, diagnostics);
+    copy_loader_list(&copier);
 }
