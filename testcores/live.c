@@ -9,7 +9,7 @@
  *   vfork THREADS            one thread sits in vfork, whose child sleeps; the others park
  *   churn THREADS            threads that start and end all the time, never more than so many, beside four that stay
  *   brief MICROSECONDS       eight threads, and the process ends after so long
- *   count THREADS FILE       each thread counts up in FILE, an array of 64-bit numbers, ten times a millisecond
+ *   count THREADS FILE       each thread counts up in FILE, an array of 64-bit numbers, once a millisecond
  *   deep                     parks 20 calls deep
  */
 #include "parking.h"
@@ -163,7 +163,7 @@ static void *tc_live_count(void *argument)
 {
     for (;;) {
         __atomic_fetch_add((uint64_t *)argument, 1, __ATOMIC_RELAXED);
-        usleep(100);
+        usleep(1000);
     }
     return NULL;
 }

@@ -63,7 +63,8 @@ def parked_process(program, variant, tmp_path, arguments=None):
 @contextlib.contextmanager
 def started(command, **options):
     """A process that says "ready" and lives until its standard input is closed."""
-    child = subprocess.Popen([str(part) for part in command], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, **options)
+    # Unbuffered, so that select tells whether there is another line.
+    child = subprocess.Popen([str(part) for part in command], stdin=subprocess.PIPE, stdout=subprocess.PIPE, bufsize=0, **options)
     try:
         read_line(child, "ready")
         yield child
@@ -84,7 +85,7 @@ def target(*arguments, **options):
 
 def read_line(child, wanted=None, seconds=20):
     assert select.select([child.stdout], [], [], seconds)[0], "the target is silent"
-    line = child.stdout.readline().strip()
+    line = child.stdout.readline().decode().strip()
     assert wanted is None or line == wanted
     return line
 
@@ -264,26 +265,29 @@ def read_counters(path):
     return [number for (number,) in struct.iter_unpack("<Q", path.read_bytes())]
 
 
+SIGNALS_WELL = ["queued 20000", "out of order 0", "single 20000", "out of order 0"]
+
+
+def lines_while(child, attach):
+    """What the target says in four lines, and how often somebody attached meanwhile."""
+    lines, count = [], 0
+    end = time.monotonic() + 30
+    while len(lines) < 4:
+        assert time.monotonic() < end, lines
+        if select.select([child.stdout], [], [], 0)[0]:
+            lines.append(read_line(child))
+        else:
+            attach()
+            count += 1
+    return lines, count
+
+
 def test_no_signal_is_lost(stackgroup):
     """Neither of many queued ones, nor the only one; each with its value, in its order."""
     with target("signals", 20000) as child:
-        attached = attach_until_said(child, "single")
-    said = dict(line.rsplit(" ", 1) for line in attached["lines"])
-    assert said == {"queued": "20000", "single": "20000", "out of order": "0"}
-    assert attached["count"] >= 50
-
-
-def attach_until_said(child, last, killed=False, least=50):
-    lines, count = [], 0
-    while not any(line.startswith(last) for line in lines) or not select.select([child.stdout], [], [], 0.2)[0]:
-        if select.select([child.stdout], [], [], 0)[0]:
-            lines.append(child.stdout.readline().strip())
-            continue
-        snapshot(child.pid)
-        count += 1
-        assert count < 5000
-    lines.append(child.stdout.readline().strip())
-    return {"lines": lines, "count": count}
+        lines, attached = lines_while(child, lambda: snapshot(child.pid))
+    assert lines == SIGNALS_WELL
+    assert attached >= 50
 
 
 def test_leader_that_ended(stackgroup):
@@ -409,10 +413,9 @@ def test_32_bit_target(stackgroup, tmp_path):
 def test_no_such_process(stackgroup):
     highest = int(Path("/proc/sys/kernel/pid_max").read_text())
     assert "there is none such" in refused(highest + 1)
-    assert "there is none such" in refused(4294967295)
 
 
-@pytest.mark.parametrize("text", ["0", "-1", "x", "4294967296", "99999999999999999999", "", "12x"])
+@pytest.mark.parametrize("text", ["0", "-1", "x", "4294967295", "4294967296", "99999999999999999999", "", "12x"])
 def test_bad_pid(text, stackgroup):
     done = oracles.stackgroup_run(f"--pid={text}")
     assert done.returncode == 2 and "pid" in done.stderr, (done.returncode, done.stderr)
@@ -508,7 +511,7 @@ def test_own_namespaces(stackgroup, tmp_path):
     assert not any(name.startswith(("tc_many", "many_")) for name in named_functions(document))
     assert document["source"]["exe"] == str(visible)
     members = {member["id"]: member.get("ns_id") for member in member_details(document)}
-    assert set(members.values()) == {"1", "2", "3"}
+    assert len(members) == 3 and all(1 <= int(ns_id) < 20 for ns_id in members.values())
     assert members[str(pid)] == "1"
 
 
@@ -525,7 +528,7 @@ def test_own_root(stackgroup, tmp_path):
     try:
         with started(["chroot", root, "/only-in-there"], env={**os.environ, "TESTCORE_END": "wait"}) as child:
             document = snapshot(child.pid)
-            assert document["source"]["exe"] == "/only-in-there"
+            assert document["source"]["exe"].endswith("/only-in-there")
     finally:
         subprocess.run(["umount", root / "proc"], check=True)
     assert any(name.startswith("tc_") for name in named_functions(document))
@@ -569,11 +572,7 @@ def test_killed_at_any_moment(stackgroup, tmp_path):
         longest = run_seconds(stackgroup, child.pid)
         ended = 0
         for _ in range(200):
-            ours = subprocess.Popen([stackgroup, "-p", str(child.pid)], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-            time.sleep(choose.random() * longest)
-            ended += ours.poll() is None
-            ours.kill()
-            ours.wait()
+            ended += kill_at_random(stackgroup, child.pid, choose, longest)
             before = read_counters(counters)
             wait_for(lambda: all(now > then for now, then in zip(read_counters(counters), before)), 5)
             assert runs(child.pid)
@@ -587,21 +586,23 @@ def run_seconds(stackgroup, pid):
     return time.monotonic() - begun
 
 
+def kill_at_random(stackgroup, pid, choose, longest):
+    """Whether it was still at work."""
+    ours = subprocess.Popen([stackgroup, "-p", str(pid)], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    time.sleep(choose.random() * longest)
+    at_work = ours.poll() is None
+    ours.kill()
+    ours.wait()
+    return at_work
+
+
 def test_killed_while_signals_come(stackgroup):
     """A signal that was on its way when we were killed still arrives."""
     choose = random.Random(3)
     with target("signals", 20000) as child:
         longest = run_seconds(stackgroup, child.pid)
-        lines = []
-        while len(lines) < 4:
-            if select.select([child.stdout], [], [], 0)[0]:
-                lines.append(child.stdout.readline().strip())
-                continue
-            ours = subprocess.Popen([stackgroup, "-p", str(child.pid)], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-            time.sleep(choose.random() * longest)
-            ours.kill()
-            ours.wait()
-    assert lines == ["queued 20000", "out of order 0", "single 20000", "out of order 0"]
+        lines, _ = lines_while(child, lambda: kill_at_random(stackgroup, child.pid, choose, longest))
+    assert lines == SIGNALS_WELL
 
 
 def test_max_stop(stackgroup, tmp_path):
