@@ -58,6 +58,7 @@ static void snapshot_init(struct pipeline *pipeline)
         .pid = image->pid,
         .signal = image->signal,
         .written_by = image->written_by,
+        .descriptors = image->descriptors,
     };
     intern_table_init(&snapshot->strings, &pipeline->keep);
 }

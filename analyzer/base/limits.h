@@ -39,6 +39,8 @@ enum {
     limit_stack_prefault_bytes = 8 << 10,
     /* Taken as the size of a stack whose mapping is not known: it was made after maps was read. */
     limit_stack_guess_bytes = 64 << 10,
+    /* Descriptors of a live process that are looked at, about 2 seconds' worth; RLIMIT_NOFILE can be 2^30. */
+    limit_descriptors = 1 << 18,
     /* Distinct early ends that libunwind is asked about; programs have a handful, forged cores one a thread. */
     limit_early_ends = 256,
     /* DWARF expression operations executed for one register; real ones have under 20. */
@@ -84,6 +86,8 @@ static const uint64_t limit_debugdata_decoder_bytes = 128u << 20;
 static const uint64_t limit_libunwind_answer_bytes = 256u << 20;
 /* Address space for the stacks of one live snapshot; only what is copied is used. */
 static const uint64_t limit_stacks_bytes = (uint64_t)4 << 30;
+/* Bytes of one table of sockets, of all its network namespace: 150 a line, about 2 seconds. */
+static const uint64_t limit_proc_table_bytes = (uint64_t)256 << 20;
 /* Anonymous memory of one analysis, arenas only. */
 static const uint64_t limit_arena_bytes = (uint64_t)4 << 30;
 

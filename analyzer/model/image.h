@@ -6,6 +6,7 @@
 
 #include "arch/arch.h"
 #include "base/text.h"
+#include "model/descriptors.h"
 #include "model/memory.h"
 
 /* "No such index" in every table of the model. */
@@ -94,6 +95,7 @@ struct image {
     struct text exe;     /* path of the main module, or AT_EXECFN */
     struct signal_info signal;
     const char *written_by; /* "kernel", "gcore", "stackgroup", NULL unknown */
+    const struct descriptors *descriptors; /* NULL: not known */
 };
 
 /* index_none when no module spans the address. */

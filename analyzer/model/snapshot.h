@@ -130,6 +130,7 @@ struct snapshot {
     uint32_t pid;
     struct signal_info signal;
     const char *written_by;
+    const struct descriptors *descriptors; /* NULL: not known */
 };
 
 static inline struct text snapshot_string(const struct snapshot *snapshot, uint32_t number)

@@ -8,6 +8,7 @@
 #include "source/core_modules.h"
 #include "source/live_core.h"
 #include "source/live_read.h"
+#include "source/proc_descriptors.h"
 #include "source/proc_files.h"
 
 #include <errno.h>
@@ -332,6 +333,7 @@ const struct error *source_live_open(const struct live_options *options, struct 
     if (error != NULL)
         return error;
     take_threads(&reader);
+    ret_image->descriptors = proc_descriptors_read(reader.tid, arena, diagnostics);
     if (ret_image->thread_count == 0)
         return error_new(arena, ERROR_OPEN, "process %" PRIu32 ": it ended while it was read", options->pid);
     return NULL;
