@@ -120,10 +120,11 @@ void core_layout_psinfo(struct text_writer *writer, const struct core_psinfo *ps
 
 void core_layout_thread_facts(struct text_writer *writer, const struct core_thread_facts *facts)
 {
-    uint8_t head[12];
+    uint8_t head[20];
     put_bytes(head, facts->tid, 4);
     put_bytes(head + 4, facts->namespace_tid, 4);
     put_bytes(head + 8, (facts->registers_missing ? 1u : 0u) | (facts->cpu_known ? 2u : 0u), 4);
+    put_bytes(head + 12, facts->registers_known, 8);
     size_t size_bytes = sizeof head + facts->name.length + 1 + facts->state.length + 1;
     write_note_header(writer, CORE_NOTE_OWN_NAME, CORE_NOTE_OWN_THREAD, size_bytes);
     text_writer_bytes(writer, head, sizeof head);

@@ -49,6 +49,7 @@ bool core_thread_facts_parse(const struct core_note *note, struct core_thread_fa
     uint32_t flags = byte_reader_u32(&reader);
     facts.registers_missing = (flags & 1) != 0;
     facts.cpu_known = (flags & 2) != 0;
+    facts.registers_known = byte_reader_u64(&reader);
     facts.name = byte_reader_string(&reader);
     facts.state = byte_reader_string(&reader);
     if (reader.failed)

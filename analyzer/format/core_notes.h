@@ -41,11 +41,12 @@ struct core_prstatus {
 bool core_prstatus_parse(const struct core_note *note, const struct arch *arch, struct core_prstatus *ret_status);
 
 /* Our own note, after the NT_PRSTATUS of its thread: u32 tid, u32 tid in its pid namespace (0: the same), u32 flags
- * (1 registers missing, 2 CPU time known), name NUL, state NUL. */
+ * (1 registers missing, 2 CPU time known), u64 known registers, name NUL, state NUL. */
 struct core_thread_facts {
     uint32_t tid, namespace_tid;
     bool registers_missing; /* those of its NT_PRSTATUS are zeros that mean nothing */
     bool cpu_known;
+    uint64_t registers_known; /* bits by DWARF number of those that mean something, 0: all */
     struct text name;  /* "" unknown; borrowed */
     struct text state; /* what it is said to do where registers do not tell, "" they do; borrowed */
 };

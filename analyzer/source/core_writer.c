@@ -88,6 +88,7 @@ static void write_threads(const struct image *image, size_t first, size_t end, s
                                             .tid = thread->tid,
                                             .namespace_tid = thread->namespace_tid,
                                             .registers_missing = thread->registers == NULL,
+                                            .registers_known = thread->registers_known,
                                             .cpu_known = thread->cpu_known,
                                             .name = thread->name,
                                             .state = thread->state == NULL ? (struct text){"", 0}

@@ -217,6 +217,7 @@ static void read_thread_facts(struct core_reader *reader, const struct core_note
     thread->name = text_copy(reader->arena, facts.name);
     thread->namespace_tid = facts.namespace_tid;
     thread->cpu_known = facts.cpu_known;
+    thread->registers_known = facts.registers_known;
     if (facts.state.length != 0)
         thread->state = text_copy(reader->arena, facts.state).data;
     if (facts.registers_missing)

@@ -130,7 +130,7 @@ static void test_threads(void **state)
         registers[i] = (uint8_t)i;
     add_mapping(0x10000, 0x20000, "", 0, MAPPING_READ);
     add_threads((struct thread[]){{.tid = 77, .registers = registers, .cpu_known = true, .name = TEXT("main")},
-                                  {.tid = 78, .state = "not stopped (state D)", .name = TEXT(""), .namespace_tid = 5},
+                                  {.tid = 78, .state = "not stopped (state D)", .name = TEXT(""), .namespace_tid = 5, .registers_known = 0x10080},
                                   {.tid = 79, .registers = registers, .cpu_known = true,
                                    .cpu_microseconds = 12345678, .name = TEXT("a \n\xff b")}},
                 3);
@@ -140,6 +140,7 @@ static void test_threads(void **state)
         const struct thread *from = &image.threads[i], *to = &copy.threads[i];
         assert_int_equal(to->tid, from->tid);
         assert_int_equal(to->namespace_tid, from->namespace_tid);
+        assert_int_equal(to->registers_known, from->registers_known);
         assert_int_equal(to->cpu_known, from->cpu_known);
         assert_int_equal(to->cpu_microseconds, from->cpu_microseconds);
         assert_true(text_equals(to->name, from->name));
