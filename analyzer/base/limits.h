@@ -33,6 +33,8 @@ enum {
     limit_live_tries = 4,
     /* Microseconds of CPU time that a stop costs a blocked thread at most (20 to 130 were seen); more is its own. */
     limit_stop_cpu_microseconds = 1000,
+    /* Threads of a live process that are told apart as not to be had; another debugger has one or all. */
+    limit_live_refused = 64,
     /* Bytes of one thread's stack that a live snapshot copies at most; blocked threads use a few KB. */
     limit_stack_copy_bytes = 1 << 20,
     /* Bytes a thread that are paged in before a stop, so that copying does not fault. */

@@ -58,6 +58,14 @@ void live_stop_add(struct live_stop *stop, uint32_t tid)
     stop->threads[at] = (struct live_thread){.tid = tid};
 }
 
+static bool contains(const uint32_t *tids, size_t count, uint32_t tid)
+{
+    for (size_t i = 0; i < count; i++)
+        if (tids[i] == tid)
+            return true;
+    return false;
+}
+
 /* Takes every thread of the task list that is not taken yet; returns how many were new. */
 static size_t seize_new(struct stopper *stopper)
 {
@@ -72,6 +80,9 @@ static size_t seize_new(struct stopper *stopper)
         if (ptrace(PTRACE_SEIZE, (pid_t)tids[i], NULL, NULL) != 0) {
             if (errno != ESRCH && stopper->failed_errno == 0)
                 stopper->failed_errno = errno;
+            if (errno != ESRCH && stop->refused_count < limit_live_refused &&
+                !contains(stop->refused_tids, stop->refused_count, tids[i]))
+                stop->refused_tids[stop->refused_count++] = tids[i];
             continue;
         }
         live_stop_add(stop, tids[i]);
@@ -95,6 +106,56 @@ static size_t used_stack(const struct live_stop *stop, uint64_t sp, uint64_t thr
     return bytes < limit_stack_copy_bytes ? (size_t)bytes : (size_t)limit_stack_copy_bytes;
 }
 
+/* As many of the bytes as are there and fit; NULL: none. */
+static uint8_t *copy_bytes(struct live_stop *stop, uint64_t start, size_t wanted, size_t *ret_bytes)
+{
+    uint8_t *bytes = stop->stacks + stop->stacks_used;
+    size_t room = stop->stacks_bytes - stop->stacks_used;
+    if (wanted > room)
+        wanted = room;
+    /* pread of /proc/PID/mem, not process_vm_readv: the latter makes the kernel copy shared pages of forked servers. */
+    ssize_t got = pread(stop->memory_fd, bytes, wanted, (off_t)start);
+    *ret_bytes = got < 0 ? 0 : (size_t)got;
+    stop->stacks_used += (*ret_bytes + 15) & ~(size_t)15;
+    return *ret_bytes == 0 ? NULL : bytes;
+}
+
+/* A handler on a signal stack (sigaltstack) interrupted code on the thread's own stack. Where that was is the lowest
+ * address in the own stack that the bytes above sp hold: the saved sp, or an older value below it, which only makes the
+ * copy longer. */
+static void copy_interrupted_stack(struct live_stop *stop, struct live_thread *thread, uint64_t sp,
+                                   uint64_t thread_pointer)
+{
+    uint64_t own_start = stop->main_stack_start, own_end = stop->main_stack_end;
+    if (thread->tid != stop->pid) {
+        const struct mapping *own = thread_pointer == 0 ? NULL : image_find_mapping(stop->image, thread_pointer - 1);
+        if (own == NULL)
+            return;
+        own_start = own->start;
+        own_end = thread_pointer;
+        if (image_find_mapping(stop->image, sp) == own)
+            return;
+    }
+    if (own_start >= own_end || (sp >= own_start && sp < own_end))
+        return;
+    size_t scanned = thread->stack_bytes < limit_stack_guess_bytes ? thread->stack_bytes : limit_stack_guess_bytes;
+    uint64_t lowest = own_end;
+    for (size_t i = ((size_t)(sp - thread->stack_start) + 7) & ~(size_t)7; i + 8 <= scanned; i += 8) {
+        uint64_t word;
+        memcpy(&word, thread->stack + i, sizeof word);
+        if (word >= own_start && word < lowest)
+            lowest = word;
+    }
+    if (lowest == own_end)
+        return;
+    lowest &= -page_bytes;
+    uint64_t bytes = own_end - lowest;
+    if (bytes > limit_stack_copy_bytes)
+        bytes = limit_stack_copy_bytes;
+    thread->interrupted_stack = copy_bytes(stop, lowest, (size_t)bytes, &thread->interrupted_stack_bytes);
+    thread->interrupted_stack_start = lowest;
+}
+
 uint8_t *live_stop_registers(struct live_stop *stop)
 {
     return stop->stacks_bytes - stop->stacks_used < stop->image->arch->registers_size_bytes + 16
@@ -108,17 +169,10 @@ void live_stop_copy_stack(struct live_stop *stop, struct live_thread *thread, ui
     stop->stacks_used += (stop->image->arch->registers_size_bytes + 15) & ~(size_t)15;
     uint64_t start = sp & -page_bytes;
     size_t wanted = used_stack(stop, sp, thread_pointer) + (size_t)(sp - start);
-    size_t room = stop->stacks_bytes - stop->stacks_used;
-    if (wanted > room)
-        wanted = room;
-    /* pread of /proc/PID/mem, not process_vm_readv: the latter makes the kernel copy shared pages of forked servers. */
-    ssize_t got = pread(stop->memory_fd, stop->stacks + stop->stacks_used, wanted, (off_t)start);
-    if (got <= 0)
-        return;
-    thread->stack = stop->stacks + stop->stacks_used;
+    thread->stack = copy_bytes(stop, start, wanted, &thread->stack_bytes);
     thread->stack_start = start;
-    thread->stack_bytes = (size_t)got;
-    stop->stacks_used += ((size_t)got + 15) & ~(size_t)15;
+    thread->interrupted_stack_bytes = 0;
+    copy_interrupted_stack(stop, thread, sp, thread_pointer);
 }
 
 static void copy_thread(struct live_stop *stop, struct live_thread *thread)

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Stops the threads of a process, all at one instant or one after another, copies their registers and the used part of
- * their stacks, and lets them run again (ptrace(2): SEIZE, INTERRUPT, DETACH; no signal is sent). Runs in a thread of its own, so that whatever
- * happens the kernel lets the target go when that thread ends. Nothing is written to the target.
+ * their stacks, and lets them run again (ptrace(2): SEIZE, INTERRUPT, DETACH; no signal is sent). Runs in a thread of
+ * its own, so that whatever happens the kernel lets the target go when that thread ends. Nothing is written to the target.
  *
  * What a stop does to the target is told in native-waits.md: epoll_wait, sigtimedwait, sigwaitinfo, semop and recv with
  * a timeout return EINTR; all else goes on unseen. */
@@ -10,6 +10,7 @@
 
 #include "base/diagnostics.h"
 #include "base/error.h"
+#include "base/limits.h"
 #include "model/image.h"
 
 #include <stdatomic.h>
@@ -33,17 +34,23 @@ struct live_thread {
     uint64_t stack_start;    /* address of the copied bytes */
     uint8_t *stack;          /* stack_bytes of them */
     size_t stack_bytes;
+    uint64_t interrupted_stack_start; /* the same of the thread's own stack where sp is on a signal stack */
+    uint8_t *interrupted_stack;
+    size_t interrupted_stack_bytes;   /* 0: it is not */
 };
 
 struct live_stop {
     uint32_t pid;
     const struct image *image; /* arch and mappings, read before the stop */
     int memory_fd;             /* /proc/PID/mem */
+    uint64_t main_stack_start, main_stack_end; /* [stack] in its maps; both 0 when there is none */
     enum stop_kind kind;
     uint64_t stop_microseconds_max; /* 0: no limit */
 
     struct live_thread *threads; /* filled by live_stop_run, as the other results */
     size_t thread_count, thread_capacity;
+    uint32_t refused_tids[limit_live_refused]; /* not to be had: another traces them, or they have ended */
+    size_t refused_count;
     uint64_t stop_microseconds;  /* from the first interrupt to the last detach; of rolling stops the longest */
     uint64_t stop_microseconds_median; /* of rolling stops */
     bool cut_short;              /* stop_microseconds_max was reached: the rest were let go unread */

@@ -28,6 +28,7 @@ struct live_reader {
     struct live_source *source;
     struct image *image;
     size_t mapping_capacity;
+    uint64_t main_stack_start, main_stack_end;
     struct text status;
 };
 
@@ -79,9 +80,10 @@ static const struct error *find_living_thread(struct live_reader *reader)
                      reader->pid, (int)parent.length, parent.data);
 }
 
-static const struct error *check_tracer(struct live_reader *reader)
+/* "process 12 (gdb)", from a thread's status; NULL when none traces it. */
+static const char *describe_tracer(struct live_reader *reader, struct text status)
 {
-    struct text tracer = proc_status_value(reader->status, "TracerPid");
+    struct text tracer = proc_status_value(status, "TracerPid");
     if (tracer.length == 0 || text_equals(tracer, TEXT("0")))
         return NULL;
     char path[64];
@@ -89,9 +91,34 @@ static const struct error *check_tracer(struct live_reader *reader)
     snprintf(path, sizeof path, "/proc/%.*s/comm", (int)(tracer.length < 12 ? tracer.length : 12), tracer.data);
     if (proc_read(reader->arena, path, &name) && name.length != 0 && name.data[name.length - 1] == '\n')
         name.length--;
+    return arena_printf(reader->arena, "process %.*s (%.*s)", (int)tracer.length, tracer.data, (int)name.length,
+                        name.data);
+}
+
+static const struct error *check_tracer(struct live_reader *reader)
+{
+    const char *tracer = describe_tracer(reader, reader->status);
+    if (tracer == NULL)
+        return NULL;
     return error_new(reader->arena, ERROR_OPEN,
-                     "process %" PRIu32 ": already traced by process %.*s (%.*s); only one may (--no-stop traces not)", reader->pid,
-                     (int)tracer.length, tracer.data, (int)name.length, name.data);
+                     "process %" PRIu32 ": already traced by %s; only one may (--no-stop traces not)", reader->pid,
+                     tracer);
+}
+
+/* Threads that were refused and are there: those that another traces. The others have ended. */
+static void take_refused(struct live_reader *reader)
+{
+    const struct live_stop *stop = &reader->source->stop;
+    for (size_t i = 0; i < stop->refused_count; i++) {
+        char buffer[4096];
+        struct text status;
+        const char *tracer = read_short(reader, stop->refused_tids[i], "status", buffer, sizeof buffer, &status)
+                                 ? describe_tracer(reader, status)
+                                 : NULL;
+        if (tracer != NULL)
+            diagnostics_add(reader->diagnostics, DIAGNOSTIC_LOST, "thread-refused", (struct text){"", 0},
+                            "threads already traced by %s are not shown", tracer);
+    }
 }
 
 static const struct error *read_architecture(struct live_reader *reader)
@@ -151,6 +178,10 @@ static const struct error *read_maps(struct live_reader *reader)
             .module = index_none,
             .access = map.access,
         };
+        if (text_equals(map.path, TEXT("[stack]"))) {
+            reader->main_stack_start = map.start;
+            reader->main_stack_end = map.end;
+        }
         /* ELF headers and build-ids, for the modules; the vdso is small and in no file. */
         if (is_file && map.file_offset == 0 && (map.access & MAPPING_READ) != 0)
             copy_memory(reader, map.start, page_bytes);
@@ -280,6 +311,11 @@ static void take_threads(struct live_reader *reader)
             memory_layer_append(&image->memory, &image->memory.core,
                                 (struct memory_range){from->stack_start, from->stack_start + from->stack_bytes,
                                                       from->stack});
+        if (from->interrupted_stack_bytes != 0)
+            memory_layer_append(&image->memory, &image->memory.core,
+                                (struct memory_range){from->interrupted_stack_start,
+                                                      from->interrupted_stack_start + from->interrupted_stack_bytes,
+                                                      from->interrupted_stack});
     }
     image->thread_count_claimed = image->thread_count;
     memory_layer_freeze(&image->memory, &image->memory.core);
@@ -287,6 +323,7 @@ static void take_threads(struct live_reader *reader)
     image->stop_microseconds = stop->stop_microseconds;
     image->stop_microseconds_median = stop->stop_microseconds_median;
     note_instants(reader);
+    take_refused(reader);
 }
 
 const struct error *source_live_open(const struct live_options *options, struct arena *arena,
@@ -301,6 +338,8 @@ const struct error *source_live_open(const struct live_options *options, struct 
                                  .diagnostics = diagnostics,
                                  .source = ret_source,
                                  .image = ret_image};
+    if (options->pid == (uint32_t)getpid())
+        return error_new(arena, ERROR_OPEN, "process %" PRIu32 ": that is stackgroup itself", options->pid);
     const struct error *error = find_living_thread(&reader);
     if (error == NULL && options->stop_kind != STOP_KIND_NONE)
         error = check_tracer(&reader);
@@ -326,6 +365,8 @@ const struct error *source_live_open(const struct live_options *options, struct 
     ret_source->stop = (struct live_stop){.pid = options->pid,
                                           .image = ret_image,
                                           .memory_fd = ret_source->memory_fd,
+                                          .main_stack_start = reader.main_stack_start,
+                                          .main_stack_end = reader.main_stack_end,
                                           .kind = options->stop_kind,
                                           .stop_microseconds_max = options->stop_microseconds_max};
     error = options->stop_kind == STOP_KIND_NONE ? live_read_run(&ret_source->stop, arena)
