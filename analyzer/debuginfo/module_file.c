@@ -38,6 +38,11 @@ const struct module_file_options *module_files_options(const struct module_files
     return &files->options;
 }
 
+const struct module *module_files_module(const struct module_files *files, const struct module_file *file)
+{
+    return &files->image->modules[file->module];
+}
+
 struct arena *module_files_arena(const struct module_files *files)
 {
     return files->arena;
