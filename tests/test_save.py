@@ -36,10 +36,12 @@ def parked(name, variant, folder):
 
 
 def without_source(document):
-    """What a core and the process agree in."""
+    """What a core and the process agree in. A core does not hold what lies behind descriptors."""
     document["diagnostics"] = [entry for entry in document["diagnostics"] if entry["code"] != "not-stopped-at-all"]
-    for volatile in ("source", "stats"):
+    for volatile in ("source", "stats", "process"):
         document.pop(volatile, None)
+    for group in document["profiles"][0]["groups"]:
+        group.pop("waits", None)
     return document
 
 
