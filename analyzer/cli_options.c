@@ -6,22 +6,31 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum option_kind { OPTION_FLAG, OPTION_STRING, OPTION_COUNT, OPTION_CHOICE };
+enum option_kind { OPTION_FLAG, OPTION_STRING, OPTION_COUNT, OPTION_DURATION, OPTION_CHOICE };
 
 struct option_row {
     const char *heading; /* starts a group in --help; stands in its margin */
     const char *name;
     char letter;          /* 0: none */
     const char *argument; /* NULL: takes none; of a choice, its words between '|', by value from 0 */
-    const char *help;
+    const char *help; /* NULL: the row before speaks for both */
     enum option_kind kind;
-    size_t offset; /* into struct cli_options: bool, const char *, uint64_t, int */
+    size_t offset; /* into struct cli_options: bool, const char *, uint64_t, uint64_t (microseconds), int */
 };
 
 #define FIELD(name) offsetof(struct cli_options, name)
 
 static const struct option_row rows[] = {
     {"Input", "core", 'c', "FILE", "the core; the argument is then the program", OPTION_STRING, FIELD(core)},
+    {NULL, "pid", 'p', "PID", "a running process; epoll_wait may see EINTR", OPTION_COUNT, FIELD(pid)},
+    {NULL, "max-stop", 0, "MS", "break it off; or stop --rolling, --no-stop", OPTION_COUNT,
+     FIELD(stop_milliseconds_max)},
+    {NULL, "rolling", 0, NULL, NULL, OPTION_FLAG, FIELD(rolling)},
+    {NULL, "no-stop", 0, NULL, NULL, OPTION_FLAG, FIELD(no_stop)},
+    {NULL, "samples", 0, "N", "N looks, --interval=T [1s] apart: who moved", OPTION_COUNT,
+     FIELD(analysis.samples)},
+    {NULL, "interval", 0, "T", NULL, OPTION_DURATION, FIELD(interval_microseconds)},
+    {NULL, "save", 0, "CORE", "keep what was read of PID as a small core", OPTION_STRING, FIELD(save)},
     {NULL, "exe", 'e', "FILE", "the program, if not where the core says", OPTION_STRING, FIELD(analysis.exe)},
     {NULL, "sysroot", 0, "DIR", "the target's files lie below DIR", OPTION_STRING, FIELD(analysis.sysroot)},
     {NULL, "debug-path", 0, "DIR:DIR", "separate debug files [/usr/lib/debug]", OPTION_STRING,
@@ -29,13 +38,13 @@ static const struct option_row rows[] = {
     {"Stacks", "unwinder", 0, "auto|dwarf|libunwind", "auto: libunwind where DWARF ends", OPTION_CHOICE,
      FIELD(unwinder)},
     {NULL, "cross-check", 0, NULL, "compare both unwinders on every thread", OPTION_FLAG, FIELD(analysis.cross_check)},
-    {NULL, "lines", 0, "on|off", "off: names only, debug info stays closed", OPTION_CHOICE, FIELD(lines)},
-    {NULL, "demangle", 0, "on|off", "C++ and Rust names as in the source", OPTION_CHOICE, FIELD(demangle)},
+    {NULL, "lines", 0, "on|off", "off: no debug info; --demangle=off: as is", OPTION_CHOICE, FIELD(lines)},
+    {NULL, "demangle", 0, "on|off", NULL, OPTION_CHOICE, FIELD(demangle)},
     {"Groups", "by", 0, "line|pc|function", "what makes stacks equal [line]", OPTION_CHOICE, FIELD(by)},
-    {NULL, "top", 0, "N", "the N largest groups only", OPTION_COUNT, FIELD(analysis.top)},
-    {NULL, "min-count", 0, "N", "groups of at least N threads", OPTION_COUNT, FIELD(analysis.count_min)},
-    {NULL, "filter", 0, "RE", "whose function, file:line or module matches", OPTION_STRING, FIELD(analysis.filter)},
-    {NULL, "exclude", 0, "RE", "those where none matches", OPTION_STRING, FIELD(analysis.exclude)},
+    {NULL, "top", 0, "N", "the N largest groups; --min-count=N: of N up", OPTION_COUNT, FIELD(analysis.top)},
+    {NULL, "min-count", 0, "N", NULL, OPTION_COUNT, FIELD(analysis.count_min)},
+    {NULL, "filter", 0, "RE", "whose function, file:line, module matches;", OPTION_STRING, FIELD(analysis.filter)},
+    {NULL, "exclude", 0, "RE", NULL, OPTION_STRING, FIELD(analysis.exclude)},
     {"Output", "format", 'f', "text|json", "text: as Go's debug=1, for pprof [text]", OPTION_STRING, FIELD(format)},
     {NULL, "output", 'o', "FILE", "replace FILE once all is written", OPTION_STRING, FIELD(output)},
     {NULL, "members", 0, NULL, "every thread with its state and CPU time", OPTION_FLAG, FIELD(write.members)},
@@ -43,18 +52,20 @@ static const struct option_row rows[] = {
     {NULL, "color", 0, "auto|always|never", "auto: on terminals, unless NO_COLOR", OPTION_CHOICE, FIELD(color)},
     {NULL, "stats", 0, NULL, "what the analysis cost", OPTION_FLAG, FIELD(write.stats)},
     {NULL, "strict", 0, NULL, "exit 4 also for short stacks and lost names", OPTION_FLAG, FIELD(strict)},
-    {NULL, "help", 'h', NULL, "this text", OPTION_FLAG, FIELD(help)},
-    {NULL, "version", 'V', NULL, "the version", OPTION_FLAG, FIELD(version)},
+    {NULL, "help", 'h', NULL, "this text; -V, --version: the version", OPTION_FLAG, FIELD(help)},
+    {NULL, "version", 'V', NULL, NULL, OPTION_FLAG, FIELD(version)},
 };
 
 enum { row_count = sizeof rows / sizeof rows[0], long_option_base = 256, help_column = 24 };
 
 void cli_options_print_help(FILE *stream)
 {
-    fputs("Usage: stackgroup [OPTIONS] CORE [EXE]   or   stackgroup [OPTIONS] EXE -c CORE\n", stream);
+    fputs("Usage: stackgroup [OPTIONS] CORE [EXE] | EXE -c CORE | -p PID\n", stream);
     for (int i = 0; i < row_count; i++) {
         const struct option_row *row = &rows[i];
         char letter[8] = "", left[48];
+        if (row->help == NULL)
+            continue;
         if (row->letter != 0)
             snprintf(letter, sizeof letter, "-%c,", row->letter);
         snprintf(left, sizeof left, "--%s%s%s", row->name, row->argument != NULL ? "=" : "",
@@ -79,6 +90,41 @@ static int choice_value(const char *words, const char *word)
     }
 }
 
+/* "10ms", "0.5s", "2s" in microseconds; false for all else, and for nothing or more than a day. */
+static bool parse_duration(const char *text, uint64_t *ret_microseconds)
+{
+    static const struct {
+        const char *name;
+        uint64_t microseconds;
+    } units[] = {{"us", 1}, {"ms", 1000}, {"s", 1000000}, {"m", 60000000}};
+    const uint64_t day = (uint64_t)24 * 60 * 60 * 1000000;
+    size_t whole = strspn(text, "0123456789"), fraction = 0;
+    if (whole == 0 || whole > 12)
+        return false;
+    if (text[whole] == '.') {
+        fraction = strspn(text + whole + 1, "0123456789");
+        if (fraction == 0 || fraction > 6)
+            return false;
+    }
+    const char *unit = text + whole + (fraction == 0 ? 0 : fraction + 1);
+    for (size_t i = 0; i < sizeof units / sizeof units[0]; i++) {
+        if (strcmp(units[i].name, unit) != 0)
+            continue;
+        uint64_t value = strtoull(text, NULL, 10), scale = 1;
+        if (value > day / units[i].microseconds)
+            return false;
+        value *= units[i].microseconds;
+        /* By digits: strtod would follow the locale's decimal comma. */
+        for (size_t j = 0; j < fraction; j++) {
+            scale *= 10;
+            value += (uint64_t)(text[whole + 1 + j] - '0') * units[i].microseconds / scale;
+        }
+        *ret_microseconds = value;
+        return value != 0 && value <= day;
+    }
+    return false;
+}
+
 static bool row_apply(const struct option_row *row, const char *argument, struct cli_options *options, char *ret_error,
                       size_t error_bytes)
 {
@@ -101,6 +147,12 @@ static bool row_apply(const struct option_row *row, const char *argument, struct
         *(uint64_t *)field = value;
         return true;
     }
+    case OPTION_DURATION:
+        if (!parse_duration(argument, field)) {
+            snprintf(ret_error, error_bytes, "--%s: '%s' is no time such as 10ms, 0.5s or 2s", row->name, argument);
+            return false;
+        }
+        return true;
     case OPTION_CHOICE: {
         int value = choice_value(row->argument, argument);
         if (value < 0) {
@@ -110,6 +162,23 @@ static bool row_apply(const struct option_row *row, const char *argument, struct
         *(int *)field = value;
         return true;
     }
+    }
+    return false;
+}
+
+/* Three ways to hold a process still, of which a run takes one. */
+static bool take_stop(struct cli_options *options, char *ret_error, size_t error_bytes)
+{
+    const char *named = options->rolling ? "--rolling" : "--no-stop";
+    if (options->rolling && options->no_stop)
+        snprintf(ret_error, error_bytes, "--rolling and --no-stop: only one of them");
+    else if ((options->rolling || options->no_stop) && options->pid == 0)
+        snprintf(ret_error, error_bytes, "%s: only with --pid", named);
+    else if ((options->rolling || options->no_stop) && options->stop_milliseconds_max != 0)
+        snprintf(ret_error, error_bytes, "%s: has no long stop that --max-stop could break off", named);
+    else {
+        options->analysis.stop = options->rolling ? SG_STOP_ROLLING : options->no_stop ? SG_STOP_NONE : SG_STOP_ALL;
+        return true;
     }
     return false;
 }
@@ -126,8 +195,13 @@ static bool take_paths(int count, char **paths, struct cli_options *options, cha
     options->analysis.core = options->core;
     if (options->core != NULL) {
         exe = count == 1 ? paths[0] : NULL;
+    } else if (options->pid != 0) {
+        if (count != 0) {
+            snprintf(ret_error, error_bytes, "'%s': with --pid there is no core", paths[0]);
+            return false;
+        }
     } else if (count == 0) {
-        snprintf(ret_error, error_bytes, "no core given");
+        snprintf(ret_error, error_bytes, "no core and no process given");
         return false;
     } else {
         bool swapped = count == 2 && !sg_is_core(paths[0]) && sg_is_core(paths[1]);
@@ -189,8 +263,25 @@ bool cli_options_parse(int count, char **arguments, struct cli_options *ret_opti
                 return false;
     }
     if (!options.help && !options.version &&
-        !take_paths(count - optind, arguments + optind, &options, ret_error, error_bytes))
+        (!take_paths(count - optind, arguments + optind, &options, ret_error, error_bytes) ||
+         !take_stop(&options, ret_error, error_bytes)))
         return false;
+    if (options.pid > INT32_MAX) {
+        snprintf(ret_error, error_bytes, "--pid: %llu is no process id", (unsigned long long)options.pid);
+        return false;
+    }
+    const char *lonely = options.save != NULL ? "--save" : options.analysis.samples > 1 ? "--samples" : NULL;
+    if (options.interval_microseconds != 0 && options.analysis.samples == 0) {
+        snprintf(ret_error, error_bytes, "--interval: needs --samples");
+        return false;
+    }
+    if (lonely != NULL && options.pid == 0 && !options.help && !options.version) {
+        snprintf(ret_error, error_bytes, "%s: needs --pid", lonely);
+        return false;
+    }
+    options.analysis.interval_microseconds = options.interval_microseconds != 0 ? options.interval_microseconds : 1000000;
+    options.analysis.pid = (uint32_t)options.pid;
+    options.analysis.stop_microseconds_max = options.stop_milliseconds_max * 1000;
     options.analysis.by = (enum sg_by)options.by;
     options.analysis.unwinder = (enum sg_unwinder)options.unwinder;
     options.analysis.no_lines = options.lines != 0;

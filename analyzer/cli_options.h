@@ -13,9 +13,14 @@ struct cli_options {
     struct sg_options analysis;
     struct sg_write_options write;
     const char *core;   /* -c */
+    uint64_t pid;       /* -p, 0: none */
+    uint64_t stop_milliseconds_max;
+    uint64_t interval_microseconds; /* --interval, 0: not given */
+    const char *save;   /* --save, NULL: not */
     const char *format; /* "text" */
     const char *output; /* -o, NULL: standard output */
     int color;          /* enum cli_color */
+    bool rolling, no_stop; /* how a process is read */
     int by, unwinder;   /* enum sg_by, enum sg_unwinder */
     int lines, demangle; /* 0 on, 1 off */
     uint64_t frames;    /* --frames */

@@ -27,7 +27,10 @@ struct sg_analysis *sg_analysis_new(void)
 {
     struct sg_analysis *analysis = calloc(1, sizeof *analysis);
     if (analysis != NULL)
-        analysis->pipeline.source.file.fd = -1;
+    {
+        analysis->pipeline.core.file.fd = -1;
+        analysis->pipeline.live.memory_fd = analysis->pipeline.previous.live.memory_fd = -1;
+    }
     return analysis;
 }
 
@@ -38,6 +41,8 @@ void sg_analysis_free(struct sg_analysis *analysis)
     pipeline_close(&analysis->pipeline);
     arena_deinit(&analysis->pipeline.keep);
     arena_deinit(&analysis->pipeline.scratch);
+    arena_deinit(&analysis->pipeline.looks[0]);
+    arena_deinit(&analysis->pipeline.looks[1]);
     free(analysis);
 }
 
@@ -73,19 +78,34 @@ enum sg_status sg_analysis_run(struct sg_analysis *analysis, const struct sg_opt
 {
     if (analysis->has_run)
         return fail(analysis, SG_USAGE, "an analysis runs once");
-    if (options->core == NULL)
-        return fail(analysis, SG_USAGE, "no core given");
-    if ((unsigned)options->by > SG_BY_FUNCTION || (unsigned)options->unwinder > SG_UNWINDER_LIBUNWIND)
-        return fail(analysis, SG_USAGE, "no such grouping or unwinder");
+    if ((options->core == NULL) == (options->pid == 0))
+        return fail(analysis, SG_USAGE, options->core == NULL ? "no core and no process given" : "a core and a process given");
+    if ((unsigned)options->by > SG_BY_FUNCTION || (unsigned)options->unwinder > SG_UNWINDER_LIBUNWIND ||
+        (unsigned)options->stop > SG_STOP_NONE)
+        return fail(analysis, SG_USAGE, "no such grouping, unwinder or stop");
+    if (options->stop != SG_STOP_ALL && (options->pid == 0 || options->stop_microseconds_max != 0))
+        return fail(analysis, SG_USAGE, options->pid == 0 ? "a core has no threads to stop one by one"
+                                                          : "only a stop of all threads has a length to limit");
+    if (options->pid == 0 && (options->save_fd != 0 || options->samples > 1))
+        return fail(analysis, SG_USAGE, "a core can neither be saved nor sampled");
     analysis->has_run = true;
     analysis->error[0] = 0;
     static const enum group_by by[] = {
         [SG_BY_LINE] = GROUP_BY_LINE, [SG_BY_PC] = GROUP_BY_PC, [SG_BY_FUNCTION] = GROUP_BY_FUNCTION};
+    static const enum stop_kind stops[] = {
+        [SG_STOP_ALL] = STOP_KIND_ALL, [SG_STOP_ROLLING] = STOP_KIND_ROLLING, [SG_STOP_NONE] = STOP_KIND_NONE};
     static const enum unwinder_choice unwinder[] = {[SG_UNWINDER_AUTO] = UNWINDER_AUTO,
                                                     [SG_UNWINDER_DWARF] = UNWINDER_DWARF,
                                                     [SG_UNWINDER_LIBUNWIND] = UNWINDER_LIBUNWIND};
     struct pipeline_options pipeline_options = {
         .core = options->core,
+        .live = {.pid = options->pid,
+                 .stop_kind = stops[options->stop],
+                 .stop_microseconds_max = options->stop_microseconds_max,
+                 .to_be_saved = options->save_fd != 0},
+        .samples = options->samples,
+        .interval_microseconds = options->interval_microseconds,
+        .save_fd = options->save_fd,
         .files = {.exe = options->exe, .sysroot = options->sysroot, .debug_path = options->debug_path},
         .unwind = {.unwinder = unwinder[options->unwinder],
                    .cross_check = options->cross_check,
@@ -99,9 +119,12 @@ enum sg_status sg_analysis_run(struct sg_analysis *analysis, const struct sg_opt
     uint64_t memory_max = options->memory_max != 0 ? options->memory_max : limit_arena_bytes;
     arena_init(&analysis->pipeline.keep, memory_max, &analysis->exhausted);
     arena_init(&analysis->pipeline.scratch, memory_max, &analysis->exhausted);
+    arena_init(&analysis->pipeline.looks[0], memory_max, &analysis->exhausted);
+    arena_init(&analysis->pipeline.looks[1], memory_max, &analysis->exhausted);
     if (setjmp(analysis->exhausted) != 0) {
         pipeline_close(&analysis->pipeline);
-        return fail(analysis, SG_LIMIT, "%s: its analysis needs more than %llu bytes of memory", options->core,
+        return fail(analysis, SG_LIMIT, "%s: its analysis needs more than %llu bytes of memory",
+                    options->core != NULL ? options->core : "the process",
                     (unsigned long long)memory_max);
     }
     const struct error *error = pipeline_run(&analysis->pipeline, &pipeline_options);
@@ -148,6 +171,11 @@ enum sg_status sg_analysis_write(struct sg_analysis *analysis, const char *forma
 const char *sg_analysis_error(const struct sg_analysis *analysis)
 {
     return analysis->error;
+}
+
+int sg_analysis_save_errno(const struct sg_analysis *analysis)
+{
+    return analysis->pipeline.save_errno;
 }
 
 enum sg_loss sg_analysis_loss(const struct sg_analysis *analysis)

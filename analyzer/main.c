@@ -1,28 +1,22 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Arguments in, exit code out; the only unit that prints on its own account. */
 #include "cli_options.h"
+#include "output_file.h"
 
-#include <errno.h>
-#include <fcntl.h>
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/ioctl.h>
 #include <sys/resource.h>
-#include <sys/stat.h>
 #include <time.h>
 #include <unistd.h>
 
 /* formats.md, exit codes */
 enum { EXIT_DONE = 0, EXIT_USAGE = 2, EXIT_NO_RESULT = 3, EXIT_INCOMPLETE = 4 };
 
-/* Removed when a signal ends the program; empty while there is none. */
-static char temporary_path[4096];
-
 static void on_end_signal(int number)
 {
-    if (temporary_path[0] != 0)
-        unlink(temporary_path);
+    output_file_remove_all();
     signal(number, SIG_DFL);
     raise(number);
 }
@@ -32,8 +26,7 @@ static void on_bus_error(int number)
 {
     static const char message[] = "stackgroup: a file was cut short while it was read (SIGBUS)\n";
     (void)number;
-    if (temporary_path[0] != 0)
-        unlink(temporary_path);
+    output_file_remove_all();
     ssize_t ignored = write(STDERR_FILENO, message, sizeof message - 1);
     (void)ignored;
     _exit(EXIT_NO_RESULT);
@@ -59,7 +52,7 @@ static void show_progress(void *context, const char *stage, uint64_t done, uint6
     if (now - progress->started < 1 || now - progress->printed < 0.2)
         return;
     progress->printed = now;
-    fprintf(stderr, "\r\033[Kstackgroup: %s, %llu of %llu threads", stage, (unsigned long long)done,
+    fprintf(stderr, "\r\033[Kstackgroup: %s, %llu of %llu", stage, (unsigned long long)done,
             (unsigned long long)total);
     fflush(stderr);
 }
@@ -78,56 +71,6 @@ static void choose_screen(struct cli_options *options, int fd)
         options->color == CLI_COLOR_ALWAYS || (options->color == CLI_COLOR_AUTO && is_terminal && allowed);
 }
 
-/* Where the report goes: standard output, a device or pipe as it stands, or a new file beside `path` that replaces it
- * once it is whole. -1: errno tells. */
-static int open_output(const char *path)
-{
-    struct stat status;
-    temporary_path[0] = 0;
-    if (path == NULL)
-        return STDOUT_FILENO;
-    if (stat(path, &status) == 0 && !S_ISREG(status.st_mode))
-        return open(path, O_WRONLY | O_CLOEXEC);
-    char *target = realpath(path, NULL); /* a link to a file stays one */
-    int length = snprintf(temporary_path, sizeof temporary_path, "%s.XXXXXX", target != NULL ? target : path);
-    free(target);
-    if (length < 0 || (size_t)length >= sizeof temporary_path) {
-        temporary_path[0] = 0;
-        errno = ENAMETOOLONG;
-        return -1;
-    }
-    int fd = mkostemp(temporary_path, O_CLOEXEC);
-    if (fd < 0) {
-        temporary_path[0] = 0;
-        return -1;
-    }
-    mode_t mask = umask(0);
-    umask(mask);
-    fchmod(fd, 0666 & ~mask);
-    return fd;
-}
-
-/* Puts the finished file in its place, or removes it. */
-static int close_output(const char *path, int fd, bool good)
-{
-    int failed = 0;
-    if (path == NULL)
-        return 0;
-    if (close(fd) != 0)
-        failed = errno;
-    if (temporary_path[0] == 0)
-        return failed;
-    char target[sizeof temporary_path];
-    memcpy(target, temporary_path, sizeof target);
-    target[strlen(target) - strlen(".XXXXXX")] = 0;
-    if (good && failed == 0 && rename(temporary_path, target) != 0)
-        failed = errno;
-    if (!good || failed != 0)
-        unlink(temporary_path);
-    temporary_path[0] = 0;
-    return failed;
-}
-
 static bool format_exists(const char *format)
 {
     const char *name, *help;
@@ -137,6 +80,12 @@ static bool format_exists(const char *format)
     return false;
 }
 
+static int fail_write(const char *path, int failed)
+{
+    fprintf(stderr, "stackgroup: %s: cannot be written: %s\n", path, strerror(failed));
+    return EXIT_NO_RESULT;
+}
+
 static int run(struct cli_options *options)
 {
     struct progress progress = {.started = seconds_now()};
@@ -144,27 +93,38 @@ static int run(struct cli_options *options)
         options->analysis.progress = show_progress;
         options->analysis.progress_context = &progress;
     }
+    struct output_file saved = {0};
+    if (options->save != NULL) {
+        /* Before a target is stopped for a file that cannot be written. It holds the target's memory: 0600. */
+        int failed = output_file_open(&saved, options->save, 0600);
+        if (failed != 0)
+            return fail_write(options->save, failed);
+        options->analysis.save_fd = saved.fd;
+    }
     struct sg_analysis *analysis = sg_analysis_new();
     if (analysis == NULL) {
+        output_file_close(&saved, false);
         fputs("stackgroup: out of memory\n", stderr);
         return EXIT_NO_RESULT;
     }
     int code = EXIT_DONE;
     enum sg_status status = sg_analysis_run(analysis, &options->analysis);
+    int save_failed = sg_analysis_save_errno(analysis);
+    int close_failed = output_file_close(&saved, status == SG_OK && save_failed == 0);
+    if (status == SG_OK && (save_failed != 0 || close_failed != 0))
+        code = fail_write(options->save, save_failed != 0 ? save_failed : close_failed);
     if (progress.printed != 0)
         fputs("\r\033[K", stderr);
     if (status == SG_OK) {
-        int fd = open_output(options->output);
-        int failed = fd < 0 ? errno : 0;
+        struct output_file report;
+        int failed = output_file_open(&report, options->output, 0666);
         if (failed == 0) {
-            choose_screen(options, fd);
-            status = sg_analysis_write(analysis, options->format, fd, &options->write);
-            failed = close_output(options->output, fd, status == SG_OK);
+            choose_screen(options, report.fd);
+            status = sg_analysis_write(analysis, options->format, report.fd, &options->write);
+            failed = output_file_close(&report, status == SG_OK);
         }
-        if (failed != 0) {
-            fprintf(stderr, "stackgroup: %s: cannot be written: %s\n", options->output, strerror(failed));
-            code = EXIT_NO_RESULT;
-        }
+        if (failed != 0)
+            code = fail_write(options->output, failed);
     }
     if (status != SG_OK) {
         fprintf(stderr, "stackgroup: %s\n", sg_analysis_error(analysis));

@@ -25,6 +25,14 @@ static void lap(double *at, double *total)
     *at = now;
 }
 
+static void seconds_sleep_until(double until)
+{
+    double left = until - seconds_now();
+    struct timespec pause = {(time_t)left, (long)((left - (double)(time_t)left) * 1e9)};
+    if (left > 0)
+        nanosleep(&pause, NULL);
+}
+
 static void snapshot_init(struct pipeline *pipeline)
 {
     const struct image *image = &pipeline->image;
@@ -37,7 +45,12 @@ static void snapshot_init(struct pipeline *pipeline)
         .module_count = image->module_count,
         .mappings = image->mappings,
         .mapping_count = image->mapping_count,
-        .source_kind = "core",
+        .source_kind = image->source_kind,
+        .stop_kind = image->stop_kind,
+        .stop_microseconds = image->stop_microseconds,
+        .stop_microseconds_median = image->stop_microseconds_median,
+        .sample_count = pipeline->samples.count,
+        .sample_microseconds = (uint64_t)((pipeline->last_look - pipeline->first_look) * 1e6),
         .source_path = image->source_path,
         .exe = image->exe,
         .command = image->command,
@@ -45,6 +58,7 @@ static void snapshot_init(struct pipeline *pipeline)
         .pid = image->pid,
         .signal = image->signal,
         .written_by = image->written_by,
+        .descriptors = image->descriptors,
     };
     intern_table_init(&snapshot->strings, &pipeline->keep);
 }
@@ -118,6 +132,13 @@ static void add_stacks(struct pipeline *pipeline, struct walker *walker, uint32_
     }
 }
 
+static enum movement thread_movement(const struct samples *samples, size_t thread)
+{
+    if (samples->count < 2 || samples->threads[thread].looks < 2)
+        return MOVEMENT_UNKNOWN;
+    return samples->threads[thread].moved ? MOVEMENT_MOVED : MOVEMENT_NONE;
+}
+
 static void add_members(struct pipeline *pipeline, const uint32_t *thread_stacks)
 {
     const struct image *image = &pipeline->image;
@@ -127,14 +148,18 @@ static void add_members(struct pipeline *pipeline, const uint32_t *thread_stacks
     for (size_t i = 0; i < image->thread_count; i++) {
         const struct thread *thread = &image->threads[i];
         struct thread_state state = thread_state_read(image->arch, thread->registers);
+        const char *state_name = thread->state != NULL ? thread->state : state.name;
         snapshot->members[i] = (struct member){
             .id = thread->tid,
             .stack = thread_stacks[i],
-            .state = intern_table_add(&snapshot->strings, text_from_string(state.name)),
+            .state = intern_table_add(&snapshot->strings, text_from_string(state_name)),
             .fd = state.fd,
+            .name = intern_table_add(&snapshot->strings, thread->name),
+            .namespace_id = thread->namespace_tid,
             .cpu_microseconds = thread->cpu_microseconds,
             .cpu_known = thread->cpu_known,
             .cpu_at_most = thread->cpu_at_most,
+            .movement = thread_movement(&pipeline->samples, i),
         };
     }
 }
@@ -214,13 +239,143 @@ static const struct error *check_paths(const struct pipeline_options *options, s
     return NULL;
 }
 
+/* Opens the target and unwinds its threads. What stays is in `arena`. */
+static const struct error *look(struct pipeline *pipeline, const struct pipeline_options *options, struct arena *arena,
+                                double *at)
+{
+    const struct error *error;
+    pipeline->core.file.fd = -1;
+    pipeline->live.memory_fd = -1;
+    diagnostics_init(&pipeline->diagnostics, arena);
+    if (options->live.pid != 0)
+        error = source_live_open(&options->live, arena, &pipeline->diagnostics, &pipeline->live, &pipeline->image);
+    else
+        error = source_core_open(options->core, arena, &pipeline->diagnostics, &pipeline->core, &pipeline->image);
+    if (error != NULL)
+        return error;
+    pipeline->files = module_files_new(&pipeline->image, &options->files, arena, &pipeline->diagnostics);
+    pipeline->symbolizer = symbolizer_new(&pipeline->image, pipeline->files, &options->symbolize, arena,
+                                          &pipeline->diagnostics);
+    lap(at, &pipeline->stats.seconds_open);
+
+    struct function_starts starts = {find_function_start, pipeline->symbolizer};
+    pipeline->walker = walker_new(&pipeline->image, pipeline->files, starts, arena);
+    pipeline->thread_stacks = unwind_threads(&pipeline->image, pipeline->files, pipeline->walker, &options->unwind,
+                                             arena, &pipeline->scratch, &pipeline->diagnostics);
+    arena_reset(&pipeline->scratch);
+    lap(at, &pipeline->stats.seconds_unwind);
+    return NULL;
+}
+
+/* Moves the look aside. Its parts point at the pipeline's fields: until it is put back it may only be closed. */
+static void set_look_aside(struct pipeline *pipeline)
+{
+    pipeline->previous = (struct pipeline_look){
+        .diagnostics = pipeline->diagnostics,
+        .live = pipeline->live,
+        .image = pipeline->image,
+        .files = pipeline->files,
+        .symbolizer = pipeline->symbolizer,
+        .walker = pipeline->walker,
+        .thread_stacks = pipeline->thread_stacks,
+    };
+    pipeline->live = (struct live_source){.memory_fd = -1};
+    pipeline->files = NULL;
+    pipeline->symbolizer = NULL;
+}
+
+static void close_look(struct symbolizer **symbolizer, struct module_files **files, struct live_source *live)
+{
+    if (*symbolizer != NULL)
+        symbolizer_close(*symbolizer);
+    if (*files != NULL)
+        module_files_close(*files);
+    source_live_close(live);
+    *symbolizer = NULL;
+    *files = NULL;
+}
+
+static void close_previous(struct pipeline *pipeline)
+{
+    close_look(&pipeline->previous.symbolizer, &pipeline->previous.files, &pipeline->previous.live);
+}
+
+static void put_look_back(struct pipeline *pipeline)
+{
+    close_look(&pipeline->symbolizer, &pipeline->files, &pipeline->live);
+    pipeline->diagnostics = pipeline->previous.diagnostics;
+    pipeline->live = pipeline->previous.live;
+    pipeline->image = pipeline->previous.image;
+    pipeline->files = pipeline->previous.files;
+    pipeline->symbolizer = pipeline->previous.symbolizer;
+    pipeline->walker = pipeline->previous.walker;
+    pipeline->thread_stacks = pipeline->previous.thread_stacks;
+    pipeline->previous = (struct pipeline_look){.live.memory_fd = -1};
+}
+
+/* One of several looks: an error is the target's end, or somebody else's process of the same id. */
+static const struct error *take_sample(struct pipeline *pipeline, const struct pipeline_options *options,
+                                       struct arena *arena, uint64_t *start_ticks, double *at)
+{
+    struct thread_activity *activity;
+    size_t count;
+    uint32_t pid = options->live.pid;
+    if (!thread_activity_read(pid, arena, &activity, &count))
+        return error_new(arena, ERROR_OPEN, "process %" PRIu32 ": there is none such", pid);
+    const struct thread_activity *leader = thread_activity_find(activity, count, pid);
+    uint64_t ticks = leader != NULL ? leader->start_ticks : 0;
+    if (pipeline->samples.count == 0)
+        *start_ticks = ticks;
+    else if (ticks != *start_ticks)
+        return error_new(arena, ERROR_OPEN, "process %" PRIu32 ": it ended, another one has its id", pid);
+    double now = seconds_now();
+    const struct error *error = look(pipeline, options, arena, at);
+    if (error != NULL)
+        return error;
+    pipeline->last_look = now;
+    if (pipeline->samples.count == 0)
+        pipeline->first_look = now;
+    samples_add(&pipeline->samples, &pipeline->image, pipeline->walker, pipeline->thread_stacks, activity, count, arena);
+    return NULL;
+}
+
+/* The last look that succeeds is the one reported. Two are held at a time, however many there are. */
+static const struct error *take_samples(struct pipeline *pipeline, const struct pipeline_options *options, double *at)
+{
+    double started = seconds_now();
+    uint64_t start_ticks = 0;
+    pipeline->live.memory_fd = pipeline->previous.live.memory_fd = -1;
+    for (uint64_t i = 0; i < options->samples; i++) {
+        seconds_sleep_until(started + (double)i * (double)options->interval_microseconds * 1e-6);
+        *at = seconds_now();
+        struct arena *arena = &pipeline->looks[i & 1];
+        close_previous(pipeline);
+        arena_reset(arena);
+        set_look_aside(pipeline);
+        const struct error *error = take_sample(pipeline, options, arena, &start_ticks, at);
+        if (error != NULL && i == 0)
+            return error;
+        if (error != NULL) {
+            put_look_back(pipeline);
+            diagnostics_add(&pipeline->diagnostics, DIAGNOSTIC_LOST, "samples-cut", TEXT(""),
+                            "%" PRIu64 " of %" PRIu64 " samples were taken: %s", i, options->samples, error->message);
+            break;
+        }
+        if (options->unwind.progress != NULL)
+            options->unwind.progress(options->unwind.progress_context, "sampling", i + 1, options->samples);
+    }
+    if (pipeline->samples.ended != 0)
+        diagnostics_add(&pipeline->diagnostics, DIAGNOSTIC_NOTE, "threads-ended", TEXT(""),
+                        "%" PRIu64 " threads of earlier samples had ended in later ones", pipeline->samples.ended)
+            ->count = pipeline->samples.ended;
+    return NULL;
+}
+
 const struct error *pipeline_run(struct pipeline *pipeline, const struct pipeline_options *options)
 {
     struct arena *keep = &pipeline->keep;
     struct report_stats *stats = &pipeline->stats;
     const struct error *error = NULL;
-    pipeline->source.file.fd = -1;
-    diagnostics_init(&pipeline->diagnostics, keep);
     if (options->filter != NULL)
         error = pattern_compile(keep, "--filter", options->filter, &pipeline->filter);
     if (error == NULL && options->exclude != NULL)
@@ -232,24 +387,20 @@ const struct error *pipeline_run(struct pipeline *pipeline, const struct pipelin
     if (error != NULL)
         return error;
     double at = seconds_now();
-    error = source_core_open(options->core, keep, &pipeline->diagnostics, &pipeline->source, &pipeline->image);
+    if (options->samples > 1)
+        error = take_samples(pipeline, options, &at);
+    else
+        error = look(pipeline, options, keep, &at);
     if (error != NULL)
         return error;
-    pipeline->files = module_files_new(&pipeline->image, &options->files, keep, &pipeline->diagnostics);
-    pipeline->symbolizer = symbolizer_new(&pipeline->image, pipeline->files, &options->symbolize, keep,
-                                          &pipeline->diagnostics);
-    lap(&at, &stats->seconds_open);
-
-    struct function_starts starts = {find_function_start, pipeline->symbolizer};
-    struct walker *walker = walker_new(&pipeline->image, pipeline->files, starts, keep);
-    uint32_t *thread_stacks = unwind_threads(&pipeline->image, pipeline->files, walker, &options->unwind, keep,
-                                             &pipeline->scratch, &pipeline->diagnostics);
-    arena_reset(&pipeline->scratch);
-    lap(&at, &stats->seconds_unwind);
+    if (options->save_fd != 0) {
+        pipeline->save_errno = core_writer_write(&pipeline->image, options->save_fd, &pipeline->scratch);
+        arena_reset(&pipeline->scratch);
+    }
 
     snapshot_init(pipeline);
-    add_stacks(pipeline, walker, thread_stacks, &options->unwind);
-    add_members(pipeline, thread_stacks);
+    add_stacks(pipeline, pipeline->walker, pipeline->thread_stacks, &options->unwind);
+    add_members(pipeline, pipeline->thread_stacks);
     diagnose_ends(pipeline);
     arena_reset(&pipeline->scratch);
     lap(&at, &stats->seconds_symbol);
@@ -262,28 +413,24 @@ const struct error *pipeline_run(struct pipeline *pipeline, const struct pipelin
     arena_reset(&pipeline->scratch);
     lap(&at, &stats->seconds_group);
 
-    struct walker_counts counts = walker_counts(walker);
+    struct walker_counts counts = walker_counts(pipeline->walker);
     for (size_t i = 0; i < pipeline->snapshot.member_count; i++)
         stats->frames += pipeline->snapshot.stacks[pipeline->snapshot.members[i].stack].step_count;
     stats->plans = counts.plans;
-    stats->path_hits = walker_trie(walker)->hits;
-    stats->path_misses = walker_trie(walker)->misses;
+    stats->path_hits = walker_trie(pipeline->walker)->hits;
+    stats->path_misses = walker_trie(pipeline->walker)->misses;
     stats->distinct_pcs = pipeline->snapshot.location_count;
     pipeline_close(pipeline);
-    stats->arena_bytes = keep->size_bytes;
+    stats->arena_bytes = keep->size_bytes + pipeline->looks[0].size_bytes + pipeline->looks[1].size_bytes;
     return NULL;
 }
 
 void pipeline_close(struct pipeline *pipeline)
 {
-    if (pipeline->symbolizer != NULL)
-        symbolizer_close(pipeline->symbolizer);
-    if (pipeline->files != NULL)
-        module_files_close(pipeline->files);
+    close_look(&pipeline->symbolizer, &pipeline->files, &pipeline->live);
+    close_previous(pipeline);
     pattern_release(pipeline->filter);
     pattern_release(pipeline->exclude);
-    source_core_close(&pipeline->source);
-    pipeline->symbolizer = NULL;
-    pipeline->files = NULL;
+    source_core_close(&pipeline->core);
     pipeline->filter = pipeline->exclude = NULL;
 }

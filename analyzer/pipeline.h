@@ -6,12 +6,19 @@
 #include "base/error.h"
 #include "group/group.h"
 #include "report/report.h"
+#include "samples.h"
+#include "source/core_writer.h"
 #include "source/source_core.h"
+#include "source/source_live.h"
 #include "symbol/symbolize.h"
 #include "unwind/unwind_threads.h"
 
 struct pipeline_options {
-    const char *core;
+    const char *core;         /* one of the two */
+    struct live_options live; /* pid 0: the core */
+    uint64_t samples;         /* looks at a live process, 0: one */
+    uint64_t interval_microseconds;
+    int save_fd;              /* a live image is written here as a core, 0: nowhere */
     struct module_file_options files;
     struct unwind_options unwind;
     struct symbolize_options symbolize;
@@ -19,18 +26,37 @@ struct pipeline_options {
     const char *filter, *exclude;
 };
 
+/* A look at a live process that is kept until the next one has succeeded. */
+struct pipeline_look {
+    struct diagnostics diagnostics;
+    struct live_source live;
+    struct image image;
+    struct module_files *files;
+    struct symbolizer *symbolizer;
+    struct walker *walker;
+    uint32_t *thread_stacks;
+};
+
 struct pipeline {
     struct arena keep;    /* until the analysis is closed */
     struct arena scratch; /* until a stage ends */
     struct diagnostics diagnostics;
-    struct core_source source;
+    struct core_source core;
+    struct live_source live;
     struct image image;
-    struct module_files *files;    /* NULL once closed, as the three below */
+    struct module_files *files;    /* NULL once closed, as symbolizer and patterns */
     struct symbolizer *symbolizer;
+    struct walker *walker;
+    uint32_t *thread_stacks; /* by thread, into the walker's trie */
+    struct arena looks[2];   /* of a sampled process, by turns */
+    struct pipeline_look previous;
+    struct samples samples;
+    double first_look, last_look; /* seconds */
     struct pattern *filter, *exclude;
     struct snapshot snapshot;
     struct grouping grouping;
     struct report_stats stats;
+    int save_errno; /* of options.save_fd, 0: all went well */
 };
 
 /* Fills snapshot, grouping, diagnostics and stats; the image is closed when it returns. Leaves by the arenas'

@@ -34,10 +34,18 @@ enum sg_status {
 };
 
 enum sg_by { SG_BY_LINE, SG_BY_PC, SG_BY_FUNCTION };
+/* How a process is read: all threads at one instant; each thread stopped alone; without any stop, from /proc alone. */
+enum sg_stop { SG_STOP_ALL, SG_STOP_ROLLING, SG_STOP_NONE };
 enum sg_unwinder { SG_UNWINDER_AUTO, SG_UNWINDER_DWARF, SG_UNWINDER_LIBUNWIND };
 
 struct sg_options {
-    const char *core;       /* path of an ELF core; must be set */
+    const char *core;       /* path of an ELF core; this or pid must be set */
+    uint32_t pid;           /* a running process, which is stopped for about 15 microseconds a thread */
+    enum sg_stop stop;      /* of that process */
+    uint64_t stop_microseconds_max; /* a longer stop is broken off, what was read is kept; 0: no limit */
+    int save_fd;            /* with pid: what was read is written here as a small ELF core, 0: nowhere */
+    uint64_t samples;       /* with pid: looks at it, to tell what moved between them; 0: one */
+    uint64_t interval_microseconds; /* from the start of one look to the next */
     const char *exe;        /* path of the program, NULL: as the core names it */
     const char *sysroot;    /* prefix tried first for every path that the core names, NULL: none */
     const char *debug_path; /* ':'-separated folders of separate debug files, NULL: /usr/lib/debug */
@@ -86,6 +94,9 @@ SG_PUBLIC enum sg_status sg_analysis_write(struct sg_analysis *analysis, const c
 
 /* One line about the last failure, "" when there was none. Borrowed until the next call. */
 SG_PUBLIC const char *sg_analysis_error(const struct sg_analysis *analysis);
+
+/* The errno of what kept save_fd from being written whole, 0: nothing did. The analysis itself is not the poorer. */
+SG_PUBLIC int sg_analysis_save_errno(const struct sg_analysis *analysis);
 
 /* How much was lost: whole threads or segments of the dump; or, short of that, frames and names. */
 enum sg_loss { SG_LOSS_NONE, SG_LOSS_DETAIL, SG_LOSS_THREADS };

@@ -325,8 +325,9 @@ def write_kernel_core(built, core, truth):
     return {"written_by": "kernel", "died_of": -done.returncode}
 
 
-def write_gcore(built, core, truth):
-    gdb = compiler("gdb")
+@contextlib.contextmanager
+def waiting(built, truth):
+    """The program as a process that stands still, its truth written; ended on the way out."""
     child = subprocess.Popen([str(built.executable), *built.arguments], cwd=built.folder, env=child_environment(truth, "wait"),
                              stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, text=True)
     try:
@@ -334,13 +335,21 @@ def write_gcore(built, core, truth):
             raise RuntimeError(f"{built.executable} did not get ready: {child.poll()}")
         # "ready" comes before the main thread is in its last wait.
         wait_until_main_sleeps(child.pid)
+        yield child
+    finally:
+        child.kill()
+        child.communicate()
+
+
+def write_gcore(built, core, truth):
+    gdb = compiler("gdb")
+    with waiting(built, truth) as child:
         output = run([gdb, "-nx", "-batch", "-iex", "set debuginfod enabled off", "-p", str(child.pid), "-ex", f"gcore {core}"],
                      seconds=GDB_SECONDS, stdin=subprocess.DEVNULL)
         if not core.exists():
             raise RuntimeError(f"gcore wrote nothing for {built.executable}:\n{output}")
-    finally:
-        child.kill()
-        child.communicate()
+    # gdb writes reserved memory as zeros, 64 MB an arena; the kernel leaves holes.
+    subprocess.run(["fallocate", "--dig-holes", core], stderr=subprocess.DEVNULL)
     return {"written_by": "gcore"}
 
 

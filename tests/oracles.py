@@ -35,9 +35,17 @@ def run(command, seconds=SECONDS, **options):
 
 
 def eu_stack(core, executable):
+    return eu_stack_of(f"--core={core}", "-e", executable)
+
+
+def eu_stack_live(pid):
+    return eu_stack_of("-p", pid)
+
+
+def eu_stack_of(*target):
     """Depth 0 means all frames (the default ends at 256). Raw names, because eu-stack knows neither of Rust's manglings."""
     # eu-stack exits with 1 when any stack ended early: what it printed still counts.
-    done = run([tool("eu-stack"), "-n", "0", "-r", "-m", f"--core={core}", "-e", executable])
+    done = run([tool("eu-stack"), "-n", "0", "-r", "-m", *target])
     stacks = eu_stack_parse(done.stdout, done.stderr)
     demangle([frame for frames in stacks.threads.values() for frame in frames])
     return stacks
@@ -66,12 +74,20 @@ def demangle(frames):
 
 
 def gdb(core, executable):
+    return gdb_of(executable, "-c", core)
+
+
+def gdb_live(pid):
+    return gdb_of("-p", pid)
+
+
+def gdb_of(*target):
     done = run([tool("gdb"), "-nx", "-batch", "-iex", "set debuginfod enabled off", "-iex", "set auto-load off",
                 "-ex", "set backtrace past-main on", "-ex", "set backtrace past-entry on", "-ex", "set backtrace limit unlimited",
-                "-x", Path(__file__).with_name("gdb_stacks.py"), executable, "-c", core])
+                "-x", Path(__file__).with_name("gdb_stacks.py"), *target])
     match = re.search(r"<<<stacks (.*) stacks>>>", done.stdout)
     if not match:
-        raise RuntimeError(f"gdb gave no stacks for {core}: {done.stdout[-2000:]}\n{done.stderr[-2000:]}")
+        raise RuntimeError(f"gdb gave no stacks for {target}: {done.stdout[-2000:]}\n{done.stderr[-2000:]}")
     threads = {}
     for tid, row in json.loads(match.group(1)).items():
         frames = [Frame(frame["pc"], frame["function"], frame["module"], frame["inlined"]) for frame in row["frames"]]

@@ -49,6 +49,9 @@ struct arch {
     void (*registers_decode)(const uint8_t *raw, struct registers *ret_registers);
     /* False when the thread is not inside a system call. */
     bool (*system_call_decode)(const uint8_t *raw, struct system_call *ret_call);
+    /* The raw registers of a thread of which only this is known: it waits in the call (number -1: outside of any) with
+     * this stack pointer and pc. What is not known is zero; returns the bits of what is, as in `known`. */
+    uint64_t (*registers_encode)(const struct system_call *call, uint64_t sp, uint64_t pc, uint8_t *ret_raw);
     /* Whether the bytes before a return address end in a call instruction; `count` of them are at hand (up to 8 are
      * looked at), `bytes` points just past the last. */
     bool (*call_precedes)(const uint8_t *bytes, size_t count);

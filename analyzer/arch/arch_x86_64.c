@@ -45,6 +45,24 @@ static bool system_call_decode(const uint8_t *raw, struct system_call *ret_call)
     return true;
 }
 
+static uint64_t registers_encode(const struct system_call *call, uint64_t sp, uint64_t pc, uint8_t *ret_raw)
+{
+    static const uint8_t word_of_argument[6] = {raw_rdi, raw_rsi, raw_rdx, raw_r10, raw_r8, raw_r9};
+    uint64_t words[raw_count] = {0};
+    uint64_t known = 1u << 7 | 1u << 16;
+    words[raw_rsp] = sp;
+    words[raw_rip] = pc;
+    words[raw_orig_rax] = (uint64_t)call->number;
+    if (call->number >= 0) {
+        words[raw_rax] = (uint64_t)-38; /* -ENOSYS: as in a call that has no result yet */
+        for (int i = 0; i < 6; i++)
+            words[word_of_argument[i]] = call->arguments[i];
+        known |= 1u << 5 | 1u << 4 | 1u << 1 | 1u << 10 | 1u << 8 | 1u << 9;
+    }
+    memcpy(ret_raw, words, sizeof words);
+    return known;
+}
+
 /* The call instructions of 64-bit mode: e8 rel32, and ff /2 with any addressing form. Prefixes stand before these
  * bytes and need no look. */
 static bool call_precedes(const uint8_t *end, size_t count)
@@ -216,6 +234,7 @@ const struct arch arch_x86_64 = {
     .registers_size_bytes = 8 * raw_count,
     .registers_decode = registers_decode,
     .system_call_decode = system_call_decode,
+    .registers_encode = registers_encode,
     .call_precedes = call_precedes,
     .signal_context_offset = signal_context_offset,
     .signal_context_decode = signal_context_decode,

@@ -25,6 +25,24 @@ enum {
     limit_note_segments = 16,
     /* Program headers of a module: real ones have 9 to 15. */
     limit_module_segments = 256,
+    /* Milliseconds that a stop waits for threads that do not stop (uninterruptible calls) after the last that did. */
+    limit_live_wait_milliseconds = 50,
+    /* Times the task list of a target that is not stopped is read again for threads that began meanwhile. */
+    limit_live_rounds = 8,
+    /* Looks at a thread that moves while it is read without a stop. */
+    limit_live_tries = 4,
+    /* Microseconds of CPU time that a stop costs a blocked thread at most (20 to 130 were seen); more is its own. */
+    limit_stop_cpu_microseconds = 1000,
+    /* Threads of a live process that are told apart as not to be had; another debugger has one or all. */
+    limit_live_refused = 64,
+    /* Bytes of one thread's stack that a live snapshot copies at most; blocked threads use a few KB. */
+    limit_stack_copy_bytes = 1 << 20,
+    /* Bytes a thread that are paged in before a stop, so that copying does not fault. */
+    limit_stack_prefault_bytes = 8 << 10,
+    /* Taken as the size of a stack whose mapping is not known: it was made after maps was read. */
+    limit_stack_guess_bytes = 64 << 10,
+    /* Descriptors of a live process that are looked at, about 2 seconds' worth; RLIMIT_NOFILE can be 2^30. */
+    limit_descriptors = 1 << 18,
     /* Distinct early ends that libunwind is asked about; programs have a handful, forged cores one a thread. */
     limit_early_ends = 256,
     /* DWARF expression operations executed for one register; real ones have under 20. */
@@ -62,10 +80,16 @@ static const uint64_t limit_threads = 4u << 20;
 static const uint64_t limit_memory_image_bytes = 1u << 30;
 /* Bytes that .gnu_debugdata may unpack to. */
 static const uint64_t limit_debugdata_bytes = 256u << 20;
+/* Bytes of deleted programs and libraries that --save keeps. */
+static const uint64_t limit_saved_code_bytes = 256u << 20;
 /* Memory that unpacking .gnu_debugdata may take beside its output; xz -9 asks for 65 MiB. */
 static const uint64_t limit_debugdata_decoder_bytes = 128u << 20;
 /* Bytes of stacks taken from one libunwind child: 9 a frame. */
 static const uint64_t limit_libunwind_answer_bytes = 256u << 20;
+/* Address space for the stacks of one live snapshot; only what is copied is used. */
+static const uint64_t limit_stacks_bytes = (uint64_t)4 << 30;
+/* Bytes of one table of sockets, of all its network namespace: 150 a line, about 2 seconds. */
+static const uint64_t limit_proc_table_bytes = (uint64_t)256 << 20;
 /* Anonymous memory of one analysis, arenas only. */
 static const uint64_t limit_arena_bytes = (uint64_t)4 << 30;
 

@@ -196,7 +196,13 @@ static bool debug_link_read(Elf *elf, const char **ret_name, uint32_t *ret_crc)
 
 static const char *debug_file_by_link(struct debug_search *search, int *ret_fd, Elf **ret_elf)
 {
+    const struct module *module = module_files_module(search->files, search->file);
     const char *name, *path = search->file->path;
+    /* A live process's mapping has no folder: beside the file below the process's root, then by the target's path. */
+    bool is_live = path != NULL && module->local_paths[1] != NULL &&
+                   (path == module->local_paths[0] || path == module->local_paths[1]);
+    if (is_live)
+        path = module->local_paths[1];
     if (path == NULL || !debug_link_read(search->file->elf, &name, &search->crc))
         return NULL;
     search->crc_known = true;
@@ -212,6 +218,10 @@ static const char *debug_file_by_link(struct debug_search *search, int *ret_fd, 
     /* Debug folders mirror the target's paths. */
     const char *sysroot = module_files_options(search->files)->sysroot;
     struct text target = {path, (size_t)folder_length};
+    if (is_live) {
+        target.data = module->path.data;
+        target.length = (size_t)(text_basename(module->path).data - module->path.data);
+    }
     if (sysroot != NULL && text_starts_with(target, text_from_string(sysroot))) {
         target.data += strlen(sysroot);
         target.length -= strlen(sysroot);

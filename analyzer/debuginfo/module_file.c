@@ -38,6 +38,11 @@ const struct module_file_options *module_files_options(const struct module_files
     return &files->options;
 }
 
+const struct module *module_files_module(const struct module_files *files, const struct module_file *file)
+{
+    return &files->image->modules[file->module];
+}
+
 struct arena *module_files_arena(const struct module_files *files)
 {
     return files->arena;
@@ -181,8 +186,9 @@ static bool open_candidate(struct module_files *files, struct module_file *file,
     *candidate = (struct module_file){.module = file->module, .path = path, .mapping.fd = -1, .debug_fd = -1};
     int failed = file_map(path, &candidate->mapping);
     if (failed != 0) {
-        /* What the core names may be gone; what the user names is expected to be there. */
-        if ((failed != ENOENT && failed != ENOTDIR) || path == files->options.exe)
+        /* What the core names may be gone; what the user names is expected to be there. map_files is root's alone, and
+         * what follows it is as good. */
+        if (((failed != ENOENT && failed != ENOTDIR) || path == files->options.exe) && path != module->local_paths[0])
             diagnostics_add(files->diagnostics, DIAGNOSTIC_LOSS, "module-unreadable", text_from_string(path),
                             "%s: cannot be opened: %s; not used", path,
                             failed == EINVAL ? "not a regular file" : strerror(failed));
@@ -351,8 +357,10 @@ struct module_file *module_files_open(struct module_files *files, uint32_t index
     } else {
         if (module->is_main && files->options.exe != NULL)
             found = open_candidate(files, file, files->options.exe, false);
+        for (size_t i = 0; !found && i < 2 && module->local_paths[i] != NULL; i++)
+            found = open_candidate(files, file, module->local_paths[i], module->is_deleted && i != 0);
         /* A relative name (a loader's list, AT_EXECFN) means nothing here. */
-        bool absolute = module->path.length != 0 && module->path.data[0] == '/';
+        bool absolute = module->local_paths[0] == NULL && module->path.length != 0 && module->path.data[0] == '/';
         if (!found && absolute && files->options.sysroot != NULL)
             found = open_candidate(files, file,
                                    arena_printf(files->arena, "%s%s", files->options.sysroot, module->path.data),

@@ -79,5 +79,6 @@ Dwarf_CFI *module_file_eh_frame(struct module_file *file);
 const struct module_file_options *module_files_options(const struct module_files *files);
 struct arena *module_files_arena(const struct module_files *files);
 struct diagnostics *module_files_diagnostics(const struct module_files *files);
+const struct module *module_files_module(const struct module_files *files, const struct module_file *file);
 
 #endif

@@ -42,6 +42,22 @@ bool core_prstatus_parse(const struct core_note *note, const struct arch *arch, 
     return true;
 }
 
+bool core_thread_facts_parse(const struct core_note *note, struct core_thread_facts *ret_facts)
+{
+    struct byte_reader reader = byte_reader_new(note->bytes, note->size_bytes);
+    struct core_thread_facts facts = {.tid = byte_reader_u32(&reader), .namespace_tid = byte_reader_u32(&reader)};
+    uint32_t flags = byte_reader_u32(&reader);
+    facts.registers_missing = (flags & 1) != 0;
+    facts.cpu_known = (flags & 2) != 0;
+    facts.registers_known = byte_reader_u64(&reader);
+    facts.name = byte_reader_string(&reader);
+    facts.state = byte_reader_string(&reader);
+    if (reader.failed)
+        return false;
+    *ret_facts = facts;
+    return true;
+}
+
 static struct text fixed_string(const uint8_t *bytes, size_t size_bytes)
 {
     size_t length = strnlen((const char *)bytes, size_bytes);

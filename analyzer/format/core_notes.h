@@ -13,7 +13,11 @@ enum core_note_type {
     CORE_NOTE_AUXV = 6,
     CORE_NOTE_SIGINFO = 0x53494749,
     CORE_NOTE_FILE = 0x46494c45,
+    CORE_NOTE_OWN_THREAD = 0x53475448, /* of the name below; readelf goes by the number alone */
 };
+
+/* Notes that only our own cores (--save) have; other readers pass over them. */
+#define CORE_NOTE_OWN_NAME "STACKGROUP"
 
 struct core_note {
     struct text name; /* without its NUL: "CORE", "LINUX", "GNU" */
@@ -35,6 +39,19 @@ struct core_prstatus {
 
 /* False when the descriptor is smaller than the architecture's. */
 bool core_prstatus_parse(const struct core_note *note, const struct arch *arch, struct core_prstatus *ret_status);
+
+/* Our own note, after the NT_PRSTATUS of its thread: u32 tid, u32 tid in its pid namespace (0: the same), u32 flags
+ * (1 registers missing, 2 CPU time known), u64 known registers, name NUL, state NUL. */
+struct core_thread_facts {
+    uint32_t tid, namespace_tid;
+    bool registers_missing; /* those of its NT_PRSTATUS are zeros that mean nothing */
+    bool cpu_known;
+    uint64_t registers_known; /* bits by DWARF number of those that mean something, 0: all */
+    struct text name;  /* "" unknown; borrowed */
+    struct text state; /* what it is said to do where registers do not tell, "" they do; borrowed */
+};
+
+bool core_thread_facts_parse(const struct core_note *note, struct core_thread_facts *ret_facts);
 
 struct core_psinfo {
     uint32_t pid;

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "group/group.h"
 
+#include "group/descriptor_waits.h"
 #include "group/fingerprint.h"
 
 #include <inttypes.h>
@@ -168,6 +169,8 @@ static void fill_group(const struct snapshot *snapshot, struct grouping *groupin
         group->cpu_known &= member->cpu_known;
         group->cpu_at_most |= member->cpu_at_most;
         group->cpu_microseconds += member->cpu_microseconds;
+        group->moved += member->movement == MOVEMENT_MOVED;
+        group->never_moved += member->movement == MOVEMENT_NONE;
     }
     while (*states_capacity < grouping->state_count + group->count)
         grouping->states = arena_grow(arena, grouping->states, *states_capacity, states_capacity,
@@ -179,6 +182,7 @@ static void fill_group(const struct snapshot *snapshot, struct grouping *groupin
     group->state_first = (uint32_t)grouping->state_count;
     group->state_count = used;
     grouping->state_count += used;
+    descriptor_waits_add(snapshot, grouping, group, arena);
     group->partial = snapshot->stacks[group->stack].end != STACK_END_OUTERMOST;
     fingerprint_stack(snapshot, &snapshot->stacks[group->stack], group->fingerprint);
 }

@@ -13,14 +13,27 @@ struct state_count {
     uint32_t count;
 };
 
+/* Members of a group that wait, in the same state, on descriptors of the same class. */
+struct descriptor_wait {
+    uint32_t state;         /* string */
+    uint32_t class_number;  /* into snapshot.descriptors->classes */
+    uint32_t count;         /* members */
+    uint32_t fd_count;      /* distinct descriptors */
+    const struct descriptor *first; /* the one with the lowest number */
+    uint64_t receive_queue; /* of all the descriptors together, as in struct descriptor */
+    bool receive_queue_known;
+};
+
 struct group {
     uint32_t stack;    /* the most frequent pc stack among the merged */
     uint32_t count;    /* members */
     uint32_t variants; /* distinct pc stacks merged, at least 1 */
     uint32_t member_first; /* into grouping.members: `count` indices, by ascending id */
     uint32_t state_first, state_count; /* into grouping.states, most frequent first */
+    uint32_t wait_first, wait_count; /* into grouping.waits, most frequent first; none: no descriptors are known */
     uint64_t cpu_microseconds;
     bool cpu_known, cpu_at_most;
+    uint32_t moved, never_moved; /* members by enum movement, the rest is unknown */
     bool signalled;       /* holds the thread that took the signal: first, and never hidden */
     bool partial;         /* its stacks ended early */
     char fingerprint[17]; /* 16 hex digits of SHA-256 over the normalised names, NUL */
@@ -33,6 +46,8 @@ struct grouping {
     uint32_t *members; /* indices into snapshot.members */
     struct state_count *states;
     size_t state_count;
+    struct descriptor_wait *waits;
+    size_t wait_count, wait_capacity;
     /* What filters, --min-count and --top left out. */
     uint64_t hidden_groups, hidden_members;
 };

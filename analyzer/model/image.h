@@ -6,6 +6,7 @@
 
 #include "arch/arch.h"
 #include "base/text.h"
+#include "model/descriptors.h"
 #include "model/memory.h"
 
 /* "No such index" in every table of the model. */
@@ -36,14 +37,19 @@ struct module {
     bool is_vdso;   /* its file is its memory */
     bool is_deleted; /* the kernel marked the path " (deleted)"; path is without the mark */
     bool is_elf;    /* false: mapped data, no code was mapped from it */
+    const char *local_paths[2]; /* where this machine finds the very file, tried in order; NULL: by `path` */
 };
 
 struct thread {
     uint32_t tid;
     const uint8_t *registers; /* arch->registers_size_bytes raw bytes; NULL when lost */
+    uint64_t registers_known; /* bits by DWARF number of those that are known, 0: all */
     uint64_t cpu_microseconds; /* user + system */
     bool cpu_known;
     bool cpu_at_most; /* a kernel core's leader: what is left of the process's time, exited threads included */
+    struct text name;       /* comm, "" unknown: cores have none */
+    uint32_t namespace_tid; /* in the target's own pid namespace, 0: the same as tid */
+    const char *state;      /* what it is said to do when there are no registers to tell, NULL: registers tell */
 };
 
 /* Why the program died: siginfo_t of NT_SIGINFO, else pr_cursig. */
@@ -58,9 +64,21 @@ struct signal_info {
     uint32_t tid; /* the thread that took it, 0 unknown */
 };
 
+/* How a live target was held while it was read. */
+enum stop_kind {
+    STOP_KIND_UNKNOWN, /* no live target */
+    STOP_KIND_ALL,     /* all threads at one instant */
+    STOP_KIND_ROLLING, /* one thread after another */
+    STOP_KIND_NONE,    /* not at all: what /proc tells of threads that wait */
+};
+
 struct image {
     const struct arch *arch;
-    struct text source_path; /* the core's */
+    const char *source_kind; /* "core", "process" */
+    struct text source_path; /* the core's, "" */
+    enum stop_kind stop_kind;
+    uint64_t stop_microseconds; /* how long a live target was stopped; of rolling stops the longest; 0: not at all */
+    uint64_t stop_microseconds_median; /* of rolling stops */
     struct memory memory;
     struct mapping *mappings; /* sorted by start, disjoint; every PT_LOAD or line of maps */
     size_t mapping_count;
@@ -69,13 +87,15 @@ struct image {
     struct thread *threads; /* in the source's order: a kernel core's first is the one that took the signal */
     size_t thread_count;
     size_t thread_count_claimed; /* threads the source speaks of; larger when some were unreadable */
+    struct text auxv; /* the auxiliary vector's bytes, of a live process; "" not kept */
     uint64_t entry; /* AT_ENTRY: where the program began to run; 0 unknown */
     uint32_t pid;
     struct text command; /* pr_fname, at most 15 bytes */
     struct text arguments; /* pr_psargs, at most 79 bytes */
     struct text exe;     /* path of the main module, or AT_EXECFN */
     struct signal_info signal;
-    const char *written_by; /* "kernel", "gcore", NULL unknown */
+    const char *written_by; /* "kernel", "gcore", "stackgroup", NULL unknown */
+    const struct descriptors *descriptors; /* NULL: not known */
 };
 
 /* index_none when no module spans the address. */

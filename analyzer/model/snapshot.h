@@ -78,13 +78,23 @@ struct stack {
                            * threads of the stack differ in it */
 };
 
+/* Between several looks at a live process. */
+enum movement {
+    MOVEMENT_UNKNOWN, /* one look, or it was seen in one only */
+    MOVEMENT_MOVED,
+    MOVEMENT_NONE, /* same stack and no run of its own: stuck */
+};
+
 struct member {
     uint64_t id; /* tid */
     uint32_t stack;
     uint32_t state; /* string: "futex wait", "read", "running"; 0 unknown */
     int32_t fd;     /* the descriptor it waits on, -1 none */
+    uint32_t name;  /* string: the thread's own name, 0 none */
+    uint32_t namespace_id; /* tid in the target's own pid namespace, 0: the same */
     uint64_t cpu_microseconds;
     bool cpu_known, cpu_at_most;
+    enum movement movement;
 };
 
 enum profile_kind { PROFILE_THREADS };
@@ -111,11 +121,16 @@ struct snapshot {
     size_t module_count;
     const struct mapping *mappings;
     size_t mapping_count;
-    const char *source_kind; /* "core" */
+    const char *source_kind; /* "core", "process" */
+    enum stop_kind stop_kind;
+    uint64_t stop_microseconds, stop_microseconds_median; /* as in struct image */
+    uint64_t sample_count;        /* looks at a live target that were compared; 0 or 1: no comparison */
+    uint64_t sample_microseconds; /* from the first to the last */
     struct text source_path, exe, command, arguments;
     uint32_t pid;
     struct signal_info signal;
     const char *written_by;
+    const struct descriptors *descriptors; /* NULL: not known */
 };
 
 static inline struct text snapshot_string(const struct snapshot *snapshot, uint32_t number)

@@ -5,7 +5,12 @@
 
 #include <inttypes.h>
 
-enum { states_shown = 8 };
+enum {
+    states_shown = 8,
+    waits_shown = 4, /* classes of descriptors of one state */
+    /* Bytes of a path within a phrase that holds many: the whole line must stay below 64 KiB. */
+    path_bytes_shown = 200,
+};
 
 void report_write_text(struct text_writer *writer, struct text text)
 {
@@ -35,9 +40,35 @@ void report_write_cpu(struct text_writer *writer, uint64_t microseconds, bool at
     report_write_seconds(writer, microseconds);
 }
 
+static bool is_live(const struct snapshot *snapshot)
+{
+    return snapshot->source_kind != NULL && strcmp(snapshot->source_kind, "process") == 0;
+}
+
 void report_write_signal(struct text_writer *writer, const struct snapshot *snapshot)
 {
     const struct signal_info *signal = &snapshot->signal;
+    if (snapshot->stop_kind == STOP_KIND_NONE) {
+        text_writer_string(writer, "not stopped: threads were read one after another");
+        return;
+    }
+    if (snapshot->stop_kind == STOP_KIND_ROLLING) {
+        text_writer_printf(writer,
+                           "rolling: each thread stopped for %" PRIu64 " µs (median), %" PRIu64
+                           " µs at most; no single instant",
+                           snapshot->stop_microseconds_median, snapshot->stop_microseconds);
+        return;
+    }
+    if (is_live(snapshot)) {
+        /* A live target did not die: what the look at it cost comes in this place. */
+        text_writer_printf(writer, "stopped %" PRIu64 ".%02" PRIu64 " ms for ", snapshot->stop_microseconds / 1000,
+                           snapshot->stop_microseconds / 10 % 100);
+        text_writer_count(writer, snapshot->member_count);
+        text_writer_string(writer, snapshot->member_count == 1 ? " thread" : " threads");
+        if (snapshot->sample_count > 1)
+            text_writer_printf(writer, ", the last of %" PRIu64 " samples", snapshot->sample_count);
+        return;
+    }
     if (signal->number == 0) {
         text_writer_string(writer, "no fatal signal");
         if (snapshot->written_by != NULL)
@@ -84,10 +115,14 @@ void report_write_process(struct text_writer *writer, const struct snapshot *sna
 
 void report_write_source(struct text_writer *writer, const struct snapshot *snapshot)
 {
+    const char *kind = snapshot->source_kind == NULL ? "unknown" : snapshot->source_kind;
     text_writer_string(writer, "source: ");
+    if (is_live(snapshot)) {
+        text_writer_string(writer, kind);
+        return;
+    }
     report_write_text(writer, snapshot->source_path);
-    text_writer_printf(writer, "%s(%s", snapshot->source_path.length == 0 ? "" : " ",
-                       snapshot->source_kind == NULL ? "unknown" : snapshot->source_kind);
+    text_writer_printf(writer, "%s(%s", snapshot->source_path.length == 0 ? "" : " ", kind);
     if (snapshot->written_by != NULL)
         text_writer_printf(writer, ", written by %s", snapshot->written_by);
     text_writer_string(writer, ")");
@@ -165,6 +200,145 @@ static void report_write_state(struct text_writer *writer, const struct snapshot
         text_writer_printf(writer, " fd %" PRId32, fd);
 }
 
+void report_write_movement(struct text_writer *writer, const struct snapshot *snapshot, const struct group *group)
+{
+    uint32_t unknown = group->count - group->moved - group->never_moved;
+    text_writer_printf(writer, "moved: %" PRIu32 " of %" PRIu32 " in %" PRIu64 " samples over ", group->moved,
+                       group->count, snapshot->sample_count);
+    report_write_seconds(writer, snapshot->sample_microseconds);
+    text_writer_printf(writer, "; %" PRIu32 " never moved", group->never_moved);
+    if (unknown != 0)
+        text_writer_printf(writer, ", %" PRIu32 " in the last sample only", unknown);
+}
+
+/* The end of a long path, which tells more than its start. */
+static void write_path(struct text_writer *writer, struct text path)
+{
+    if (path.length > path_bytes_shown) {
+        path.data += path.length - path_bytes_shown;
+        path.length = path_bytes_shown;
+        while (path.length != 0 && ((unsigned char)path.data[0] & 0xc0) == 0x80) {
+            path.data++;
+            path.length--;
+        }
+        text_writer_string(writer, "…");
+    }
+    report_write_text(writer, path);
+}
+
+static void write_address(struct text_writer *writer, const char *before, const struct net_address *address)
+{
+    char buffer[net_address_text_bytes];
+    if (address->version != 0)
+        text_writer_printf(writer, "%s%s", before, net_address_print(address, buffer));
+}
+
+/* "socket", "udp socket", "netlink sockets", "pipes", "epoll set", "file". */
+static void write_kind(struct text_writer *writer, const struct descriptor_class *class, bool is_plural)
+{
+    static const char *const kinds[DESCRIPTOR_KIND_COUNT] = {[DESCRIPTOR_EPOLL] = "epoll set",
+                                                             [DESCRIPTOR_OTHER] = "other descriptor"};
+    const char *name = kinds[class->kind] != NULL ? kinds[class->kind] : descriptor_kind_name(class->kind);
+    if (class->kind == DESCRIPTOR_SOCKET && class->protocol == NET_UNKNOWN && class->name.length != 0) {
+        write_path(writer, class->name);
+        text_writer_string(writer, " ");
+    } else if (class->kind == DESCRIPTOR_SOCKET && class->protocol > NET_TCP6) {
+        text_writer_printf(writer, "%s ", net_protocol_name(class->protocol));
+    }
+    text_writer_printf(writer, "%s%s", name, is_plural ? "s" : "");
+}
+
+static void write_socket_state(struct text_writer *writer, const char *before, const struct descriptor_class *class)
+{
+    const char *name = net_state_name(class->protocol, class->state);
+    if (name != NULL)
+        text_writer_printf(writer, "%s%s", before, name);
+}
+
+static void write_queue(struct text_writer *writer, const struct descriptor_class *class, uint64_t queue)
+{
+    text_writer_string(writer, ", ");
+    text_writer_count(writer, queue);
+    if (class->state == NET_STATE_LISTEN)
+        text_writer_printf(writer, " connection%s to accept", plural(queue));
+    else
+        text_writer_printf(writer, " byte%s queued", plural(queue));
+}
+
+static void write_descriptor(struct text_writer *writer, const struct descriptors *descriptors,
+                             const struct descriptor *descriptor)
+{
+    const struct descriptor_class *class = &descriptors->classes[descriptor->class_number];
+    write_kind(writer, class, false);
+    write_address(writer, " ", &descriptor->local);
+    write_address(writer, " -> ", &descriptor->peer);
+    bool has_path = class->kind != DESCRIPTOR_SOCKET || class->protocol == NET_UNIX;
+    if (has_path && class->name.length != 0) {
+        text_writer_string(writer, " ");
+        write_path(writer, class->name);
+    }
+    if (class->kind == DESCRIPTOR_PIPE)
+        text_writer_printf(writer, " %" PRIu64, descriptor->inode);
+    if (class->kind == DESCRIPTOR_EPOLL) {
+        text_writer_string(writer, " watching ");
+        text_writer_count(writer, descriptor->watched);
+    }
+    write_socket_state(writer, ", ", class);
+    if (descriptor->receive_queue_known)
+        write_queue(writer, class, descriptor->receive_queue);
+}
+
+static void write_wait(struct text_writer *writer, const struct descriptors *descriptors,
+                       const struct descriptor_wait *wait)
+{
+    if (wait->fd_count == 1) {
+        text_writer_printf(writer, "fd %" PRId32 ", ", wait->first->fd);
+        write_descriptor(writer, descriptors, wait->first);
+        return;
+    }
+    const struct descriptor_class *class = &descriptors->classes[wait->class_number];
+    write_kind(writer, class, true);
+    write_address(writer, " on ", &class->local);
+    bool has_path = class->kind != DESCRIPTOR_SOCKET || class->protocol == NET_UNIX;
+    if (has_path && class->name.length != 0) {
+        text_writer_string(writer, " ");
+        write_path(writer, class->name);
+    }
+    write_socket_state(writer, ", ", class);
+    write_address(writer, class->is_accepted ? ", peers " : ", peer ", &class->peer);
+    if (wait->receive_queue_known)
+        write_queue(writer, class, wait->receive_queue);
+}
+
+/* The rows that belong to one state: "200: sockets …" or "200: 150 on sockets …; 50 on pipes". False, and nothing
+ * written, when there are none. */
+static bool write_waits(struct text_writer *writer, const struct report_input *input, const struct group *group,
+                        const struct state_count *state)
+{
+    const struct descriptor_wait *waits = input->grouping->waits + group->wait_first;
+    uint32_t shown = 0, others = 0;
+    for (uint32_t i = 0; i < group->wait_count; i++) {
+        if (waits[i].state != state->state)
+            continue;
+        if (shown == waits_shown) {
+            others += waits[i].count;
+            continue;
+        }
+        if (shown++ == 0)
+            text_writer_printf(writer, " (%" PRIu32 ": ", state->count);
+        else
+            text_writer_string(writer, "; ");
+        if (waits[i].count != state->count)
+            text_writer_printf(writer, "%" PRIu32 " on ", waits[i].count);
+        write_wait(writer, input->snapshot->descriptors, &waits[i]);
+    }
+    if (others != 0)
+        text_writer_printf(writer, "; %" PRIu32 " on others", others);
+    if (shown != 0)
+        text_writer_string(writer, ")");
+    return shown != 0;
+}
+
 bool group_has_states(const struct report_input *input, const struct group *group)
 {
     return group->state_count > 1 ||
@@ -174,6 +348,9 @@ bool group_has_states(const struct report_input *input, const struct group *grou
 void report_write_states(struct text_writer *writer, const struct report_input *input, const struct group *group)
 {
     const struct state_count *states = input->grouping->states + group->state_first;
+    bool told_by_fd = false; /* then waits are told there, each beside its descriptor */
+    for (uint32_t i = 0; i < group->state_count; i++)
+        told_by_fd |= states[i].fd >= 0;
     uint64_t others = 0;
     for (uint32_t i = 0; i < group->state_count; i++) {
         if (i >= states_shown) {
@@ -182,22 +359,126 @@ void report_write_states(struct text_writer *writer, const struct report_input *
         }
         text_writer_string(writer, i == 0 ? "" : ", ");
         report_write_state(writer, input->snapshot, states[i].state, states[i].fd);
+        if (!told_by_fd && write_waits(writer, input, group, &states[i]))
+            continue;
+        const struct descriptor *descriptor = descriptors_find(input->snapshot->descriptors, states[i].fd);
         if (group->state_count > 1)
-            text_writer_printf(writer, " (%" PRIu32 ")", states[i].count);
+            text_writer_printf(writer, " (%" PRIu32 "%s", states[i].count, descriptor == NULL ? "" : ": ");
+        else if (descriptor != NULL)
+            text_writer_string(writer, " (");
+        if (descriptor != NULL)
+            write_descriptor(writer, input->snapshot->descriptors, descriptor);
+        if (group->state_count > 1 || descriptor != NULL)
+            text_writer_string(writer, ")");
     }
     if (others != 0)
         text_writer_printf(writer, ", %" PRIu32 " other states (%" PRIu64 ")", group->state_count - states_shown,
                            others);
 }
 
+void report_write_descriptors(struct text_writer *writer, const struct descriptors *descriptors)
+{
+    uint64_t open = descriptors->count_open, max = descriptors->count_max;
+    text_writer_string(writer, descriptors->count_is_least ? "descriptors: at least " : "descriptors: ");
+    text_writer_count(writer, open);
+    if (max != 0) {
+        text_writer_string(writer, " of at most ");
+        text_writer_count(writer, max);
+        if (open > max / 5 * 4)
+            text_writer_printf(writer, ", close to the limit (%" PRIu64 " %%)", open * 100 / max);
+    }
+    const char *before = ": ";
+    for (unsigned kind = 0; kind < DESCRIPTOR_KIND_COUNT; kind++) {
+        uint32_t count = descriptors->kind_counts[kind];
+        if (count == 0)
+            continue;
+        struct descriptor_class class = {.kind = kind};
+        text_writer_string(writer, before);
+        text_writer_count(writer, count);
+        text_writer_string(writer, " ");
+        write_kind(writer, &class, count != 1);
+        if (kind == DESCRIPTOR_EPOLL) {
+            text_writer_string(writer, " watching ");
+            text_writer_count(writer, descriptors->watched);
+        }
+        before = ", ";
+    }
+}
+
+const struct descriptor_class *report_next_sockets(const struct descriptors *descriptors, size_t *index)
+{
+    while (descriptors != NULL && *index < descriptors->class_count) {
+        const struct descriptor_class *class = &descriptors->classes[(*index)++];
+        if (class->kind == DESCRIPTOR_SOCKET)
+            return class;
+    }
+    return NULL;
+}
+
+void report_write_sockets(struct text_writer *writer, const struct descriptor_class *class)
+{
+    text_writer_string(writer, "sockets: ");
+    text_writer_count(writer, class->count);
+    if (class->protocol == NET_UNKNOWN) {
+        text_writer_string(writer, " ");
+        if (class->name.length != 0)
+            write_path(writer, class->name);
+        text_writer_string(writer, class->name.length == 0 ? "of unknown state" : ", state unknown");
+        return;
+    }
+    if (class->protocol > NET_TCP6)
+        text_writer_printf(writer, " %s", net_protocol_name(class->protocol));
+    write_socket_state(writer, " ", class);
+    write_address(writer, " on ", &class->local);
+    write_address(writer, class->is_accepted ? " from " : " to ", &class->peer);
+    if (class->name.length != 0) {
+        text_writer_string(writer, " on ");
+        write_path(writer, class->name);
+    }
+}
+
+bool report_write_sockets_more(struct text_writer *writer, const struct descriptors *descriptors)
+{
+    uint64_t count = 0, kinds = 0;
+    size_t index = 0;
+    const struct descriptor_class *class;
+    for (size_t shown = 0; (class = report_next_sockets(descriptors, &index)) != NULL; shown++) {
+        if (shown < report_sockets_shown)
+            continue;
+        count += class->count;
+        kinds++;
+    }
+    if (kinds == 0)
+        return false;
+    text_writer_string(writer, "sockets: ");
+    text_writer_count(writer, count);
+    text_writer_printf(writer, " more of %" PRIu64 " kind%s", kinds, plural(kinds));
+    return true;
+}
+
 void report_write_member(struct text_writer *writer, const struct snapshot *snapshot, const struct member *member)
 {
-    text_writer_printf(writer, "%" PRIu64 ": ", member->id);
+    text_writer_printf(writer, "%" PRIu64, member->id);
+    if (member->namespace_id != 0 && member->namespace_id != member->id)
+        text_writer_printf(writer, " (%" PRIu32 " in its namespace)", member->namespace_id);
+    if (member->name != 0) {
+        text_writer_string(writer, " ");
+        report_write_text(writer, snapshot_string(snapshot, member->name));
+    }
+    text_writer_string(writer, ": ");
     report_write_state(writer, snapshot, member->state, member->fd);
+    const struct descriptor *descriptor = descriptors_find(snapshot->descriptors, member->fd);
+    if (descriptor != NULL) {
+        text_writer_string(writer, " (");
+        write_descriptor(writer, snapshot->descriptors, descriptor);
+        text_writer_string(writer, ")");
+    }
     if (member->cpu_known) {
         text_writer_string(writer, ", cpu ");
         report_write_cpu(writer, member->cpu_microseconds, member->cpu_at_most);
     }
+    if (member->movement != MOVEMENT_UNKNOWN)
+        text_writer_string(writer, member->movement == MOVEMENT_MOVED ? ", moved" : ", never moved");
 }
 
 void report_write_end(struct text_writer *writer, const struct stack *stack)

@@ -11,6 +11,8 @@ enum {
     report_members_shown = 16,
     /* Losses told before the groups; the others follow after them, so that the first screen holds the answer. */
     report_losses_in_head = 5,
+    /* Classes of sockets told in the head. */
+    report_sockets_shown = 6,
 };
 
 /* At most limit_name_bytes of the text, escaped, and "…" where it was cut: lines over 64 KiB kill pprof's reader. */
@@ -34,6 +36,18 @@ void report_write_source(struct text_writer *writer, const struct snapshot *snap
 /* "threads: 1000 in 12 groups by line, 3 groups of 40 threads hidden by filters or limits" */
 void report_write_totals(struct text_writer *writer, const struct report_input *input);
 
+/* "descriptors: 214 of at most 1,024: 201 sockets, 3 files, 1 epoll set watching 200". Only when they are known. */
+void report_write_descriptors(struct text_writer *writer, const struct descriptors *descriptors);
+
+/* Moves on to the next class of sockets; the first at *index 0. NULL at the end. */
+const struct descriptor_class *report_next_sockets(const struct descriptors *descriptors, size_t *index);
+
+/* "sockets: 1,204 CLOSE_WAIT to 10.0.0.5:6379", "sockets: 200 CLOSE_WAIT on 10.0.0.4:80 from 10.0.0.7" */
+void report_write_sockets(struct text_writer *writer, const struct descriptor_class *class);
+
+/* "sockets: 34 more of 12 kinds"; false, and nothing written, when all were shown. */
+bool report_write_sockets_more(struct text_writer *writer, const struct descriptors *descriptors);
+
 /* "lost: SUBJECT: MESSAGE (N times) [CODE]" */
 void report_write_diagnostic(struct text_writer *writer, const struct diagnostic *diagnostic);
 
@@ -47,10 +61,14 @@ size_t diagnostics_losses_later(const struct diagnostics *diagnostics);
 void report_write_stats_counts(struct text_writer *writer, const struct report_stats *stats);
 void report_write_stats_times(struct text_writer *writer, const struct report_stats *stats);
 
+/* "moved: 3 of 40 in 5 samples over 4.000 s; 37 never moved"; for snapshots of several samples. */
+void report_write_movement(struct text_writer *writer, const struct snapshot *snapshot, const struct group *group);
+
 /* False when the group's states are not known. */
 bool group_has_states(const struct report_input *input, const struct group *group);
 
-/* "futex wait (40), read fd 7 (2)" */
+/* "futex wait (40), read fd 7 (2: socket 10.0.0.4:80 -> 10.0.0.7:41234, CLOSE_WAIT, 0 bytes queued)", "read (200: sockets
+ * on 10.0.0.4:80, CLOSE_WAIT, peers 10.0.0.7, 0 bytes queued)" */
 void report_write_states(struct text_writer *writer, const struct report_input *input, const struct group *group);
 
 /* "4711: futex wait, cpu 12.3 s" */

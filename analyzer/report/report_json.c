@@ -54,7 +54,77 @@ static void write_source(struct json_writer *json, const struct snapshot *snapsh
     write_known_text(json, "command", snapshot->command);
     write_known_text(json, "arguments", snapshot->arguments);
     write_known_string(json, "written_by", snapshot->written_by);
+    static const char *const stops[] = {
+        [STOP_KIND_ALL] = "all", [STOP_KIND_ROLLING] = "rolling", [STOP_KIND_NONE] = "none"};
+    write_known_string(json, "stop", stops[snapshot->stop_kind]);
     write_signal(json, &snapshot->signal);
+    if (snapshot->sample_count > 1) {
+        json_writer_open_object(json, "samples", JSON_LINE);
+        json_writer_number(json, "count", snapshot->sample_count);
+        json_writer_seconds(json, "seconds", snapshot->sample_microseconds);
+        json_writer_close(json);
+    }
+    json_writer_close(json);
+}
+
+static void write_address(struct json_writer *json, const char *key, const struct net_address *address)
+{
+    char buffer[net_address_text_bytes];
+    write_known_string(json, key, net_address_print(address, buffer));
+}
+
+/* "tcp", or as the kernel calls protocols that stand in no table: "NETLINK". */
+static void write_family(struct json_writer *json, const struct descriptor_class *class)
+{
+    if (class->protocol != NET_UNKNOWN)
+        json_writer_string(json, "family", net_protocol_name(class->protocol));
+    else
+        write_known_text(json, "family", class->name);
+}
+
+static void write_sockets(struct json_writer *json, const struct descriptors *descriptors)
+{
+    json_writer_open_array(json, "sockets", JSON_BLOCK);
+    for (size_t i = 0; i < descriptors->class_count; i++) {
+        const struct descriptor_class *class = &descriptors->classes[i];
+        if (class->kind != DESCRIPTOR_SOCKET)
+            continue;
+        json_writer_open_object(json, NULL, JSON_LINE);
+        write_family(json, class);
+        write_address(json, "local", &class->local);
+        if (class->protocol == NET_UNIX)
+            write_known_text(json, "local", class->name);
+        write_address(json, "peer", &class->peer);
+        write_known_string(json, "state", net_state_name(class->protocol, class->state));
+        json_writer_number(json, "count", class->count);
+        json_writer_close(json);
+    }
+    json_writer_close(json);
+}
+
+static void write_process(struct json_writer *json, const struct descriptors *descriptors)
+{
+    if (descriptors == NULL)
+        return;
+    json_writer_open_object(json, "process", JSON_BLOCK);
+    json_writer_number(json, "descriptors", descriptors->count_open);
+    if (descriptors->count_is_least)
+        json_writer_bool(json, "descriptors_at_least", true);
+    if (descriptors->count_max != 0)
+        json_writer_number(json, "descriptors_max", descriptors->count_max);
+    json_writer_open_array(json, "kinds", JSON_LINE);
+    for (unsigned kind = 0; kind < DESCRIPTOR_KIND_COUNT; kind++) {
+        if (descriptors->kind_counts[kind] == 0)
+            continue;
+        json_writer_open_object(json, NULL, JSON_LINE);
+        json_writer_string(json, "kind", descriptor_kind_name(kind));
+        json_writer_number(json, "count", descriptors->kind_counts[kind]);
+        if (kind == DESCRIPTOR_EPOLL)
+            json_writer_number(json, "watched", descriptors->watched);
+        json_writer_close(json);
+    }
+    json_writer_close(json);
+    write_sockets(json, descriptors);
     json_writer_close(json);
 }
 
@@ -133,6 +203,57 @@ static void write_states(struct json_writer *json, const struct snapshot *snapsh
     json_writer_close(json);
 }
 
+static void write_wait(struct json_writer *json, const struct snapshot *snapshot, const struct descriptor_wait *wait)
+{
+    const struct descriptor *first = wait->first;
+    const struct descriptor_class *class = &snapshot->descriptors->classes[wait->class_number];
+    bool is_one = wait->fd_count == 1; /* else only what all have in common is told */
+    bool is_socket = class->kind == DESCRIPTOR_SOCKET;
+    json_writer_open_object(json, NULL, JSON_LINE);
+    json_writer_number(json, "members", wait->count);
+    write_known_text(json, "state", snapshot_string(snapshot, wait->state));
+    json_writer_string(json, "kind", descriptor_kind_name(class->kind));
+    if (is_one)
+        json_writer_signed(json, "fd", first->fd);
+    json_writer_number(json, "descriptors", wait->fd_count);
+    if (is_socket) {
+        write_family(json, class);
+        write_address(json, "local", is_one ? &first->local : &class->local);
+        if (class->protocol == NET_UNIX)
+            write_known_text(json, "local", class->name);
+        write_address(json, "peer", is_one ? &first->peer : &class->peer);
+        if (class->protocol == NET_TCP || class->protocol == NET_TCP6)
+            write_known_string(json, "tcp_state", net_state_name(class->protocol, class->state));
+        if (wait->receive_queue_known)
+            json_writer_number(json, "receive_queue", wait->receive_queue);
+    } else if (class->name.length != 0 || (is_one && class->kind == DESCRIPTOR_PIPE)) {
+        json_writer_open_object(json, "resource", JSON_LINE);
+        json_writer_string(json, "kind", descriptor_kind_name(class->kind));
+        if (class->name.length != 0) {
+            json_writer_text(json, "name", class->name);
+        } else {
+            char name[32];
+            snprintf(name, sizeof name, "pipe:[%" PRIu64 "]", first->inode);
+            json_writer_string(json, "name", name);
+        }
+        json_writer_close(json);
+    }
+    if (is_one && class->kind == DESCRIPTOR_EPOLL)
+        json_writer_number(json, "watched", first->watched);
+    json_writer_string(json, "learnt", "read");
+    json_writer_close(json);
+}
+
+static void write_waits(struct json_writer *json, const struct report_input *input, const struct group *group)
+{
+    if (group->wait_count == 0)
+        return;
+    json_writer_open_array(json, "waits", JSON_BLOCK);
+    for (uint32_t i = 0; i < group->wait_count; i++)
+        write_wait(json, input->snapshot, &input->grouping->waits[group->wait_first + i]);
+    json_writer_close(json);
+}
+
 static void write_members(struct json_writer *json, const struct report_input *input, const struct group *group)
 {
     const struct snapshot *snapshot = input->snapshot;
@@ -148,10 +269,15 @@ static void write_members(struct json_writer *json, const struct report_input *i
         const struct member *member = &snapshot->members[members[i]];
         json_writer_open_object(json, NULL, JSON_LINE);
         json_writer_id(json, "id", member->id);
+        if (member->namespace_id != 0)
+            json_writer_id(json, "ns_id", member->namespace_id);
+        write_known_text(json, "name", snapshot_string(snapshot, member->name));
         write_known_text(json, "state", snapshot_string(snapshot, member->state));
         if (member->fd >= 0)
             json_writer_signed(json, "fd", member->fd);
         write_cpu(json, member->cpu_known, member->cpu_microseconds, member->cpu_at_most);
+        if (member->movement != MOVEMENT_UNKNOWN)
+            json_writer_bool(json, "moved", member->movement == MOVEMENT_MOVED);
         json_writer_close(json);
     }
     json_writer_close(json);
@@ -172,8 +298,13 @@ static void write_group(struct json_writer *json, const struct report_input *inp
         json_writer_bool(json, "signalled", true);
     write_states(json, snapshot, input->grouping->states + group->state_first, group->state_count);
     write_cpu(json, group->cpu_known, group->cpu_microseconds, group->cpu_at_most);
+    if (snapshot->sample_count > 1) {
+        json_writer_number(json, "moved", group->moved);
+        json_writer_number(json, "never_moved", group->never_moved);
+    }
     write_frames(json, snapshot, stack);
     write_members(json, input, group);
+    write_waits(json, input, group);
     json_writer_number(json, "variants", group->variants);
     json_writer_bool(json, "partial", group->partial);
     json_writer_open_object(json, "end", JSON_LINE);
@@ -236,10 +367,14 @@ static void write_diagnostics(struct json_writer *json, const struct diagnostics
     json_writer_close(json);
 }
 
-static void write_stats(struct json_writer *json, const struct report_stats *stats)
+static void write_stats(struct json_writer *json, const struct snapshot *snapshot, const struct report_stats *stats)
 {
     json_writer_open_object(json, "stats", JSON_BLOCK);
     json_writer_number(json, "frames", stats->frames);
+    if (snapshot->stop_microseconds != 0)
+        json_writer_number(json, "stop_microseconds", snapshot->stop_microseconds);
+    if (snapshot->stop_kind == STOP_KIND_ROLLING)
+        json_writer_number(json, "stop_microseconds_median", snapshot->stop_microseconds_median);
     json_writer_number(json, "distinct_pcs", stats->distinct_pcs);
     json_writer_number(json, "arena_bytes", stats->arena_bytes);
     json_writer_open_object(json, "seconds", JSON_LINE);
@@ -263,6 +398,7 @@ static void report_json_write(const struct report_input *input, struct text_writ
     json_writer_open_object(&json, NULL, JSON_BLOCK);
     json_writer_string(&json, "schema", "stackgroup/1");
     write_source(&json, input->snapshot);
+    write_process(&json, input->snapshot->descriptors);
     json_writer_open_array(&json, "profiles", JSON_BLOCK);
     write_profile(&json, input);
     json_writer_close(&json);
@@ -270,7 +406,7 @@ static void report_json_write(const struct report_input *input, struct text_writ
     json_writer_close(&json);
     write_diagnostics(&json, input->diagnostics);
     if (input->options.show_stats && input->stats != NULL)
-        write_stats(&json, input->stats);
+        write_stats(&json, input->snapshot, input->stats);
     json_writer_close(&json);
 }
 

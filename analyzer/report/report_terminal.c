@@ -165,6 +165,23 @@ static void screen_paragraph(struct screen *screen, enum style style, size_t ind
     }
 }
 
+/* What the process holds open; nothing of it is known of most cores. */
+static void show_process(const struct descriptors *descriptors, struct screen *screen)
+{
+    if (descriptors == NULL)
+        return;
+    report_write_descriptors(screen_phrase_new(screen), descriptors);
+    screen_paragraph(screen, STYLE_PLAIN, 0);
+    size_t index = 0;
+    const struct descriptor_class *class;
+    for (size_t i = 0; i < report_sockets_shown && (class = report_next_sockets(descriptors, &index)) != NULL; i++) {
+        report_write_sockets(screen_phrase_new(screen), class);
+        screen_paragraph(screen, STYLE_PLAIN, 0);
+    }
+    if (report_write_sockets_more(screen_phrase_new(screen), descriptors))
+        screen_paragraph(screen, STYLE_PLAIN, 0);
+}
+
 static void show_head(const struct report_input *input, struct screen *screen)
 {
     const struct snapshot *snapshot = input->snapshot;
@@ -176,6 +193,7 @@ static void show_head(const struct report_input *input, struct screen *screen)
     screen_paragraph(screen, STYLE_PLAIN, 0);
     report_write_totals(screen_phrase_new(screen), input);
     screen_paragraph(screen, STYLE_BOLD, 0);
+    show_process(snapshot->descriptors, screen);
 }
 
 static void show_diagnostics(const struct diagnostics *diagnostics, struct screen *screen,
@@ -311,6 +329,10 @@ static void show_group(const struct report_input *input, const struct group *gro
 {
     const struct stack *stack = &input->snapshot->stacks[group->stack];
     show_group_line(input, group, screen);
+    if (input->snapshot->sample_count > 1) {
+        report_write_movement(screen_phrase_new(screen), input->snapshot, group);
+        screen_paragraph(screen, STYLE_PLAIN, fact_indent);
+    }
     show_members(input, group, screen);
     if (group->cpu_known && group->cpu_microseconds != 0) {
         struct text_writer *phrase = screen_phrase_new(screen);

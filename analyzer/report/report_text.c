@@ -16,6 +16,28 @@ static void write_comment(struct text_writer *writer)
     text_writer_string(writer, "# ");
 }
 
+/* What the process holds open; nothing of it is known of most cores. */
+static void write_process(const struct descriptors *descriptors, struct text_writer *writer)
+{
+    if (descriptors == NULL)
+        return;
+    write_comment(writer);
+    report_write_descriptors(writer, descriptors);
+    text_writer_string(writer, "\n");
+    size_t index = 0;
+    const struct descriptor_class *class;
+    for (size_t i = 0; i < report_sockets_shown && (class = report_next_sockets(descriptors, &index)) != NULL; i++) {
+        write_comment(writer);
+        report_write_sockets(writer, class);
+        text_writer_string(writer, "\n");
+    }
+    struct text_writer more;
+    text_writer_init_memory(&more);
+    if (report_write_sockets_more(&more, descriptors))
+        text_writer_printf(writer, "# %.*s\n", (int)more.length, more.buffer);
+    text_writer_deinit(&more);
+}
+
 /* pprof's heap parser is asked before the one for this format and looks anywhere in the first line; so that line must
  * hold no text of the target. The signal's does not. */
 static void write_head(const struct report_input *input, struct text_writer *writer)
@@ -29,6 +51,7 @@ static void write_head(const struct report_input *input, struct text_writer *wri
     text_writer_string(writer, "\n# ");
     report_write_totals(writer, input);
     text_writer_string(writer, "\n");
+    write_process(input->snapshot->descriptors, writer);
 }
 
 /* The diagnostics of one weight that stand in the head, or those that do not. */
@@ -241,6 +264,11 @@ static void write_group(const struct report_input *input, const struct group *gr
     if (group_has_states(input, group)) {
         text_writer_string(writer, "# state: ");
         report_write_states(writer, input, group);
+        text_writer_string(writer, "\n");
+    }
+    if (snapshot->sample_count > 1) {
+        text_writer_string(writer, "# ");
+        report_write_movement(writer, snapshot, group);
         text_writer_string(writer, "\n");
     }
     write_members(input, group, writer);

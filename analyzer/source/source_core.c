@@ -22,7 +22,7 @@ struct core_reader {
     struct text path_text;
     size_t mapping_capacity, thread_capacity;
     struct core_note auxv, file_table; /* bytes == NULL: not seen */
-    bool seen_siginfo;
+    bool seen_siginfo, seen_own;
     uint32_t note_types[2]; /* of the first two CORE notes: tell who wrote the core; 0 none */
 };
 
@@ -205,6 +205,25 @@ static void read_siginfo(struct core_reader *reader, const struct core_note *not
     }
 }
 
+/* What --save adds for the thread whose NT_PRSTATUS came last. */
+static void read_thread_facts(struct core_reader *reader, const struct core_note *note)
+{
+    struct image *image = reader->image;
+    struct core_thread_facts facts;
+    reader->seen_own = true;
+    struct thread *thread = image->thread_count == 0 ? NULL : &image->threads[image->thread_count - 1];
+    if (thread == NULL || !core_thread_facts_parse(note, &facts) || facts.tid != thread->tid)
+        return;
+    thread->name = text_copy(reader->arena, facts.name);
+    thread->namespace_tid = facts.namespace_tid;
+    thread->cpu_known = facts.cpu_known;
+    thread->registers_known = facts.registers_known;
+    if (facts.state.length != 0)
+        thread->state = text_copy(reader->arena, facts.state).data;
+    if (facts.registers_missing)
+        thread->registers = NULL;
+}
+
 enum { padding_bytes_max = 4096 }; /* zeros behind the last note that are no loss: up to a page */
 
 static void read_notes(struct core_reader *reader, uint64_t offset, uint64_t size_bytes)
@@ -230,6 +249,8 @@ static void read_notes(struct core_reader *reader, uint64_t offset, uint64_t siz
             break;
         }
         note.offset += offset;
+        if (text_equals(note.name, TEXT(CORE_NOTE_OWN_NAME)) && note.type == CORE_NOTE_OWN_THREAD)
+            read_thread_facts(reader, &note);
         if (!core)
             continue;
         if (reader->note_types[0] == 0)
@@ -456,7 +477,7 @@ const struct error *source_core_open(const char *path, struct arena *arena, stru
     if (failed != 0)
         return error_new(arena, ERROR_OPEN, "%s: cannot be opened: %s", path, strerror(failed));
 
-    struct image image = {.source_path = text_copy(arena, text_from_string(path))};
+    struct image image = {.source_kind = "core", .source_path = text_copy(arena, text_from_string(path))};
     image.memory.arena = arena;
     struct core_reader reader = {
         .path = path,
@@ -480,7 +501,7 @@ const struct error *source_core_open(const char *path, struct arena *arena, stru
         source_core_close(ret_source);
         return error;
     }
-    image.written_by = written_by(&reader);
+    image.written_by = reader.seen_own ? "stackgroup" : written_by(&reader);
     if (image.written_by != NULL && strcmp(image.written_by, "gcore") == 0)
         drop_debugger_signal(&image);
     if (image.pid == 0)
@@ -492,7 +513,8 @@ const struct error *source_core_open(const char *path, struct arena *arena, stru
                         path);
     core_modules_find(&image, arena, reader.auxv.bytes == NULL ? NULL : &reader.auxv,
                       reader.file_table.bytes != NULL);
-    settle_cpu_times(&image);
+    if (!reader.seen_own)
+        settle_cpu_times(&image);
     *ret_image = image;
     return NULL;
 }

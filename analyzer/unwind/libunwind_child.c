@@ -449,7 +449,9 @@ static void child_answer(struct child *child, size_t note, const struct thread *
     answer_append(child, header, sizeof header);
     if (thread->registers != NULL) {
         child->image->arch->registers_decode(thread->registers, &child->registers);
-        child->restarted = false;
+        child->restarted = thread->registers_known != 0; /* the note's other registers are zeros, not values */
+        if (child->restarted)
+            child->registers.known &= thread->registers_known;
         _UCD_select_thread(child->core, (int)note);
         header[1] = walk(child);
         header[0] = (uint32_t)((child->answer_bytes - sizeof header) / libunwind_answer_frame_bytes);

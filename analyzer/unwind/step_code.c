@@ -77,10 +77,14 @@ static struct step_result step_unproven(struct stepper *stepper, const struct co
                                         struct registers *registers)
 {
     uint64_t place, return_address;
-    for (size_t i = 0; !code->weak_refused && i < code->candidate_count; i++)
+    for (size_t i = 0; !code->weak_refused && i < code->candidate_count; i++) {
+        /* The straightest path counts: without its register the others would be guesses. */
+        if (!register_is_known(registers, code->candidates[i].cfa_register))
+            break;
         if (return_address_place(stepper, &code->candidates[i], registers, &place) &&
             stepper_read_u64(stepper, place, &return_address) && stepper_follows_call(stepper, return_address))
             return take_code_plan(stepper, &code->candidates[i], registers);
+    }
     return step_ended(STACK_END_NO_UNWIND_DATA, registers->pc);
 }
 

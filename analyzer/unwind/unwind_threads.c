@@ -106,7 +106,8 @@ static void complete_early_stacks(const struct image *image, struct module_files
     size_t other_count = 0;
     for (size_t i = 0; i < image->thread_count; i++) {
         const struct trie_stack *stack = &trie->stacks[stacks[i]];
-        if (!ends_early(stack->end) || trie->nodes[stack->node].depth == 0)
+        /* With registers missing it would find nothing more, or guess. */
+        if (!ends_early(stack->end) || trie->nodes[stack->node].depth == 0 || image->threads[i].registers_known != 0)
             continue;
         size_t at = find_end(trie, stacks[i], ends, end_count);
         if (at < end_count) {

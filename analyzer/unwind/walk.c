@@ -151,6 +151,8 @@ uint32_t walk_thread(struct walker *walker, const struct thread *thread)
     struct registers registers;
     unsigned sp = walker->stepper.arch->sp;
     walker->stepper.arch->registers_decode(thread->registers, &registers);
+    if (thread->registers_known != 0)
+        registers.known &= thread->registers_known;
     bool exact = true;
     enum frame_trust trust = TRUST_REGISTERS; /* of the frame at hand */
     uint64_t kept_pc = 0, kept_sp = 0;

@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "literal_programs.h"
 
+#include "group/group.h"
+
 static uint32_t location_simple(struct literal *literal, uint64_t pc, bool exact, uint32_t module, uint64_t offset,
                                 const char *function, const char *file, uint32_t line)
 {
@@ -149,4 +151,104 @@ void literal_recursion(struct literal *literal, uint32_t depth)
         literal_step(literal, location, TRUST_CFI);
     literal_member(literal, 1, stack, NULL, -1);
     literal_group(literal, stack, "1111111111111111");
+}
+
+static struct net_address ipv4(uint8_t last, uint16_t port)
+{
+    return (struct net_address){.version = 4, .bytes = {10, 0, 0, last}, .port = port};
+}
+
+void literal_connections(struct literal *literal)
+{
+    enum { CLOSING, REDIS, ACCEPTED_6, LOG, PAIRS, PIPES, DNS, LISTENING, NAMED, NETLINK, QUEUE, EPOLL, CLASSES };
+    static const struct net_address local_6 = {.version = 6, .bytes = {[15] = 1}, .port = 443};
+    static const struct net_address peer_6 = {.version = 6, .bytes = {0xfe, 0x80, [15] = 7}};
+    static struct descriptor_class classes[CLASSES];
+    static struct descriptor entries[] = {
+        {.fd = 3, .class_number = LISTENING, .receive_queue = 1, .receive_queue_known = true},
+        {.fd = 4, .class_number = PIPES, .inode = 4004},
+        {.fd = 5, .class_number = LOG},
+        {.fd = 6, .class_number = EPOLL, .watched = 1201},
+        {.fd = 7, .class_number = NAMED, .inode = 4007},
+        {.fd = 10, .class_number = CLOSING, .receive_queue = 40, .receive_queue_known = true},
+        {.fd = 11, .class_number = CLOSING, .receive_queue_known = true},
+        {.fd = 12, .class_number = CLOSING, .receive_queue = 1200, .receive_queue_known = true},
+        {.fd = 13, .class_number = PIPES, .inode = 4013},
+        {.fd = 14, .class_number = PIPES, .inode = 4014},
+        {.fd = 15, .class_number = REDIS, .receive_queue_known = true},
+        {.fd = 16, .class_number = QUEUE},
+    };
+    static struct descriptors descriptors = {
+        .entries = entries,
+        .count = sizeof entries / sizeof entries[0],
+        .classes = classes,
+        .class_count = CLASSES,
+        .count_open = 1240,
+        .count_max = 1400,
+        .kind_counts = {[DESCRIPTOR_SOCKET] = 1230,
+                        [DESCRIPTOR_PIPE] = 3,
+                        [DESCRIPTOR_FILE] = 5,
+                        [DESCRIPTOR_EPOLL] = 1,
+                        [DESCRIPTOR_OTHER] = 1},
+        .watched = 1201,
+    };
+    classes[CLOSING] = (struct descriptor_class){.kind = DESCRIPTOR_SOCKET, .protocol = NET_TCP, .is_accepted = true,
+                                                 .state = NET_STATE_CLOSE_WAIT, .local = ipv4(4, 8080),
+                                                 .peer = ipv4(5, 0), .count = 1204};
+    classes[LISTENING] = (struct descriptor_class){.kind = DESCRIPTOR_SOCKET, .protocol = NET_TCP, .count = 1,
+                                                   .state = NET_STATE_LISTEN, .local = ipv4(4, 8080)};
+    classes[REDIS] = (struct descriptor_class){.kind = DESCRIPTOR_SOCKET, .protocol = NET_TCP, .count = 12,
+                                               .state = NET_STATE_ESTABLISHED, .peer = ipv4(9, 6379)};
+    classes[ACCEPTED_6] = (struct descriptor_class){.kind = DESCRIPTOR_SOCKET, .protocol = NET_TCP6, .count = 5,
+                                                    .is_accepted = true, .state = NET_STATE_ESTABLISHED,
+                                                    .local = local_6, .peer = peer_6};
+    classes[DNS] = (struct descriptor_class){.kind = DESCRIPTOR_SOCKET, .protocol = NET_UDP, .count = 2,
+                                             .state = NET_STATE_CLOSE, .local = ipv4(4, 53)};
+    classes[NAMED] = (struct descriptor_class){.kind = DESCRIPTOR_SOCKET, .protocol = NET_UNIX, .count = 1,
+                                               .state = NET_STATE_ESTABLISHED, .name = TEXT("/run/a\n\033[2J.sock")};
+    classes[PAIRS] = (struct descriptor_class){.kind = DESCRIPTOR_SOCKET, .protocol = NET_UNIX, .count = 4,
+                                               .state = NET_STATE_ESTABLISHED};
+    classes[NETLINK] = (struct descriptor_class){.kind = DESCRIPTOR_SOCKET, .count = 1, .name = TEXT("NETLINK")};
+    classes[PIPES] = (struct descriptor_class){.kind = DESCRIPTOR_PIPE, .count = 3};
+    classes[LOG] = (struct descriptor_class){.kind = DESCRIPTOR_FILE, .count = 5, .name = TEXT("/var/log/\033shop.log")};
+    classes[QUEUE] = (struct descriptor_class){.kind = DESCRIPTOR_OTHER, .count = 1, .name = TEXT("[io_uring]")};
+    classes[EPOLL] = (struct descriptor_class){.kind = DESCRIPTOR_EPOLL, .count = 1};
+    for (size_t i = 0; i < descriptors.count; i++) {
+        const struct descriptor_class *class = &classes[entries[i].class_number];
+        entries[i].local = class->local;
+        entries[i].peer = class->peer;
+        if (class->is_accepted)
+            entries[i].peer.port = (uint16_t)(41000 + entries[i].fd);
+        if (entries[i].class_number == REDIS)
+            entries[i].local = ipv4(4, 50111);
+    }
+
+    struct snapshot *snapshot = &literal->snapshot;
+    snapshot->source_kind = "process";
+    snapshot->exe = TEXT("/opt/shop/order-service");
+    snapshot->pid = 4700;
+    snapshot->stop_microseconds = 1810;
+    snapshot->descriptors = &descriptors;
+    uint32_t exe = literal_module(literal, "/opt/shop/order-service", 0x400000, 0x420000);
+    const struct {
+        const char *function, *state;
+        int32_t fds[5];
+    } threads[] = {
+        {"serve", "read", {10, 11, 12, 4, 13}},
+        {"log_write", "write", {5, 5, 5}},
+        {"mixed", "receive", {15, 7, 999}}, /* 999 was closed meanwhile */
+        {"loop", "epoll wait", {6}},
+        {"listen_loop", "accept", {3}},
+        {"submit", "io_uring wait", {16}},
+        {"idle", "sleep", {-1, -1}},
+    };
+    uint64_t id = 4700;
+    for (uint32_t i = 0; i < sizeof threads / sizeof threads[0]; i++) {
+        uint32_t location = location_simple(literal, 0x401000 + 0x100 * i, true, exe, 0, threads[i].function, NULL, 0);
+        uint32_t stack = literal_stack(literal, STACK_END_OUTERMOST, 0);
+        literal_step(literal, location, TRUST_REGISTERS);
+        for (uint32_t j = 0; j < 5 && threads[i].fds[j] != 0; j++)
+            literal_member(literal, id++, stack, threads[i].state, threads[i].fds[j]);
+    }
+    literal->grouping = group_snapshot(snapshot, &(struct group_options){0}, &literal->arena, &literal->arena);
 }

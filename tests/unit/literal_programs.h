@@ -12,6 +12,10 @@ void literal_server(struct literal *literal);
 /* Names, paths and arguments that hold escapes, line breaks and bytes that are not UTF-8. */
 void literal_hostile(struct literal *literal);
 
+/* A live server with connections: threads that read them, each its own, on one stack; others on pipes, files and an epoll
+ * set; more classes of sockets than the head shows. */
+void literal_connections(struct literal *literal);
+
 /* One stack of that many calls of one function. */
 void literal_recursion(struct literal *literal, uint32_t depth);
 

@@ -172,6 +172,31 @@ static void test_registers(void **state)
     assert_int_equal(arch_x86_64.thread_pointer((const uint8_t *)raw), 0x1000 + fs_base);
 }
 
+/* What is encoded is decoded again, and nothing else counts as known. */
+static void test_registers_encode(void **state)
+{
+    (void)state;
+    uint8_t encoded[27 * 8];
+    assert_int_equal(arch_x86_64.registers_size_bytes, sizeof encoded);
+    struct system_call call = {.number = 202, .arguments = {1, 2, 3, 4, 5, 6}}, decoded_call;
+    uint64_t known = arch_x86_64.registers_encode(&call, 0x7000, 0x4000, encoded);
+    struct registers registers;
+    arch_x86_64.registers_decode(encoded, &registers);
+    assert_int_equal(registers.pc, 0x4000);
+    assert_int_equal(registers.values[7], 0x7000);
+    assert_true(arch_x86_64.system_call_decode(encoded, &decoded_call));
+    assert_int_equal(decoded_call.number, 202);
+    assert_true(decoded_call.blocked);
+    for (size_t i = 0; i < 6; i++)
+        assert_int_equal(decoded_call.arguments[i], i + 1);
+    assert_int_equal(known & arch_x86_64.callee_saved, 0);
+    /* DWARF: rdi 5, rsi 4, rdx 1, r10, r8, r9, rsp 7, rip 16 */
+    assert_int_equal(known, 1u << 5 | 1u << 4 | 1u << 1 | 1u << 10 | 1u << 8 | 1u << 9 | 1u << 7 | 1u << 16);
+    call = (struct system_call){.number = -1};
+    assert_int_equal(arch_x86_64.registers_encode(&call, 0x7000, 0x4000, encoded), 1u << 7 | 1u << 16);
+    assert_false(arch_x86_64.system_call_decode(encoded, &decoded_call));
+}
+
 static void test_signal_context_offset(void **state)
 {
     (void)state;
@@ -224,6 +249,7 @@ int main(void)
         cmocka_unit_test(test_system_call),           cmocka_unit_test(test_system_call_names),
         cmocka_unit_test(test_registers),             cmocka_unit_test(test_signal_context_offset),
         cmocka_unit_test(test_signal_context),        cmocka_unit_test(test_find),
+        cmocka_unit_test(test_registers_encode),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

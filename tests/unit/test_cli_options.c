@@ -142,10 +142,34 @@ static void test_every_option(void **state)
     assert_true(PARSE("--top=1", "--top=2", core_path)); /* the last one counts */
     assert_int_equal(options.analysis.top, 2);
     /* No core is needed to ask for help. */
+    assert_true(PARSE("-p", "7", "--no-stop"));
+    assert_int_equal(options.analysis.stop, SG_STOP_NONE);
+    assert_true(PARSE("-p", "7", "--rolling"));
+    assert_int_equal(options.analysis.stop, SG_STOP_ROLLING);
+    assert_true(PARSE("-p", "7", "--max-stop=3"));
+    assert_int_equal(options.analysis.stop, SG_STOP_ALL);
     assert_true(PARSE("--help"));
     assert_true(options.help);
     assert_true(PARSE("-V"));
     assert_true(options.version);
+}
+
+static void test_live_options(void **state)
+{
+    (void)state;
+    assert_true(PARSE("-p", "5", "--save=c", "--samples=3"));
+    assert_string_equal(options.save, "c");
+    assert_int_equal(options.analysis.samples, 3);
+    assert_int_equal(options.analysis.interval_microseconds, 1000000);
+    static const struct {
+        const char *text;
+        uint64_t microseconds;
+    } times[] = {{"10ms", 10000}, {"0.5s", 500000}, {"2s", 2000000}, {"1.25ms", 1250}, {"3us", 3}, {"1m", 60000000},
+                 {"86400s", 86400000000}};
+    for (size_t i = 0; i < sizeof times / sizeof times[0]; i++) {
+        assert_true(PARSE("-p", "5", "--samples=3", "--interval", times[i].text));
+        assert_int_equal(options.analysis.interval_microseconds, times[i].microseconds);
+    }
 }
 
 #define assert_refused(part, ...)                                                                                      \
@@ -160,8 +184,11 @@ static void test_errors(void **state)
 {
     (void)state;
     assert_false(parse(0, NULL));
-    assert_string_equal(message, "no core given");
+    assert_string_equal(message, "no core and no process given");
     assert_refused("'c': one argument too many", "a", "b", "c");
+    assert_refused("--rolling and --no-stop", "-p", "7", "--no-stop", "--rolling");
+    assert_refused("--no-stop: only with --pid", "--no-stop", "a");
+    assert_refused("--max-stop", "-p", "7", "--rolling", "--max-stop=5");
     assert_refused("'b': one argument too many", "-c", core_path, "a", "b");
     assert_refused("given twice: 'b' and --exe=e", "--exe=e", "a", "b");
     assert_refused("given twice: 'a' and --exe=e", "--exe=e", "-c", core_path, "a");
@@ -175,6 +202,13 @@ static void test_errors(void **state)
     assert_refused("--top: '18446744073709551616' is not", "--top=18446744073709551616", core_path);
     assert_refused("--top: needs an argument", core_path, "--top");
     assert_refused("-o: needs an argument", core_path, "-o");
+    assert_refused("--save: needs --pid", "--save=c", core_path);
+    assert_refused("--samples: needs --pid", "--samples=2", core_path);
+    assert_refused("--interval: needs --samples", "-p", "5", "--interval=1s");
+    static const char *const times[] = {"", "1", "s", "0s", "0.0s", "-1s", "1.s", ".5s", "1,5s", "1 s", "1h", "86401s",
+                                        "0.0000001s", "1.1234567s", "99999999999999999999s", "1ms "};
+    for (size_t i = 0; i < sizeof times / sizeof times[0]; i++)
+        assert_refused("is no time such as", "-p", "5", "--samples=2", "--interval", times[i]);
 }
 
 /* The message names the option, wherever getopt has moved on to. */
@@ -214,6 +248,7 @@ int main(void)
         cmocka_unit_test(test_paths),        cmocka_unit_test(test_defaults),
         cmocka_unit_test(test_every_option), cmocka_unit_test(test_errors),
         cmocka_unit_test(test_unknown_options), cmocka_unit_test(test_help_fits_a_screen),
+        cmocka_unit_test(test_live_options),
     };
     return cmocka_run_group_tests(tests, setup, teardown);
 }

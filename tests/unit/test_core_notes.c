@@ -312,6 +312,22 @@ static void test_auxv(void **state)
     assert_false(core_auxv_find(&note, 33, &value));
 }
 
+static void test_thread_facts(void **state)
+{
+    (void)state;
+    static const uint8_t bytes[] = "\x05\0\0\0\x07\0\0\0\x03\0\0\0\x80\0\x01\0\0\0\0\0name\0state";
+    struct core_thread_facts facts;
+    struct core_note note = {.bytes = bytes, .size_bytes = sizeof bytes};
+    assert_true(core_thread_facts_parse(&note, &facts));
+    assert_int_equal(facts.tid, 5);
+    assert_int_equal(facts.namespace_tid, 7);
+    assert_int_equal(facts.registers_known, 1 << 7 | 1 << 16);
+    assert_true(facts.registers_missing && facts.cpu_known);
+    assert_true(text_equals(facts.name, TEXT("name")) && text_equals(facts.state, TEXT("state")));
+    for (note.size_bytes = 0; note.size_bytes < sizeof bytes; note.size_bytes++)
+        assert_false(core_thread_facts_parse(&note, &facts));
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -326,6 +342,7 @@ int main(void)
         cmocka_unit_test(test_file_table_absurd_counts),
         cmocka_unit_test(test_file_offset_overflow),
         cmocka_unit_test(test_auxv),
+        cmocka_unit_test(test_thread_facts),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -31,6 +31,12 @@ static void server_with_members_and_stats(void **state)
     show(literal_server, (struct report_options){.members = true, .show_stats = true}, "server-members.json");
 }
 
+static void descriptors_behind_waits(void **state)
+{
+    (void)state;
+    show(literal_connections, (struct report_options){0}, "connections.json");
+}
+
 static void hostile_texts_are_escaped(void **state)
 {
     (void)state;
@@ -114,6 +120,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(server_document),           cmocka_unit_test(server_with_members_and_stats),
+        cmocka_unit_test(descriptors_behind_waits),
         cmocka_unit_test(hostile_texts_are_escaped), cmocka_unit_test(nothing_known),
         cmocka_unit_test(text_becomes_valid_json),   cmocka_unit_test(layout_and_numbers),
     };

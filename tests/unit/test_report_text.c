@@ -110,6 +110,14 @@ static void server_on_a_narrow_terminal_in_colour(void **state)
          "server-terminal-40.txt");
 }
 
+static void descriptors_behind_waits(void **state)
+{
+    (void)state;
+    show(literal_connections, (struct report_options){0}, "connections.txt");
+    show(literal_connections, (struct report_options){.members = true}, "connections-members.txt");
+    show(literal_connections, (struct report_options){.terminal = true, .width = 100}, "connections-terminal.txt");
+}
+
 static void hostile_texts_are_escaped(void **state)
 {
     (void)state;
@@ -222,6 +230,7 @@ int main(void)
         cmocka_unit_test(server_with_members_and_stats),
         cmocka_unit_test(server_on_a_terminal),
         cmocka_unit_test(server_on_a_narrow_terminal_in_colour),
+        cmocka_unit_test(descriptors_behind_waits),
         cmocka_unit_test(hostile_texts_are_escaped),
         cmocka_unit_test(nothing_known),
         cmocka_unit_test(deep_stack_keeps_its_ends),

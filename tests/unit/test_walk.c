@@ -277,6 +277,30 @@ static void test_frame_pointer_chain(void **state)
                  {bare_return, false, TRUST_FRAME_POINTER});
 }
 
+/* Registers of a thread that was not stopped: zeros stand in the places of unknown ones and must lead nowhere. */
+static void test_unknown_registers(void **state)
+{
+    (void)state;
+    struct thread thread = {.tid = 1, .registers = (const uint8_t *)raw, .registers_known = 1u << 7 | 1u << 16};
+    raw[raw_rsp] = slot(90);
+    raw[raw_rbp] = slot(100); /* right, but not known to be */
+    stack[100] = slot(200);
+    stack[101] = bare_return;
+    raw[raw_rip] = bare;
+    assert_stack(walk_thread(walker, &thread), STACK_END_NO_UNWIND_DATA, bare, {bare, true, TRUST_REGISTERS});
+    raw[raw_rip] = by_frame_pointer;
+    assert_stack(walk_thread(walker, &thread), STACK_END_NO_UNWIND_DATA, by_frame_pointer,
+                 {by_frame_pointer, true, TRUST_REGISTERS});
+    /* sp is enough where the rules say so, and does not make rbp known */
+    raw[raw_rip] = function;
+    stack[90] = by_frame_pointer_return;
+    assert_stack(walk_thread(walker, &thread), STACK_END_NO_UNWIND_DATA, by_frame_pointer_return,
+                 {function, true, TRUST_REGISTERS}, {by_frame_pointer_return, false, TRUST_CFI});
+    stack[90] = outermost_return;
+    assert_stack(walk_thread(walker, &thread), STACK_END_OUTERMOST, 0, {function, true, TRUST_REGISTERS},
+                 {outermost_return, false, TRUST_CFI});
+}
+
 static void test_frame_pointer_is_checked(void **state)
 {
     (void)state;
@@ -355,6 +379,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_signal_frame_over_null, setup, teardown),
         cmocka_unit_test_setup_teardown(test_frame_pointer_chain, setup, teardown),
         cmocka_unit_test_setup_teardown(test_frame_pointer_is_checked, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_unknown_registers, setup, teardown),
         cmocka_unit_test_setup_teardown(test_no_registers, setup, teardown),
         cmocka_unit_test_setup_teardown(test_follows_call, setup, teardown),
         cmocka_unit_test_setup_teardown(test_extend_and_adopt, setup, teardown),

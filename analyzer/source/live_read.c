@@ -1,0 +1,142 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "source/live_read.h"
+
+#include "base/cleanup.h"
+#include "base/limits.h"
+#include "source/proc_files.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <inttypes.h>
+#include <sched.h>
+#include <stdio.h>
+#include <string.h>
+
+/* Where a thread is and how often it was given a processor. While neither changes it has not run, so that its stack has
+ * not changed either: a loop may come back to the same call with the same arguments, but not without running. */
+struct look {
+    char call[256];     /* /proc/PID/task/TID/syscall */
+    char schedule[128]; /* schedstat; "" where the kernel has none (CONFIG_SCHED_INFO) */
+};
+
+static bool read_again(int fd, char *buffer, size_t size_bytes)
+{
+    memset(buffer, 0, size_bytes);
+    return fd >= 0 && pread(fd, buffer, size_bytes - 1, 0) > 0;
+}
+
+static bool has_moved(int call_fd, int schedule_fd, const struct look *before)
+{
+    struct look now;
+    bool is_there = read_again(call_fd, now.call, sizeof now.call);
+    read_again(schedule_fd, now.schedule, sizeof now.schedule);
+    return !is_there || strcmp(before->call, now.call) != 0 || strcmp(before->schedule, now.schedule) != 0;
+}
+
+static int open_of_thread(const struct live_stop *stop, uint32_t tid, const char *name)
+{
+    char path[96];
+    snprintf(path, sizeof path, "/proc/%" PRIu32 "/task/%" PRIu32 "/%s", stop->pid, tid, name);
+    return open(path, O_RDONLY | O_CLOEXEC);
+}
+
+/* "202 0x.. 0x.. 0x.. 0x.. 0x.. 0x.. SP PC", or "-1 SP PC" of a thread that waits outside of a system call (a page
+ * fault). False for "running". */
+static bool parse_call(const char *line, struct system_call *ret_call, uint64_t *ret_sp, uint64_t *ret_pc)
+{
+    struct system_call call = {0};
+    uint64_t *arguments = call.arguments;
+    if (sscanf(line,
+               "%" SCNd64 " %" SCNx64 " %" SCNx64 " %" SCNx64 " %" SCNx64 " %" SCNx64 " %" SCNx64 " %" SCNx64
+               " %" SCNx64,
+               &call.number, &arguments[0], &arguments[1], &arguments[2], &arguments[3], &arguments[4], &arguments[5],
+               ret_sp, ret_pc) != 9) {
+        memset(&call, 0, sizeof call);
+        if (sscanf(line, "%" SCNd64 " %" SCNx64 " %" SCNx64, &call.number, ret_sp, ret_pc) != 3 || call.number != -1)
+            return false;
+    }
+    *ret_call = call;
+    return true;
+}
+
+static void read_thread(struct live_stop *stop, struct live_thread *thread, int *ret_errno)
+{
+    AUTO_CLOSE int call_fd = open_of_thread(stop, thread->tid, "syscall");
+    if (call_fd < 0) {
+        thread->outcome = LIVE_THREAD_GONE;
+        if (errno != ENOENT && errno != ESRCH && *ret_errno == 0)
+            *ret_errno = errno;
+        return;
+    }
+    AUTO_CLOSE int schedule_fd = open_of_thread(stop, thread->tid, "schedstat");
+    thread->outcome = LIVE_THREAD_MOVING;
+    for (int attempt = 0; attempt < limit_live_tries; attempt++) {
+        struct look before;
+        struct system_call call;
+        uint64_t sp, pc;
+        if (attempt != 0)
+            sched_yield();
+        read_again(schedule_fd, before.schedule, sizeof before.schedule);
+        if (!read_again(call_fd, before.call, sizeof before.call)) {
+            thread->outcome = LIVE_THREAD_GONE;
+            if (errno != ESRCH && *ret_errno == 0)
+                *ret_errno = errno;
+            return;
+        }
+        uint8_t *registers = live_stop_registers(stop);
+        if (registers == NULL)
+            return;
+        if (!parse_call(before.call, &call, &sp, &pc))
+            continue;
+        size_t used_before = stop->stacks_used;
+        uint64_t known = stop->image->arch->registers_encode(&call, sp, pc, registers);
+        live_stop_copy_stack(stop, thread, sp, 0);
+        if (!has_moved(call_fd, schedule_fd, &before)) {
+            thread->registers_known = known;
+            thread->outcome = LIVE_THREAD_READ;
+            return;
+        }
+        stop->stacks_used = used_before;
+        *thread = (struct live_thread){.tid = thread->tid, .outcome = LIVE_THREAD_MOVING};
+    }
+}
+
+static void read_rounds(struct live_stop *stop, int *ret_errno)
+{
+    size_t done = 0;
+    for (int round = 0; round < limit_live_rounds; round++) {
+        uint32_t *tids;
+        size_t count;
+        if (!proc_tasks(&stop->arena, stop->pid, &tids, &count))
+            return;
+        for (size_t i = 0; i < count; i++)
+            if (live_stop_find(stop, tids[i]) == NULL)
+                live_stop_add(stop, tids[i]);
+        if (stop->thread_count == done)
+            return;
+        done = stop->thread_count;
+        if (stop->stacks == NULL && !live_stop_reserve(stop)) {
+            *ret_errno = errno;
+            return;
+        }
+        for (size_t i = 0; i < stop->thread_count; i++)
+            if (stop->threads[i].outcome == LIVE_THREAD_UNKNOWN)
+                read_thread(stop, &stop->threads[i], ret_errno);
+    }
+}
+
+const struct error *live_read_run(struct live_stop *stop, struct arena *arena)
+{
+    int failed = 0;
+    arena_init(&stop->arena, limit_arena_bytes, arena->exhausted);
+    read_rounds(stop, &failed);
+    stop->arena.exhausted = NULL;
+    for (size_t i = 0; i < stop->thread_count; i++)
+        if (stop->threads[i].outcome != LIVE_THREAD_GONE)
+            return NULL;
+    if (failed == EPERM || failed == EACCES)
+        return error_new(arena, ERROR_OPEN, "process %" PRIu32 ": not permitted to read it: run as root, or as its user",
+                         stop->pid);
+    return error_new(arena, ERROR_OPEN, "process %" PRIu32 ": cannot be read: %s", stop->pid,
+                     failed == 0 ? "it has ended" : strerror(failed));
+}

@@ -1,0 +1,14 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Reads the threads of a process without stopping them, by /proc alone: of a thread that waits, its system call, stack
+ * pointer, pc (proc_pid_syscall(5)) and stack. The other registers stay unknown. The target notices nothing: no call of
+ * it is interrupted. */
+#ifndef SG_SOURCE_LIVE_READ_H
+#define SG_SOURCE_LIVE_READ_H
+
+#include "source/live_stop.h"
+
+/* Fills the results of live_stop.h, which live_stop_release releases: threads are LIVE_THREAD_READ, _MOVING or _GONE.
+ * The errors are those of live_stop_run. */
+const struct error *live_read_run(struct live_stop *stop, struct arena *arena);
+
+#endif

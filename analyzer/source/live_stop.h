@@ -1,0 +1,77 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Stops the threads of a process, all at one instant or one after another, copies their registers and the used part of
+ * their stacks, and lets them run again (ptrace(2): SEIZE, INTERRUPT, DETACH; no signal is sent). Runs in a thread of
+ * its own, so that whatever happens the kernel lets the target go when that thread ends. Nothing is written to the target.
+ *
+ * What a stop does to the target is told in native-waits.md: epoll_wait, sigtimedwait, sigwaitinfo, semop and recv with
+ * a timeout return EINTR; all else goes on unseen. */
+#ifndef SG_SOURCE_LIVE_STOP_H
+#define SG_SOURCE_LIVE_STOP_H
+
+#include "base/diagnostics.h"
+#include "base/error.h"
+#include "base/limits.h"
+#include "model/image.h"
+
+#include <stdatomic.h>
+
+enum live_thread_outcome {
+    LIVE_THREAD_UNKNOWN,
+    LIVE_THREAD_STOPPED,     /* registers were read */
+    LIVE_THREAD_READ,        /* live_read.c: it waited, and did not move while it was read */
+    LIVE_THREAD_MOVING,      /* live_read.c: it ran; no registers */
+    LIVE_THREAD_NOT_STOPPED, /* it did not stop in time: in a system call that cannot be interrupted */
+    LIVE_THREAD_GONE,        /* it ended meanwhile */
+};
+
+struct live_thread {
+    uint32_t tid;
+    enum live_thread_outcome outcome;
+    bool interrupted;
+    int pending_signal;      /* caught on its way, given back at the detach; 0 none */
+    uint8_t *registers;      /* arch->registers_size_bytes */
+    uint64_t registers_known; /* as in struct thread */
+    uint64_t stack_start;    /* address of the copied bytes */
+    uint8_t *stack;          /* stack_bytes of them */
+    size_t stack_bytes;
+    uint64_t interrupted_stack_start; /* the same of the thread's own stack where sp is on a signal stack */
+    uint8_t *interrupted_stack;
+    size_t interrupted_stack_bytes;   /* 0: it is not */
+};
+
+struct live_stop {
+    uint32_t pid;
+    const struct image *image; /* arch and mappings, read before the stop */
+    int memory_fd;             /* /proc/PID/mem */
+    uint64_t main_stack_start, main_stack_end; /* [stack] in its maps; both 0 when there is none */
+    enum stop_kind kind;
+    uint64_t stop_microseconds_max; /* 0: no limit */
+
+    struct live_thread *threads; /* filled by live_stop_run, as the other results */
+    size_t thread_count, thread_capacity;
+    uint32_t refused_tids[limit_live_refused]; /* not to be had: another traces them, or they have ended */
+    size_t refused_count;
+    uint64_t stop_microseconds;  /* from the first interrupt to the last detach; of rolling stops the longest */
+    uint64_t stop_microseconds_median; /* of rolling stops */
+    bool cut_short;              /* stop_microseconds_max was reached: the rest were let go unread */
+    uint8_t *stacks;             /* one mapping that all copies lie in */
+    size_t stacks_bytes, stacks_used;
+    struct arena arena;          /* of the threads' table */
+};
+
+/* The error says whom to ask when it is not permitted. Results are released by live_stop_release. */
+const struct error *live_stop_run(struct live_stop *stop, struct arena *arena);
+void live_stop_release(struct live_stop *stop);
+
+/* Parts of a run that live_read.c shares. The table of threads is kept by ascending id. */
+struct live_thread *live_stop_find(struct live_stop *stop, uint32_t tid);
+void live_stop_add(struct live_stop *stop, uint32_t tid);
+bool live_stop_reserve(struct live_stop *stop); /* false with errno */
+
+/* A place for raw registers in the copies, NULL when they are full; it is taken by live_stop_copy_stack. */
+uint8_t *live_stop_registers(struct live_stop *stop);
+/* Takes the thread's registers that were written there, and copies the stack that they point to. `thread_pointer` as
+ * arch->thread_pointer, 0 unknown. */
+void live_stop_copy_stack(struct live_stop *stop, struct live_thread *thread, uint64_t sp, uint64_t thread_pointer);
+
+#endif

@@ -1,0 +1,109 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "source/proc_files.h"
+
+#include "base/cleanup.h"
+
+#include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+
+bool proc_read(struct arena *arena, const char *path, struct text *ret_content)
+{
+    AUTO_CLOSE int fd = open(path, O_RDONLY | O_CLOEXEC);
+    if (fd < 0)
+        return false;
+    size_t capacity = 0, length = 0;
+    char *bytes = NULL;
+    for (;;) {
+        while (capacity < length + 4096)
+            bytes = arena_grow(arena, bytes, capacity, &capacity, 1);
+        ssize_t got = read(fd, bytes + length, capacity - length - 1);
+        if (got < 0 && errno == EINTR)
+            continue;
+        if (got < 0)
+            return false;
+        if (got == 0)
+            break;
+        length += (size_t)got;
+    }
+    bytes[length] = 0;
+    *ret_content = (struct text){bytes, length};
+    return true;
+}
+
+bool proc_read_short(const char *path, char *buffer, size_t size_bytes, struct text *ret_content)
+{
+    AUTO_CLOSE int fd = open(path, O_RDONLY | O_CLOEXEC);
+    ssize_t got = fd < 0 ? -1 : read(fd, buffer, size_bytes - 1);
+    if (got < 0)
+        return false;
+    buffer[got] = 0;
+    *ret_content = (struct text){buffer, (size_t)got};
+    return true;
+}
+
+struct text proc_status_value(struct text status, const char *name)
+{
+    size_t name_length = strlen(name);
+    for (const char *line = status.data; line != NULL && line < status.data + status.length;) {
+        const char *end = strchr(line, '\n');
+        size_t length = end == NULL ? strlen(line) : (size_t)(end - line);
+        if (length > name_length + 1 && memcmp(line, name, name_length) == 0 && line[name_length] == ':') {
+            const char *value = line + name_length + 1;
+            while (*value == '\t' || *value == ' ')
+                value++;
+            return (struct text){value, (size_t)(line + length - value)};
+        }
+        line = end == NULL ? NULL : end + 1;
+    }
+    return (struct text){"", 0};
+}
+
+bool proc_stat_parse(struct text line, struct proc_stat *ret_stat)
+{
+    /* The name stands in parentheses and may hold any byte, parentheses and newlines too: the last ')' ends it. */
+    const char *open = memchr(line.data, '(', line.length);
+    const char *close = memrchr(line.data, ')', line.length);
+    if (open == NULL || close == NULL || close < open)
+        return false;
+    unsigned long long user, system, start;
+    char state;
+    /* Fields 3 state, 14 utime, 15 stime, 22 starttime. */
+    int fields = sscanf(close + 1,
+                        " %c %*s %*s %*s %*s %*s %*s %*s %*s %*s %*s %llu %llu %*s %*s %*s %*s %*s %*s %llu", &state,
+                        &user, &system, &start);
+    if (fields != 4)
+        return false;
+    uint64_t ticks = (uint64_t)sysconf(_SC_CLK_TCK);
+    *ret_stat = (struct proc_stat){
+        .state = state,
+        .comm = {open + 1, (size_t)(close - open - 1)},
+        .cpu_microseconds = (user + system) * (1000000 / (ticks == 0 ? 100 : ticks)),
+        .start_ticks = start,
+    };
+    return true;
+}
+
+bool proc_tasks(struct arena *arena, uint32_t pid, uint32_t **ret_tids, size_t *ret_count)
+{
+    char path[64];
+    snprintf(path, sizeof path, "/proc/%u/task", pid);
+    DIR *folder = opendir(path);
+    if (folder == NULL)
+        return false;
+    uint32_t *tids = NULL;
+    size_t count = 0, capacity = 0;
+    for (struct dirent *entry; (entry = readdir(folder)) != NULL;) {
+        char *end;
+        unsigned long tid = strtoul(entry->d_name, &end, 10);
+        if (tid == 0 || *end != 0)
+            continue;
+        tids = arena_grow(arena, tids, count, &capacity, sizeof *tids);
+        tids[count++] = (uint32_t)tid;
+    }
+    closedir(folder);
+    *ret_tids = tids;
+    *ret_count = count;
+    return true;
+}

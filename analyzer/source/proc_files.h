@@ -1,0 +1,33 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* What /proc tells of a process and its threads, read as it stands; proc(5). Nothing here stops or changes a target. */
+#ifndef SG_SOURCE_PROC_FILES_H
+#define SG_SOURCE_PROC_FILES_H
+
+#include "base/text.h"
+
+#include <stdbool.h>
+#include <stdint.h>
+
+/* A whole file of /proc, whose size is not known before: NUL-terminated beyond its length, in the arena. False with
+ * errno when it cannot be read. */
+bool proc_read(struct arena *arena, const char *path, struct text *ret_content);
+
+/* The same for a file that is known to be short, without an arena: at most size_bytes - 1 are read. */
+bool proc_read_short(const char *path, char *buffer, size_t size_bytes, struct text *ret_content);
+
+/* The value after "Name:\t" in /proc/PID/status; "" when the line is not there. */
+struct text proc_status_value(struct text status, const char *name);
+
+/* One line of /proc/PID/task/TID/stat. */
+struct proc_stat {
+    char state;        /* R S D T t Z X I */
+    struct text comm;  /* at most 15 bytes, any */
+    uint64_t cpu_microseconds;  /* user + system */
+    uint64_t start_ticks;       /* since boot, in clock ticks; tells a reused id */
+};
+bool proc_stat_parse(struct text line, struct proc_stat *ret_stat);
+
+/* The ids in /proc/PID/task, ascending as the kernel lists them. False with errno when it cannot be read. */
+bool proc_tasks(struct arena *arena, uint32_t pid, uint32_t **ret_tids, size_t *ret_count);
+
+#endif

@@ -1,0 +1,29 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Takes an image of a running process: its maps and ELF headers are read first, then all threads are stopped at one
+ * instant for as long as their registers and used stacks take to copy, and what can wait is read after they run again.
+ * Unwinding and naming then go the same way as for a core. */
+#ifndef SG_SOURCE_SOURCE_LIVE_H
+#define SG_SOURCE_SOURCE_LIVE_H
+
+#include "source/live_stop.h"
+
+struct live_source {
+    int memory_fd;         /* /proc/PID/mem, -1 when closed */
+    struct live_stop stop; /* owns the copied stacks */
+};
+
+struct live_options {
+    uint32_t pid;
+    enum stop_kind stop_kind;
+    uint64_t stop_microseconds_max; /* of STOP_KIND_ALL, 0: no limit */
+    bool to_be_saved; /* by core_writer: live_core_copy adds what only a core needs */
+};
+
+/* The image's tables live in `arena`, its memory there and in the source. Errors: there is no such process, it is a
+ * zombie or a kernel thread, of another architecture, traced by somebody else, or attaching is not permitted. */
+const struct error *source_live_open(const struct live_options *options, struct arena *arena,
+                                     struct diagnostics *diagnostics, struct live_source *ret_source,
+                                     struct image *ret_image);
+void source_live_close(struct live_source *source);
+
+#endif
