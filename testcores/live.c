@@ -18,7 +18,7 @@
 #include <sys/mman.h>
 #include <sys/wait.h>
 
-static int handled, out_of_order;
+static int handled, out_of_order, parked;
 
 static void ready(void)
 {
@@ -38,9 +38,17 @@ static void wait_for_end(void)
 static TC_FRAME void *tc_live_parked(void *unused)
 {
     (void)unused;
+    __atomic_fetch_add(&parked, 1, __ATOMIC_SEQ_CST);
     for (;;)
         pause();
     return NULL;
+}
+
+static void park_threads(int count)
+{
+    parking_threads(count, tc_live_parked, NULL);
+    while (__atomic_load_n(&parked, __ATOMIC_SEQ_CST) < count)
+        usleep(500);
 }
 
 static void *tc_live_end(void *unused)
@@ -117,7 +125,7 @@ static void run_signals(int count)
     sigaddset(&set, SIGRTMIN + 1);
     sigaddset(&set, SIGUSR1);
     pthread_sigmask(SIG_BLOCK, &set, NULL);
-    parking_threads(4, tc_live_parked, NULL);
+    park_threads(4);
     parking_threads(1, tc_live_receiver, NULL);
     ready();
     parking_threads(1, tc_live_sender, (void *)(intptr_t)count);
@@ -203,21 +211,21 @@ int main(int argc, char **argv)
     if (!strcmp(what, "signals")) {
         run_signals(number);
     } else if (!strcmp(what, "zombie-leader")) {
-        parking_threads(number, tc_live_parked, NULL);
+        park_threads(number);
         parking_threads(1, tc_live_end, NULL);
         ready();
         pthread_exit(NULL);
     } else if (!strcmp(what, "vfork")) {
-        parking_threads(number, tc_live_parked, NULL);
+        park_threads(number);
         parking_threads(1, tc_live_vfork, NULL);
         usleep(20000);
         ready();
     } else if (!strcmp(what, "churn")) {
-        parking_threads(4, tc_live_parked, NULL);
+        park_threads(4);
         parking_threads(1, tc_live_churn, (void *)(intptr_t)number);
         ready();
     } else if (!strcmp(what, "brief")) {
-        parking_threads(8, tc_live_parked, NULL);
+        park_threads(8);
         ready();
         usleep((useconds_t)number);
         return 0;

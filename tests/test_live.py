@@ -285,7 +285,7 @@ def lines_while(child, attach):
 def test_no_signal_is_lost(stackgroup):
     """Neither of many queued ones, nor the only one; each with its value, in its order."""
     with target("signals", 20000) as child:
-        lines, attached = lines_while(child, lambda: snapshot(child.pid))
+        lines, attached = lines_while(child, lambda: snapshot(child.pid, "--lines=off"))
     assert lines == SIGNALS_WELL
     assert attached >= 50
 
@@ -453,7 +453,7 @@ def test_process_that_ends_midway(stackgroup):
 def test_threads_that_start_and_end(stackgroup):
     with target("churn", 24) as child:
         for _ in range(100):
-            document = snapshot(child.pid, codes=(0, 4))
+            document = snapshot(child.pid, "--lines=off", codes=(0, 4))
             groups = document["profiles"][0]["groups"]
             assert any(frame.get("function") == "tc_live_churn" for group in groups for frame in group["frames"])
             parked = [group["count"] for group in groups
@@ -580,13 +580,13 @@ def test_killed_at_any_moment(stackgroup, tmp_path):
 
 def run_seconds(stackgroup, pid):
     begun = time.monotonic()
-    subprocess.run([stackgroup, "-p", str(pid)], stdout=subprocess.DEVNULL, check=True, timeout=20)
+    subprocess.run([stackgroup, "--lines=off", "-p", str(pid)], stdout=subprocess.DEVNULL, check=True, timeout=20)
     return time.monotonic() - begun
 
 
 def kill_at_random(stackgroup, pid, choose, longest):
     """Whether it was still at work."""
-    ours = subprocess.Popen([stackgroup, "-p", str(pid)], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    ours = subprocess.Popen([stackgroup, "--lines=off", "-p", str(pid)], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     time.sleep(choose.random() * longest)
     at_work = ours.poll() is None
     ours.kill()
@@ -639,7 +639,7 @@ def test_redis_under_load(stackgroup, tmp_path):
                 rounds = under_load = 0
                 while rounds < 200:
                     under_load += load.poll() is None
-                    assert snapshot(redis.pid)["profiles"][0]["total"] == len(threads)
+                    assert snapshot(redis.pid, "--lines=off")["profiles"][0]["total"] == len(threads)
                     rounds += 1
                 load.wait(60)
             output = said.read_text()

@@ -191,16 +191,38 @@ static void copy_thread(struct live_stop *stop, struct live_thread *thread)
     live_stop_copy_stack(stop, thread, decoded.values[arch->sp], arch->thread_pointer(registers));
 }
 
-/* Takes what waitpid reported: the thread has stopped, or ended. */
-static void take_report(struct stopper *stopper, struct live_thread *thread, int status)
+static bool is_stop(const siginfo_t *report)
 {
+    return report->si_code == CLD_TRAPPED || report->si_code == CLD_STOPPED;
+}
+
+/* As waitpid(tid, ..., __WALL | WNOHANG) of this thread's own tracees, but a stop stays to be waited for: the kernel
+ * forgets the signal of a stop that was waited for (kernel/exit.c, wait_task_stopped), and were we killed between that
+ * and the detach the target would never get it. */
+static pid_t look_for_report(pid_t tid, siginfo_t *ret_report)
+{
+    idtype_t which = tid < 0 ? P_ALL : P_PID;
+    id_t id = tid < 0 ? 0 : (id_t)tid;
+    ret_report->si_pid = 0;
+    if (waitid(which, id, ret_report, WEXITED | WSTOPPED | WNOHANG | WNOWAIT | __WALL | __WNOTHREAD) != 0)
+        return -1;
+    if (ret_report->si_pid != 0 && !is_stop(ret_report))
+        waitpid(ret_report->si_pid, NULL, WNOHANG | __WALL | __WNOTHREAD);
+    return ret_report->si_pid;
+}
+
+/* Takes such a report: the thread has stopped, or ended. */
+static void take_report(struct stopper *stopper, struct live_thread *thread, const siginfo_t *report)
+{
+    if (thread->outcome != LIVE_THREAD_UNKNOWN)
+        return;
     stopper->waiting--;
-    if (!WIFSTOPPED(status)) {
+    if (!is_stop(report)) {
         thread->outcome = LIVE_THREAD_GONE;
         return;
     }
     /* A signal on its way is given back at the detach. PTRACE_EVENT_STOP (128 << 8) carries none. */
-    thread->pending_signal = (status >> 16) == 0 ? WSTOPSIG(status) : 0;
+    thread->pending_signal = (report->si_status >> 8) == 0 ? report->si_status : 0;
     copy_thread(stopper->stop, thread);
     if (thread->outcome != LIVE_THREAD_STOPPED)
         thread->outcome = LIVE_THREAD_GONE;
@@ -222,12 +244,12 @@ static void collect_stops(struct stopper *stopper)
         size_t before = stopper->waiting;
         for (size_t i = 0; i < stop->thread_count; i++) {
             struct live_thread *thread = &stop->threads[i];
-            int status;
+            siginfo_t report;
             if (thread->outcome != LIVE_THREAD_UNKNOWN)
                 continue;
-            pid_t got = waitpid((pid_t)thread->tid, &status, __WALL | WNOHANG);
+            pid_t got = look_for_report((pid_t)thread->tid, &report);
             if (got > 0) {
-                take_report(stopper, thread, status);
+                take_report(stopper, thread, &report);
             } else if (got < 0 && errno != EINTR) {
                 stopper->waiting--;
                 thread->outcome = LIVE_THREAD_GONE;
@@ -323,14 +345,14 @@ static void roll_collect(struct stopper *stopper, const struct live_thread *want
     struct live_stop *stop = stopper->stop;
     uint64_t started = limit == 0 ? 0 : nanoseconds_now();
     while (stopper->waiting != 0) {
-        int status;
-        pid_t got = waitpid(-1, &status, __WALL | __WNOTHREAD | WNOHANG);
+        siginfo_t report;
+        pid_t got = look_for_report(-1, &report);
         if (got < 0 && errno != EINTR)
             return;
         struct live_thread *thread = got > 0 ? live_stop_find(stop, (uint32_t)got) : NULL;
         if (thread != NULL) {
-            take_report(stopper, thread, status);
-            if (thread->outcome == LIVE_THREAD_STOPPED)
+            take_report(stopper, thread, &report);
+            if (is_stop(&report))
                 ptrace(PTRACE_DETACH, got, NULL, (void *)(uintptr_t)thread->pending_signal);
             if (thread == wanted)
                 return;
