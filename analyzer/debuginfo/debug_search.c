@@ -200,7 +200,7 @@ static const char *debug_file_by_link(struct debug_search *search, int *ret_fd, 
     const char *name, *path = search->file->path;
     /* A live process's mapping has no folder: beside the file below the process's root, then by the target's path. */
     bool is_live = path != NULL && module->local_paths[1] != NULL &&
-                   (path == module->local_paths[0] || path == module->local_paths[1]);
+                   (path == module->local_paths[0] || path == module->local_paths[1] || path == module->local_paths[2]);
     if (is_live)
         path = module->local_paths[1];
     if (path == NULL || !debug_link_read(search->file->elf, &name, &search->crc))

@@ -188,7 +188,8 @@ static bool open_candidate(struct module_files *files, struct module_file *file,
     if (failed != 0) {
         /* What the core names may be gone; what the user names is expected to be there. map_files is root's alone, and
          * what follows it is as good. */
-        if (((failed != ENOENT && failed != ENOTDIR) || path == files->options.exe) && path != module->local_paths[0])
+        if (((failed != ENOENT && failed != ENOTDIR) || path == files->options.exe) && path != module->local_paths[0] &&
+            (path != module->local_paths[1] || module->local_paths[2] == NULL))
             diagnostics_add(files->diagnostics, DIAGNOSTIC_LOSS, "module-unreadable", text_from_string(path),
                             "%s: cannot be opened: %s; not used", path,
                             failed == EINVAL ? "not a regular file" : strerror(failed));
@@ -357,7 +358,7 @@ struct module_file *module_files_open(struct module_files *files, uint32_t index
     } else {
         if (module->is_main && files->options.exe != NULL)
             found = open_candidate(files, file, files->options.exe, false);
-        for (size_t i = 0; !found && i < 2 && module->local_paths[i] != NULL; i++)
+        for (size_t i = 0; !found && i < 3 && module->local_paths[i] != NULL; i++)
             found = open_candidate(files, file, module->local_paths[i], module->is_deleted && i != 0);
         /* A relative name (a loader's list, AT_EXECFN) means nothing here. */
         bool absolute = module->local_paths[0] == NULL && module->path.length != 0 && module->path.data[0] == '/';

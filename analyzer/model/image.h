@@ -37,7 +37,8 @@ struct module {
     bool is_vdso;   /* its file is its memory */
     bool is_deleted; /* the kernel marked the path " (deleted)"; path is without the mark */
     bool is_elf;    /* false: mapped data, no code was mapped from it */
-    const char *local_paths[2]; /* where this machine finds the very file, tried in order; NULL: by `path` */
+    const char *local_paths[3]; /* where this machine finds the very file, tried in order: by mapping, below the
+                                 * target's root, the kernel's link to the program; NULL: by `path` */
 };
 
 struct thread {

@@ -208,6 +208,9 @@ static void locate_files(struct live_reader *reader)
         module->local_paths[0] = arena_printf(reader->arena, "/proc/%" PRIu32 "/map_files/%" PRIx64 "-%" PRIx64, reader->tid,
                                               mapping->start, mapping->end);
         module->local_paths[1] = arena_printf(reader->arena, "/proc/%" PRIu32 "/root%s", reader->tid, module->path.data);
+        /* For a user whom map_files is closed to, in a folder that he may not enter. */
+        if (module->is_main)
+            module->local_paths[2] = arena_printf(reader->arena, "/proc/%" PRIu32 "/exe", reader->tid);
     }
 }
 
