@@ -18,7 +18,7 @@
 #include <sys/mman.h>
 #include <sys/wait.h>
 
-static int handled, out_of_order, parked;
+static int handled, out_of_order, arrived;
 
 static void ready(void)
 {
@@ -38,17 +38,22 @@ static void wait_for_end(void)
 static TC_FRAME void *tc_live_parked(void *unused)
 {
     (void)unused;
-    __atomic_fetch_add(&parked, 1, __ATOMIC_SEQ_CST);
+    __atomic_fetch_add(&arrived, 1, __ATOMIC_SEQ_CST);
     for (;;)
         pause();
     return NULL;
 }
 
+static void wait_for_arrived(int count)
+{
+    while (__atomic_load_n(&arrived, __ATOMIC_SEQ_CST) < count)
+        usleep(500);
+}
+
 static void park_threads(int count)
 {
     parking_threads(count, tc_live_parked, NULL);
-    while (__atomic_load_n(&parked, __ATOMIC_SEQ_CST) < count)
-        usleep(500);
+    wait_for_arrived(count);
 }
 
 static void *tc_live_end(void *unused)
@@ -158,6 +163,7 @@ static void *tc_live_churn(void *argument)
     pthread_t threads[256];
     int count = (int)(intptr_t)argument < 256 ? (int)(intptr_t)argument : 256;
 
+    __atomic_fetch_add(&arrived, 1, __ATOMIC_SEQ_CST);
     for (;;) {
         for (int i = 0; i < count; i++)
             threads[i] = parking_thread(tc_live_brief, NULL, 32 * 1024);
@@ -169,6 +175,7 @@ static void *tc_live_churn(void *argument)
 
 static void *tc_live_count(void *argument)
 {
+    __atomic_fetch_add(&arrived, 1, __ATOMIC_SEQ_CST);
     for (;;) {
         __atomic_fetch_add((uint64_t *)argument, 1, __ATOMIC_RELAXED);
         usleep(1000);
@@ -189,6 +196,7 @@ static void run_count(int threads, const char *path)
         truth_fail("mmap");
     for (int i = 0; i < threads; i++)
         parking_thread(tc_live_count, counters + i, 32 * 1024);
+    wait_for_arrived(threads);
 }
 
 static TC_FRAME int tc_live_deep(int depth)
@@ -223,6 +231,7 @@ int main(int argc, char **argv)
     } else if (!strcmp(what, "churn")) {
         park_threads(4);
         parking_threads(1, tc_live_churn, (void *)(intptr_t)number);
+        wait_for_arrived(5);
         ready();
     } else if (!strcmp(what, "brief")) {
         park_threads(8);
