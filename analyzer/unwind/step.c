@@ -51,8 +51,8 @@ struct step_result step_simple(struct stepper *stepper, const struct unwind_plan
     return (struct step_result){.trust = TRUST_CFI, .stack_may_switch = plan->signal_frame};
 }
 
-static struct step_result step_general(struct stepper *stepper, const struct unwind_plan *plan,
-                                       struct registers *registers, bool exact)
+struct step_result step_general(struct stepper *stepper, const struct unwind_plan *plan, struct registers *registers,
+                                bool exact)
 {
     uint32_t module = image_find_module(stepper->image, exact ? registers->pc : registers->pc - 1);
     uint64_t bias = module == index_none ? 0 : stepper->image->modules[module].bias;
@@ -67,7 +67,7 @@ static struct step_result step_general(struct stepper *stepper, const struct unw
     return (struct step_result){.trust = TRUST_CFI, .stack_may_switch = plan->signal_frame};
 }
 
-static struct step_result step_signal_return(struct stepper *stepper, struct registers *registers)
+struct step_result step_signal_return(struct stepper *stepper, struct registers *registers)
 {
     uint8_t code[16], raw[arch_registers_max * 8];
     size_t count = memory_read(stepper->memory, registers->pc, code, sizeof code);
@@ -79,7 +79,7 @@ static struct step_result step_signal_return(struct stepper *stepper, struct reg
     return (struct step_result){.trust = TRUST_SIGNAL_FRAME, .stack_may_switch = true};
 }
 
-static struct step_result step_call(struct stepper *stepper, struct registers *registers)
+struct step_result step_call(struct stepper *stepper, struct registers *registers)
 {
     unsigned sp = stepper->arch->sp;
     uint64_t place = registers->values[sp], pc;
@@ -104,7 +104,7 @@ static bool is_made_at_run_time(const struct stepper *stepper, uint64_t pc, uint
            (mapping->access & MAPPING_EXECUTE) != 0 && pc >= mapping->start && pc < mapping->end;
 }
 
-static struct step_result step_frame_pointer(struct stepper *stepper, struct registers *registers)
+struct step_result step_frame_pointer(struct stepper *stepper, struct registers *registers)
 {
     unsigned sp = stepper->arch->sp, fp = stepper->arch->fp;
     uint64_t frame = registers->values[fp], saved, pc;
@@ -123,28 +123,4 @@ static struct step_result step_frame_pointer(struct stepper *stepper, struct reg
     registers->known = (uint64_t)1 << fp | (uint64_t)1 << sp | (uint64_t)1 << stepper->arch->return_address;
     registers->pc = pc;
     return (struct step_result){.trust = TRUST_FRAME_POINTER};
-}
-
-struct step_result step_to_caller(struct stepper *stepper, const struct unwind_plan *plan, struct registers *registers,
-                                  bool exact, enum frame_trust trust)
-{
-    switch ((enum unwind_plan_kind)plan->kind) {
-    case PLAN_SIMPLE:
-        return step_simple(stepper, plan, registers);
-    case PLAN_GENERAL:
-        return step_general(stepper, plan, registers, exact);
-    case PLAN_OUTERMOST:
-        return step_ended(STACK_END_OUTERMOST, 0);
-    case PLAN_SIGNAL_RETURN:
-        return step_signal_return(stepper, registers);
-    case PLAN_CALL:
-        return step_call(stepper, registers);
-    case PLAN_NO_TABLE: {
-        struct step_result result = step_code(stepper, plan->code, registers, exact, trust);
-        return result.end == STACK_END_UNKNOWN ? result : step_frame_pointer(stepper, registers);
-    }
-    case PLAN_UNKNOWN:
-        break;
-    }
-    return step_ended(STACK_END_NO_UNWIND_DATA, registers->pc);
 }

@@ -34,17 +34,19 @@ struct step_result {
     bool stack_may_switch; /* a signal frame may lie on another stack */
 };
 
-/* Replaces the registers by the caller's; on an end they are undefined. `exact` and `trust` are the frame's own. */
-struct step_result step_to_caller(struct stepper *stepper, const struct unwind_plan *plan, struct registers *registers,
-                                  bool exact, enum frame_trust trust);
+/* Each step replaces the registers by the caller's, by a plan of the kind that its name tells; on an end they are
+ * undefined. `exact` and `trust` are the frame's own. step_simple is also what step_code.c ends in. */
+struct step_result step_simple(struct stepper *stepper, const struct unwind_plan *plan, struct registers *registers);
+struct step_result step_general(struct stepper *stepper, const struct unwind_plan *plan, struct registers *registers,
+                                bool exact);
+struct step_result step_signal_return(struct stepper *stepper, struct registers *registers);
+struct step_result step_call(struct stepper *stepper, struct registers *registers);
+struct step_result step_frame_pointer(struct stepper *stepper, struct registers *registers);
 
 /* step_code.c: the plan of a pc without unwind data, and a step by it. */
 struct code_plan *code_plan_new(struct stepper *stepper, uint64_t pc, bool exact);
 struct step_result step_code(struct stepper *stepper, struct code_plan *code, struct registers *registers, bool exact,
                              enum frame_trust trust);
-
-/* A step by a plan of the simple kind; also what step_code.c ends in. */
-struct step_result step_simple(struct stepper *stepper, const struct unwind_plan *plan, struct registers *registers);
 
 /* Whether a return address is one: it lies in executable memory and follows a call, or is a signal handler's. Where the
  * code is not at hand, nothing speaks against it. */

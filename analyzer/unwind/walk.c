@@ -133,6 +133,30 @@ static uint32_t enter_frame(struct walker *walker, uint32_t parent, uint64_t pc,
     return node;
 }
 
+static struct step_result step_to_caller(struct stepper *stepper, const struct unwind_plan *plan,
+                                         struct registers *registers, bool exact, enum frame_trust trust)
+{
+    switch ((enum unwind_plan_kind)plan->kind) {
+    case PLAN_SIMPLE:
+        return step_simple(stepper, plan, registers);
+    case PLAN_GENERAL:
+        return step_general(stepper, plan, registers, exact);
+    case PLAN_OUTERMOST:
+        return step_ended(STACK_END_OUTERMOST, 0);
+    case PLAN_SIGNAL_RETURN:
+        return step_signal_return(stepper, registers);
+    case PLAN_CALL:
+        return step_call(stepper, registers);
+    case PLAN_NO_TABLE: {
+        struct step_result result = step_code(stepper, plan->code, registers, exact, trust);
+        return result.end == STACK_END_UNKNOWN ? result : step_frame_pointer(stepper, registers);
+    }
+    case PLAN_UNKNOWN:
+        break;
+    }
+    return step_ended(STACK_END_NO_UNWIND_DATA, registers->pc);
+}
+
 /* Whether unwind data led to a lower address in another mapping. Code that runs a function on a stack of its own making
  * (split stacks' __morestack, Rust's stacker) has rows that lead back, and that stack may lie above the thread's. */
 static bool is_other_stack(struct walker *walker, const struct step_result *result, const struct registers *registers,
