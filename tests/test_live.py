@@ -284,10 +284,15 @@ def lines_while(child, attach):
 
 def test_no_signal_is_lost(stackgroup):
     """Neither of many queued ones, nor the only one; each with its value, in its order."""
-    with target("signals", 20000) as child:
-        lines, attached = lines_while(child, lambda: snapshot(child.pid, "--lines=off"))
-    assert lines == SIGNALS_WELL
-    assert attached >= 3  # how many fit beside the signals depends on the machine
+    attached = 0
+    for _ in range(10):  # how many attaches fit beside one round of signals depends on the machine
+        with target("signals", 20000) as child:
+            lines, more = lines_while(child, lambda: snapshot(child.pid, "--lines=off"))
+        assert lines == SIGNALS_WELL
+        attached += more
+        if attached >= 50:
+            break
+    assert attached >= 50
 
 
 def test_leader_that_ended(stackgroup):
