@@ -7,6 +7,7 @@
 #include "group/group.h"
 #include "report/report.h"
 #include "samples.h"
+#include "snapshot_from_image.h"
 #include "source/core_writer.h"
 #include "source/source_core.h"
 #include "source/source_live.h"

@@ -63,11 +63,11 @@ void descriptor_waits_add(const struct snapshot *snapshot, struct grouping *grou
         return;
     const uint32_t *members = grouping->members + group->member_first;
     uint32_t count = 0;
-    for (uint32_t i = 0; i < group->count; i++)
+    for (uint32_t i = 0; i < group->member_count; i++)
         count += snapshot->members[members[i]].fd >= 0;
     struct waiter *waiters = arena_array(arena, struct waiter, (size_t)count + 1);
     count = 0;
-    for (uint32_t i = 0; i < group->count; i++) {
+    for (uint32_t i = 0; i < group->member_count; i++) {
         const struct member *member = &snapshot->members[members[i]];
         const struct descriptor *descriptor = descriptors_find(snapshot->descriptors, member->fd);
         if (descriptor != NULL)

@@ -146,7 +146,7 @@ static uint32_t count_states(const struct snapshot *snapshot, const uint32_t *me
                 return UINT32_MAX;
             states[used++] = (struct state_count){member->state, fd, 0};
         }
-        states[at].count++;
+        states[at].count += member->count;
     }
     /* Most frequent first; few, so by insertion. */
     for (uint32_t i = 1; i < used; i++)
@@ -162,23 +162,23 @@ static void fill_group(const struct snapshot *snapshot, struct grouping *groupin
                        struct arena *arena, size_t *states_capacity)
 {
     uint32_t *members = grouping->members + group->member_first;
-    qsort_r(members, group->count, sizeof *members, compare_member, (void *)snapshot);
+    qsort_r(members, group->member_count, sizeof *members, compare_member, (void *)snapshot);
     group->cpu_known = true;
-    for (uint32_t i = 0; i < group->count; i++) {
+    for (uint32_t i = 0; i < group->member_count; i++) {
         const struct member *member = &snapshot->members[members[i]];
         group->cpu_known &= member->cpu_known;
         group->cpu_at_most |= member->cpu_at_most;
         group->cpu_microseconds += member->cpu_microseconds;
-        group->moved += member->movement == MOVEMENT_MOVED;
-        group->never_moved += member->movement == MOVEMENT_NONE;
+        group->moved += member->movement == MOVEMENT_MOVED ? member->count : 0;
+        group->never_moved += member->movement == MOVEMENT_NONE ? member->count : 0;
     }
-    while (*states_capacity < grouping->state_count + group->count)
+    while (*states_capacity < grouping->state_count + group->member_count)
         grouping->states = arena_grow(arena, grouping->states, *states_capacity, states_capacity,
                                       sizeof *grouping->states);
     struct state_count *states = grouping->states + grouping->state_count;
-    uint32_t used = count_states(snapshot, members, group->count, states, true);
+    uint32_t used = count_states(snapshot, members, group->member_count, states, true);
     if (used == UINT32_MAX)
-        used = count_states(snapshot, members, group->count, states, false);
+        used = count_states(snapshot, members, group->member_count, states, false);
     group->state_first = (uint32_t)grouping->state_count;
     group->state_count = used;
     grouping->state_count += used;
@@ -216,9 +216,10 @@ struct grouping group_snapshot(const struct snapshot *snapshot, const struct gro
     for (size_t i = 0; i < snapshot->member_count; i++) {
         const struct member *member = &snapshot->members[i];
         struct group *group = &groups[group_of_stack[member->stack]];
-        group->count++;
+        group->count += member->count;
+        group->member_count++;
         group->signalled |= snapshot->signal.number != 0 && snapshot->signal.tid == member->id;
-        stack_counts[member->stack]++;
+        stack_counts[member->stack] += member->count;
     }
     for (size_t i = 0; i < snapshot->stack_count; i++) {
         struct group *group = &groups[group_of_stack[i]];
@@ -234,7 +235,7 @@ struct grouping group_snapshot(const struct snapshot *snapshot, const struct gro
     uint32_t next = 0;
     for (size_t i = 0; i < group_count; i++) {
         groups[i].member_first = next;
-        next += groups[i].count;
+        next += groups[i].member_count;
     }
     uint32_t *filled = arena_array(scratch, uint32_t, group_count + 1);
     for (size_t i = 0; i < snapshot->member_count; i++) {
@@ -246,6 +247,7 @@ struct grouping group_snapshot(const struct snapshot *snapshot, const struct gro
     bool *unwanted = match_groups(snapshot, options->exclude, group_of_stack, group_count, scratch);
     qsort_r(groups, group_count, sizeof *groups, compare_group, (void *)snapshot);
 
+    struct group *hidden = arena_array(scratch, struct group, group_count + 1);
     size_t states_capacity = 0;
     uint64_t largest_left = options->top == 0 ? UINT64_MAX : options->top; /* the signalled group is extra */
     for (size_t i = 0; i < group_count; i++) {
@@ -255,15 +257,27 @@ struct grouping group_snapshot(const struct snapshot *snapshot, const struct gro
         uint32_t number = group_of_stack[group.stack];
         bool shown = group.count >= options->count_min && (wanted == NULL || wanted[number]) &&
                      (unwanted == NULL || !unwanted[number]);
+        fill_group(snapshot, &grouping, &group, arena, &states_capacity);
         if (!group.signalled && (!shown || largest_left == 0)) {
-            grouping.hidden_groups++;
+            hidden[grouping.hidden_groups++] = group;
             grouping.hidden_members += group.count;
             continue;
         }
         largest_left -= !group.signalled;
-        fill_group(snapshot, &grouping, &group, arena, &states_capacity);
         groups[grouping.group_count++] = group;
     }
+    if (grouping.hidden_groups != 0)
+        memcpy(groups + grouping.group_count, hidden, grouping.hidden_groups * sizeof *groups);
+    grouping.group_count_all = grouping.group_count + grouping.hidden_groups;
+
+    /* From the numbers that groups had before they were sorted to their places. */
+    uint32_t *places = arena_array(scratch, uint32_t, group_count + 1);
+    memset(places, 0xff, (group_count + 1) * sizeof *places);
+    for (size_t i = 0; i < grouping.group_count_all; i++)
+        places[group_of_stack[groups[i].stack]] = (uint32_t)i;
+    grouping.group_of_stack = arena_array(arena, uint32_t, snapshot->stack_count + 1);
+    for (size_t i = 0; i < snapshot->stack_count; i++)
+        grouping.group_of_stack[i] = places[group_of_stack[i]];
     grouping.groups = groups;
     return grouping;
 }

@@ -26,9 +26,9 @@ struct descriptor_wait {
 
 struct group {
     uint32_t stack;    /* the most frequent pc stack among the merged */
-    uint32_t count;    /* members */
+    uint32_t count;    /* members, those that one stands for counted */
     uint32_t variants; /* distinct pc stacks merged, at least 1 */
-    uint32_t member_first; /* into grouping.members: `count` indices, by ascending id */
+    uint32_t member_first, member_count; /* into grouping.members: indices, by ascending id */
     uint32_t state_first, state_count; /* into grouping.states, most frequent first */
     uint32_t wait_first, wait_count; /* into grouping.waits, most frequent first; none: no descriptors are known */
     uint64_t cpu_microseconds;
@@ -41,8 +41,9 @@ struct group {
 
 struct grouping {
     enum group_by by;
-    struct group *groups; /* shown ones, in order */
-    size_t group_count;
+    struct group *groups; /* in order, the shown ones first */
+    size_t group_count, group_count_all; /* shown; with those that are hidden */
+    uint32_t *group_of_stack; /* by stack: into groups, hidden ones too; index_none: no member stands in it */
     uint32_t *members; /* indices into snapshot.members */
     struct state_count *states;
     size_t state_count;

@@ -10,7 +10,8 @@ const char *frame_trust_name(enum frame_trust trust)
         [TRUST_UNKNOWN] = "unknown",         [TRUST_REGISTERS] = "registers",
         [TRUST_CFI] = "cfi",                 [TRUST_CALL] = "call",
         [TRUST_CODE] = "code",               [TRUST_FRAME_POINTER] = "frame pointer",
-        [TRUST_SIGNAL_FRAME] = "signal frame", [TRUST_LIBUNWIND] = "libunwind",
+        [TRUST_SIGNAL_FRAME] = "signal frame", [TRUST_TOLD] = "told by the dump",
+        [TRUST_LIBUNWIND] = "libunwind",
     };
     return names[trust];
 }
@@ -71,4 +72,22 @@ const char *signal_code_name(int32_t number, int32_t code)
         if ((codes[i].number == 0 || codes[i].number == number) && codes[i].code == code)
             return codes[i].name;
     return NULL;
+}
+
+struct stack_frame *snapshot_stack_frames(const struct snapshot *snapshot, const struct stack *stack,
+                                          struct arena *arena, size_t *ret_count)
+{
+    size_t count = 0;
+    for (uint32_t i = 0; i < stack->step_count; i++)
+        count += snapshot->locations[snapshot->steps[stack->step_first + i].location].frame_count;
+    struct stack_frame *frames = arena_array(arena, struct stack_frame, count + 1);
+    count = 0;
+    for (uint32_t i = 0; i < stack->step_count; i++) {
+        uint32_t number = snapshot->steps[stack->step_first + i].location;
+        const struct location *location = &snapshot->locations[number];
+        for (uint32_t j = 0; j < location->frame_count; j++)
+            frames[count++] = (struct stack_frame){number, location->frame_first + j, i};
+    }
+    *ret_count = count;
+    return frames;
 }

@@ -11,6 +11,7 @@
 
 #include "base/intern_table.h"
 #include "model/image.h"
+#include "model/wait.h"
 
 enum frame_trust {
     TRUST_UNKNOWN,
@@ -21,6 +22,7 @@ enum frame_trust {
     TRUST_FRAME_POINTER, /* the chain through the frame pointer */
     TRUST_SIGNAL_FRAME,  /* the registers that the kernel saved when it delivered a signal */
     TRUST_LIBUNWIND,     /* the second unwinder, accepted under formats.md's conditions */
+    TRUST_TOLD,          /* the dump that was read says so */
     TRUST_COUNT,
 };
 
@@ -86,7 +88,8 @@ enum movement {
 };
 
 struct member {
-    uint64_t id; /* tid */
+    uint64_t id;    /* tid, or goroutine id; 0: the source does not tell */
+    uint32_t count; /* members that it stands for: 1, or more where the source gave a number and no ids */
     uint32_t stack;
     uint32_t state; /* string: "futex wait", "read", "running"; 0 unknown */
     int32_t fd;     /* the descriptor it waits on, -1 none */
@@ -95,14 +98,21 @@ struct member {
     uint64_t cpu_microseconds;
     bool cpu_known, cpu_at_most;
     enum movement movement;
+    uint32_t wait_first, wait_count; /* into snapshot.waits; a select waits for several things */
+    bool waited_known;
+    uint64_t waited_seconds;         /* at least that long */
+    uint32_t creator;                /* string: the function that started it; 0 unknown */
+    uint64_t creator_id;             /* the goroutine that did; 0 unknown */
+    uint32_t labels;                 /* string: its labels as the source prints them; 0 none */
 };
 
-enum profile_kind { PROFILE_THREADS };
+enum profile_kind { PROFILE_THREADS, PROFILE_GOROUTINES, PROFILE_HEAP };
 
 struct snapshot {
     struct arena *arena;
     struct intern_table strings;
     enum profile_kind kind;
+    uint64_t total;         /* members, those that one stands for counted */
     uint64_t total_claimed; /* members the source speaks of */
 
     struct frame *frames;
@@ -116,12 +126,20 @@ struct snapshot {
     struct member *members; /* in the source's order */
     size_t member_count;
 
+    /* Who waits for what (waits/). Empty when nothing is known. */
+    struct resource *resources; /* by kind, then by address */
+    size_t resource_count;
+    struct wait *waits; /* by member */
+    size_t wait_count;
+    struct hold *holds; /* by resource */
+    size_t hold_count;
+
     /* The image's tables, which live as long as the snapshot (the image's memory does not). */
     const struct module *modules;
     size_t module_count;
     const struct mapping *mappings;
     size_t mapping_count;
-    const char *source_kind; /* "core", "process" */
+    const char *source_kind; /* "core", "process", "text" */
     enum stop_kind stop_kind;
     uint64_t stop_microseconds, stop_microseconds_median; /* as in struct image */
     uint64_t sample_count;        /* looks at a live target that were compared; 0 or 1: no comparison */
@@ -137,6 +155,17 @@ static inline struct text snapshot_string(const struct snapshot *snapshot, uint3
 {
     return intern_table_text(&snapshot->strings, number);
 }
+
+/* One call of a stack with the location that it is at. */
+struct stack_frame {
+    uint32_t location; /* into snapshot.locations */
+    uint32_t frame;    /* into snapshot.frames */
+    uint32_t step;     /* from the leaf, 0 */
+};
+
+/* All calls of a stack, inlined ones too, leaf first: `count` of them in the arena, may be 0. */
+struct stack_frame *snapshot_stack_frames(const struct snapshot *snapshot, const struct stack *stack,
+                                          struct arena *arena, size_t *ret_count);
 
 /* "SIGSEGV" and "SEGV_MAPERR"; NULL for numbers without a name. */
 const char *signal_name(int32_t number);

@@ -63,8 +63,8 @@ void report_write_signal(struct text_writer *writer, const struct snapshot *snap
         /* A live target did not die: what the look at it cost comes in this place. */
         text_writer_printf(writer, "stopped %" PRIu64 ".%02" PRIu64 " ms for ", snapshot->stop_microseconds / 1000,
                            snapshot->stop_microseconds / 10 % 100);
-        text_writer_count(writer, snapshot->member_count);
-        text_writer_string(writer, snapshot->member_count == 1 ? " thread" : " threads");
+        text_writer_count(writer, snapshot->total);
+        text_writer_string(writer, snapshot->total == 1 ? " thread" : " threads");
         if (snapshot->sample_count > 1)
             text_writer_printf(writer, ", the last of %" PRIu64 " samples", snapshot->sample_count);
         return;
@@ -139,8 +139,8 @@ void report_write_totals(struct text_writer *writer, const struct report_input *
         [GROUP_BY_LINE] = "line", [GROUP_BY_PC] = "pc", [GROUP_BY_FUNCTION] = "function"};
     const struct snapshot *snapshot = input->snapshot;
     const struct grouping *grouping = input->grouping;
-    text_writer_printf(writer, "threads: %zu", snapshot->member_count);
-    if (snapshot->total_claimed > snapshot->member_count)
+    text_writer_printf(writer, "threads: %" PRIu64, snapshot->total);
+    if (snapshot->total_claimed > snapshot->total)
         text_writer_printf(writer, " of %" PRIu64, snapshot->total_claimed);
     uint64_t groups = grouping->group_count + grouping->hidden_groups;
     text_writer_printf(writer, " in %" PRIu64 " group%s by %s", groups, plural(groups), by_names[grouping->by]);

@@ -259,13 +259,13 @@ static void write_members(struct json_writer *json, const struct report_input *i
     const struct snapshot *snapshot = input->snapshot;
     const uint32_t *members = input->grouping->members + group->member_first;
     json_writer_open_array(json, "members", JSON_LINE);
-    for (uint32_t i = 0; i < group->count; i++)
+    for (uint32_t i = 0; i < group->member_count; i++)
         json_writer_id(json, NULL, snapshot->members[members[i]].id);
     json_writer_close(json);
     if (!input->options.members)
         return;
     json_writer_open_array(json, "members_detail", JSON_BLOCK);
-    for (uint32_t i = 0; i < group->count; i++) {
+    for (uint32_t i = 0; i < group->member_count; i++) {
         const struct member *member = &snapshot->members[members[i]];
         json_writer_open_object(json, NULL, JSON_LINE);
         json_writer_id(json, "id", member->id);
@@ -324,8 +324,8 @@ static void write_profile(struct json_writer *json, const struct report_input *i
     const struct grouping *grouping = input->grouping;
     json_writer_open_object(json, NULL, JSON_BLOCK);
     json_writer_string(json, "kind", kinds[snapshot->kind]);
-    json_writer_number(json, "total", snapshot->member_count);
-    if (snapshot->total_claimed > snapshot->member_count)
+    json_writer_number(json, "total", snapshot->total);
+    if (snapshot->total_claimed > snapshot->total)
         json_writer_number(json, "total_claimed", snapshot->total_claimed);
     json_writer_string(json, "by", by_names[grouping->by]);
     if (grouping->hidden_groups != 0) {

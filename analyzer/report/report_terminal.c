@@ -223,7 +223,7 @@ static void show_group_line(const struct report_input *input, const struct group
 {
     text_writer_count(screen_phrase_new(screen), group->count);
     screen_put(screen, STYLE_BOLD, CUT_END, SIZE_MAX, screen_phrase(screen));
-    uint64_t total = input->snapshot->member_count == 0 ? 1 : input->snapshot->member_count;
+    uint64_t total = input->snapshot->total == 0 ? 1 : input->snapshot->total;
     uint64_t permille = ((uint64_t)group->count * 1000 + total / 2) / total;
     struct text_writer *phrase = screen_phrase_new(screen);
     text_writer_printf(phrase, " thread%s  ", group->count == 1 ? "" : "s");
@@ -246,7 +246,7 @@ static void show_group_line(const struct report_input *input, const struct group
 static void show_members(const struct report_input *input, const struct group *group, struct screen *screen)
 {
     if (input->options.members) {
-        for (uint32_t i = 0; i < group->count; i++) {
+        for (uint32_t i = 0; i < group->member_count; i++) {
             struct text_writer *phrase = screen_phrase_new(screen);
             text_writer_string(phrase, "thread ");
             report_write_member(phrase, input->snapshot, group_member(input, group, i));
@@ -256,11 +256,11 @@ static void show_members(const struct report_input *input, const struct group *g
     }
     struct text_writer *phrase = screen_phrase_new(screen);
     text_writer_string(phrase, "members:");
-    uint32_t shown = group->count < report_members_shown ? group->count : report_members_shown;
+    uint32_t shown = group->member_count < report_members_shown ? group->member_count : report_members_shown;
     for (uint32_t i = 0; i < shown; i++)
         text_writer_printf(phrase, " %" PRIu64, group_member(input, group, i)->id);
-    if (shown < group->count)
-        text_writer_printf(phrase, " … (+%" PRIu32 ")", group->count - shown);
+    if (shown < group->member_count)
+        text_writer_printf(phrase, " … (+%" PRIu32 ")", group->member_count - shown);
     screen_paragraph(screen, STYLE_DIM, fact_indent);
 }
 

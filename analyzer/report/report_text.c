@@ -90,7 +90,7 @@ static void write_diagnostics_rest(const struct diagnostics *diagnostics, struct
 
 static void write_members(const struct report_input *input, const struct group *group, struct text_writer *writer)
 {
-    uint32_t shown = group->count;
+    uint32_t shown = group->member_count;
     if (!input->options.members && shown > report_members_shown)
         shown = report_members_shown;
     int column = 0;
@@ -104,8 +104,8 @@ static void write_members(const struct report_input *input, const struct group *
         text_writer_bytes(writer, id, (size_t)length);
         column += length;
     }
-    if (shown < group->count)
-        text_writer_printf(writer, " … (+%" PRIu32 ")", group->count - shown);
+    if (shown < group->member_count)
+        text_writer_printf(writer, " … (+%" PRIu32 ")", group->member_count - shown);
     if (column != 0)
         text_writer_string(writer, "\n");
     for (uint32_t i = 0; input->options.members && i < shown; i++) {
@@ -318,7 +318,7 @@ static void report_text_write(const struct report_input *input, struct text_writ
     }
     write_head(input, writer);
     write_losses_in_head(input->diagnostics, writer);
-    text_writer_printf(writer, "thread profile: total %zu\n", input->snapshot->member_count);
+    text_writer_printf(writer, "thread profile: total %" PRIu64 "\n", input->snapshot->total);
     for (size_t i = 0; i < input->grouping->group_count; i++)
         write_group(input, &input->grouping->groups[i], writer);
     write_diagnostics_rest(input->diagnostics, writer);

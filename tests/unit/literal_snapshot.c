@@ -106,8 +106,8 @@ struct member *literal_member(struct literal *literal, uint64_t id, uint32_t sta
     snapshot->members =
         grow(literal, snapshot->members, snapshot->member_count, &literal->member_capacity, sizeof *snapshot->members);
     struct member *member = &snapshot->members[snapshot->member_count++];
-    *member = (struct member){.id = id, .stack = stack, .state = literal_string(literal, state), .fd = fd};
-    snapshot->total_claimed = snapshot->member_count;
+    *member = (struct member){.id = id, .count = 1, .stack = stack, .state = literal_string(literal, state), .fd = fd};
+    snapshot->total = snapshot->total_claimed = snapshot->member_count;
     return member;
 }
 
@@ -149,6 +149,7 @@ struct group *literal_group(struct literal *literal, uint32_t stack, const char 
                                  &literal->member_index_capacity, sizeof *grouping->members);
         grouping->members[literal->member_index_count++] = (uint32_t)i;
         group->count++;
+        group->member_count++;
         group->cpu_microseconds += member->cpu_microseconds;
         group->cpu_known |= member->cpu_known;
         group->cpu_at_most |= member->cpu_at_most;

@@ -1,0 +1,71 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* What a detector is given and what it may use. One row a detector: detect.c holds the table. */
+#ifndef SG_DETECT_DETECTOR_H
+#define SG_DETECT_DETECTOR_H
+
+#include "detect/detect.h"
+
+struct detection; /* one run over one snapshot: caches of matches, shared by all rules */
+struct compiled_rule;
+
+struct detector {
+    enum rule_detector kind;
+    const char *name; /* "lock-cycle" */
+    /* Once a rule, rules with narrower conditions first. */
+    void (*run)(struct detection *detection, const struct compiled_rule *rule);
+};
+
+extern const struct detector detector_count, detector_lock_cycle, detector_lock_queue, detector_channel, detector_pool,
+    detector_leak, detector_descriptors;
+
+const struct snapshot *detection_snapshot(const struct detection *detection);
+const struct grouping *detection_grouping(const struct detection *detection);
+struct arena *detection_arena(struct detection *detection);   /* of findings */
+struct arena *detection_scratch(struct detection *detection); /* until the run ends */
+const struct rule *compiled_rule_source(const struct compiled_rule *rule);
+
+/* What the conditions caught in one stack: named groups of the expressions. */
+struct capture {
+    const char *name;
+    struct text value;
+};
+
+/* Whether rule->match holds for the member: its stack is matched once, whoever stands in it. */
+bool detection_member_matches(struct detection *detection, const struct compiled_rule *rule, uint32_t member);
+/* … rule->head. */
+bool detection_head_matches(struct detection *detection, const struct compiled_rule *rule, uint32_t member);
+/* Of the stack of a member that matches; `ret_count` of them, may be 0. */
+const struct capture *detection_captures(struct detection *detection, const struct compiled_rule *rule, uint32_t stack,
+                                         size_t *ret_count);
+
+enum rule_list { RULE_LIST_ACQUIRE, RULE_LIST_HOLD };
+/* Whether any expression of rule->acquire or rule->hold matches this frame. Asked once per distinct frame. */
+bool detection_frame_matches(struct detection *detection, const struct compiled_rule *rule, enum rule_list list,
+                             uint32_t frame, uint32_t location);
+
+/* The calls of a stack, leaf first; made once per stack. */
+const struct stack_frame *detection_frames(struct detection *detection, uint32_t stack, size_t *ret_count);
+/* How many of them, from the leaf on, are waiting machinery (futex, gopark, libc's wait internals). */
+size_t detection_machinery(struct detection *detection, uint32_t stack);
+/* "f at file.c:12" of the first call outside that machinery, a string of the arena; "" unknown. */
+struct text detection_call_site(struct detection *detection, uint32_t stack);
+/* "thread 4711", with its name where it has one; "goroutine 12". */
+struct text detection_member_text(struct detection *detection, uint32_t member);
+/* "mutex 0x5580c0 (orders_lock)". */
+struct text detection_resource_text(struct detection *detection, uint32_t resource);
+
+/* A new finding with the rule's id, severity, advice and runbook filled in. Valid until the next one is added. */
+struct finding *detection_add(struct detection *detection, const struct compiled_rule *rule);
+/* Appends to it. */
+void detection_add_evidence(struct detection *detection, struct finding *finding, const char *format, ...)
+    __attribute__((format(printf, 3, 4)));
+void detection_add_key(struct detection *detection, struct finding *finding, const char *name, struct text value);
+/* Adds the member's group, or raises its count, under this role. */
+void detection_add_member(struct detection *detection, struct finding *finding, uint32_t member, const char *role);
+void detection_add_edge(struct detection *detection, struct finding *finding, struct finding_edge edge);
+/* Fills in the title: the rule's own with {name} replaced by the finding's keys and {members}, or `otherwise` (same
+ * placeholders) when the rule has none. Last, as it uses the keys. */
+void detection_set_title(struct detection *detection, struct finding *finding, const struct compiled_rule *rule,
+                         const char *otherwise);
+
+#endif
