@@ -74,6 +74,12 @@ enum {
 
 /* Segments and mappings: the kernel's vm.max_map_count is at most 2^31, in practice 65,530 to 1,048,576. */
 static const uint64_t limit_segments = 4u << 20;
+/* Goroutines: a g and its smallest stack take 2.4 KB, so that 2^24 are 40 GB. */
+static const uint64_t limit_goroutines = 1u << 24;
+/* Bytes of one table of a pclntab; the whole of the largest known program's is under 200 MB. */
+static const uint64_t limit_go_table_bytes = 1u << 30;
+/* Runs of text that the linker split a program into; one each 64 MB or so. */
+static const uint64_t limit_go_text_sections = 4096;
 /* Threads: the kernel's PID_MAX_LIMIT. */
 static const uint64_t limit_threads = 4u << 20;
 /* Bytes of an ELF image that is rebuilt from a core's memory (vdso, deleted libraries). */

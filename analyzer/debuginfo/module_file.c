@@ -389,6 +389,12 @@ struct module_file *module_files_open(struct module_files *files, uint32_t index
     return file;
 }
 
+struct module_file *module_files_opened(struct module_files *files, uint32_t index)
+{
+    struct module_file *file = index == index_none ? NULL : &files->files[index];
+    return file != NULL && file->state == MODULE_FILE_OPEN ? file : NULL;
+}
+
 Dwarf_CFI *module_file_eh_frame(struct module_file *file)
 {
     if (!file->eh_frame_tried) {

@@ -69,6 +69,9 @@ void module_files_close(struct module_files *files);
  * segments to the image's memory where the core has nothing. */
 struct module_file *module_files_open(struct module_files *files, uint32_t module);
 
+/* The same when it was opened before; opens nothing. */
+struct module_file *module_files_opened(struct module_files *files, uint32_t module);
+
 /* GNU build-id of an ELF image; size_bytes 0 when it has none. */
 struct build_id elf_build_id(Elf *elf);
 

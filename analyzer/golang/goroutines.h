@@ -1,0 +1,37 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The goroutines of a Go runtime, one at a time: a program can have millions, and their records are not kept. */
+#ifndef SG_GOLANG_GOROUTINES_H
+#define SG_GOLANG_GOROUTINES_H
+
+#include "golang/go_runtime.h"
+
+struct goroutine {
+    uint64_t address; /* of its g */
+    uint64_t id;
+    enum go_status status;
+    bool is_scanned;      /* by the garbage collector, at this instant */
+    struct text state;    /* as the runtime prints it: "chan receive", "runnable", "waiting (leaked)" */
+    uint64_t stack_low, stack_high;
+    uint64_t pc, sp, bp;  /* to unwind from */
+    bool pc_is_exact;     /* it has not run yet: pc is its function's first instruction */
+    uint64_t machine;     /* address of its m, 0 none */
+    uint32_t tid;         /* of the thread that runs it or that it sits in a system call on; 0 none */
+    uint64_t start_pc, go_pc; /* its function; the go statement that started it */
+    uint64_t parent_id;   /* 0: not told (before 1.21) */
+    uint64_t wait_since;  /* nanoseconds of the target's monotonic clock, 0: not told */
+    uint64_t waiting;     /* address of its sudog, 0 none */
+    uint64_t labels;
+    bool is_locked;       /* to its thread */
+    bool is_system;       /* one of the runtime's own, which its profiles leave out */
+};
+
+enum goroutine_outcome {
+    GOROUTINE_READ,
+    GOROUTINE_NONE,       /* dead or not yet made: not in the runtime's dumps either */
+    GOROUTINE_UNREADABLE, /* its g is not in the image, or holds nonsense */
+};
+
+/* `slot` is below runtime->goroutine_count. */
+enum goroutine_outcome goroutine_read(const struct go_runtime *runtime, uint64_t slot, struct goroutine *ret_goroutine);
+
+#endif
