@@ -7,6 +7,7 @@
 #include "symbol/demangle.h"
 #include "symbol/symbol_dwarf.h"
 #include "symbol/symbol_elf.h"
+#include "symbol/symbol_go.h"
 #include "symbol/symbol_plt.h"
 
 struct symbolizer_module {
@@ -17,6 +18,7 @@ struct symbolizer_module {
 };
 
 struct symbolizer {
+    const struct go_runtime *go; /* NULL: no Go program */
     const struct image *image;
     struct module_files *files;
     struct symbolize_options options;
@@ -173,6 +175,9 @@ static void snapshot_append_frame(struct snapshot *snapshot, struct frame frame)
 
 void symbolize_location(struct symbolizer *symbolizer, struct snapshot *snapshot, struct location *location)
 {
+    if (symbolizer->go != NULL &&
+        symbol_go_location(symbolizer->go, symbolizer->options.lines, snapshot, location))
+        return;
     uint64_t lookup = location_lookup(location);
     location->module = image_find_module(symbolizer->image, lookup);
     location->frame_first = (uint32_t)snapshot->frame_count;
@@ -224,6 +229,11 @@ void symbolize_location(struct symbolizer *symbolizer, struct snapshot *snapshot
                                   .inlined = is_inlined,
                               });
     }
+}
+
+void symbolizer_set_go(struct symbolizer *symbolizer, const struct go_runtime *runtime)
+{
+    symbolizer->go = runtime;
 }
 
 bool symbolizer_function_start(struct symbolizer *symbolizer, uint64_t address, uint64_t *ret_start)

@@ -6,6 +6,7 @@
 
 #include "base/diagnostics.h"
 #include "debuginfo/module_file.h"
+#include "golang/go_runtime.h"
 #include "model/snapshot.h"
 
 struct symbolize_options {
@@ -24,6 +25,9 @@ void symbolizer_close(struct symbolizer *symbolizer);
  * (innermost inlined call first, at least one) and their strings to the snapshot. A frame without a name has
  * function = 0; the report prints module+0xoff then. */
 void symbolize_location(struct symbolizer *symbolizer, struct snapshot *snapshot, struct location *location);
+
+/* Go code is named by its own tables from then on. `runtime` must outlive the symbolizer's use. */
+void symbolizer_set_go(struct symbolizer *symbolizer, const struct go_runtime *runtime);
 
 /* Where the function that holds an address begins, by its symbol; false when no symbol holds it. */
 bool symbolizer_function_start(struct symbolizer *symbolizer, uint64_t address, uint64_t *ret_start);

@@ -20,8 +20,9 @@ static bool is_outermost(const struct go_runtime *runtime, const struct pclntab_
     return NAME_IS_ONE_OF(name, tops);
 }
 
-bool unwind_go_compile(const struct go_runtime *runtime, uint64_t pc, struct unwind_plan *ret_plan)
+static bool compile_plan(void *context, uint64_t pc, struct unwind_plan *ret_plan)
 {
+    const struct go_runtime *runtime = context;
     static const char *const traps[] = {"runtime.sigpanic", "runtime.asyncPreempt", "runtime.debugCallV1",
                                         "runtime.debugCallV2"};
     const struct arch *arch = runtime->image->arch;
@@ -54,4 +55,62 @@ bool unwind_go_compile(const struct go_runtime *runtime, uint64_t pc, struct unw
         ret_plan->saved[0].offset = -16;
     }
     return true;
+}
+
+struct code_plans unwind_go_plans(const struct go_runtime *runtime)
+{
+    return (struct code_plans){compile_plan, (void *)runtime};
+}
+
+/* The frame of a running goroutine on its own stack, from its thread's registers. */
+static bool find_running(struct walker *walker, const struct go_runtime *runtime, const struct goroutine *goroutine,
+                         const struct thread *thread, struct registers *ret_registers, bool *ret_exact)
+{
+    const struct arch *arch = runtime->image->arch;
+    const struct memory *memory = &runtime->image->memory;
+    arch->registers_decode(thread->registers, ret_registers);
+    uint64_t sp = ret_registers->values[arch->sp], low, high, signal_g;
+    *ret_exact = true;
+    if (sp >= goroutine->stack_low && sp < goroutine->stack_high)
+        return true;
+    /* In a signal handler, on the stack for those: what was interrupted may be the goroutine. */
+    if (memory_read_u64(memory, goroutine->machine + (uint64_t)runtime->layout.m.signal_g, &signal_g) &&
+        memory_read_u64(memory, signal_g + go_g_stack_low, &low) &&
+        memory_read_u64(memory, signal_g + go_g_stack_high, &high) && sp >= low && sp < high) {
+        struct registers registers = *ret_registers;
+        bool exact = true;
+        if (walker_find_frame(walker, &registers, &exact, goroutine->stack_low, goroutine->stack_high)) {
+            *ret_registers = registers;
+            *ret_exact = exact;
+            return true;
+        }
+    }
+    /* In the kernel's clock code, which runs on the thread's own stack: m.vdsoSP and vdsoPC are the caller's. */
+    uint64_t vdso_sp, vdso_pc;
+    if (memory_read_u64(memory, goroutine->machine + (uint64_t)runtime->layout.m.vdso_sp, &vdso_sp) &&
+        memory_read_u64(memory, goroutine->machine + (uint64_t)runtime->layout.m.vdso_sp + 8, &vdso_pc) &&
+        vdso_sp >= goroutine->stack_low && vdso_sp < goroutine->stack_high) {
+        *ret_registers = (struct registers){.pc = vdso_pc};
+        ret_registers->values[arch->sp] = vdso_sp;
+        ret_registers->known = (uint64_t)1 << arch->sp;
+        *ret_exact = false;
+        return true;
+    }
+    return false;
+}
+
+uint32_t unwind_goroutine(struct walker *walker, const struct go_runtime *runtime, const struct goroutine *goroutine,
+                          const struct thread *thread)
+{
+    const struct arch *arch = runtime->image->arch;
+    struct registers registers;
+    bool exact;
+    if (goroutine->status == GO_RUNNING && thread != NULL && thread->registers != NULL &&
+        find_running(walker, runtime, goroutine, thread, &registers, &exact))
+        return walk_registers(walker, registers, exact);
+    registers = (struct registers){.pc = goroutine->pc};
+    registers.values[arch->sp] = goroutine->sp;
+    registers.values[arch->fp] = goroutine->bp;
+    registers.known = (uint64_t)1 << arch->sp | (goroutine->bp != 0 ? (uint64_t)1 << arch->fp : 0);
+    return walk_registers(walker, registers, goroutine->pc_is_exact);
 }

@@ -1,13 +1,19 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Plans for Go code, from the frame sizes in its pclntab: they are never stripped, and hold where CFI is missing or wrong
- * (assembly that switches stacks). */
+/* Walks goroutines, and any Go code, by the frame sizes in pclntab: they are never stripped, and hold where CFI is missing
+ * or wrong (assembly that switches stacks). */
 #ifndef SG_UNWIND_UNWIND_GO_H
 #define SG_UNWIND_UNWIND_GO_H
 
-#include "golang/go_runtime.h"
-#include "unwind/unwind_plan.h"
+#include "golang/goroutines.h"
+#include "unwind/walk.h"
 
-/* False when the pc is in no Go function. */
-bool unwind_go_compile(const struct go_runtime *runtime, uint64_t pc, struct unwind_plan *ret_plan);
+/* For walker_set_code_plans. `runtime` must outlive the walker. */
+struct code_plans unwind_go_plans(const struct go_runtime *runtime);
+
+/* The stack's number in the walker's trie. `thread` is the one that the goroutine's tid names, NULL: none. A goroutine
+ * that runs is walked from that thread's registers, behind a signal handler if it is in one; in the runtime's own code
+ * on another stack it is where it left its own. */
+uint32_t unwind_goroutine(struct walker *walker, const struct go_runtime *runtime, const struct goroutine *goroutine,
+                          const struct thread *thread);
 
 #endif

@@ -8,6 +8,7 @@
 
 struct walker {
     struct stepper stepper;
+    struct code_plans code_plans;
     struct stack_trie trie;
     struct unwind_plan *plans; /* by number; 0 is none yet */
     size_t plan_count, plan_capacity;
@@ -39,6 +40,11 @@ struct walker *walker_new(const struct image *image, struct module_files *files,
     walker->slot_count = 1024;
     walker->slots = arena_array(arena, struct plan_slot, walker->slot_count);
     return walker;
+}
+
+void walker_set_code_plans(struct walker *walker, struct code_plans plans)
+{
+    walker->code_plans = plans;
 }
 
 struct stack_trie *walker_trie(struct walker *walker)
@@ -100,7 +106,9 @@ static uint32_t plan_for(struct walker *walker, uint64_t pc, bool exact)
     for (; walker->slots[slot].plan != 0; slot = (slot + 1) & mask)
         if (walker->slots[slot].pc == pc && walker->slots[slot].exact == exact)
             return walker->slots[slot].plan;
-    struct unwind_plan plan = compile_plan(&walker->stepper, pc, exact);
+    struct unwind_plan plan;
+    if (walker->code_plans.compile == NULL || !walker->code_plans.compile(walker->code_plans.context, pc, &plan))
+        plan = compile_plan(&walker->stepper, pc, exact);
     walker->plans =
         arena_grow(walker->stepper.arena, walker->plans, walker->plan_count, &walker->plan_capacity, sizeof *walker->plans);
     uint32_t number = (uint32_t)walker->plan_count++;
@@ -168,20 +176,13 @@ static bool is_other_stack(struct walker *walker, const struct step_result *resu
            mapping != image_find_mapping(walker->stepper.image, old_sp - 1) && walker_follows_call(walker, registers->pc);
 }
 
-uint32_t walk_thread(struct walker *walker, const struct thread *thread)
+uint32_t walk_registers(struct walker *walker, struct registers registers, bool exact)
 {
-    if (thread->registers == NULL)
-        return stack_trie_stack(&walker->trie, 0, STACK_END_NO_REGISTERS, 0);
-    struct registers registers;
     unsigned sp = walker->stepper.arch->sp;
-    walker->stepper.arch->registers_decode(thread->registers, &registers);
-    if (thread->registers_known != 0)
-        registers.known &= thread->registers_known;
-    bool exact = true;
     enum frame_trust trust = TRUST_REGISTERS; /* of the frame at hand */
     uint64_t kept_pc = 0, kept_sp = 0;
     size_t switches = 0;
-    uint32_t node = enter_frame(walker, 0, registers.pc, true, TRUST_REGISTERS);
+    uint32_t node = enter_frame(walker, 0, registers.pc, exact, TRUST_REGISTERS);
     for (size_t depth = 1;; depth++) {
         walker->frames++;
         if (depth == limit_frames || (depth >= limit_frames_crowded && walker->frames > limit_frames_total))
@@ -218,6 +219,34 @@ uint32_t walk_thread(struct walker *walker, const struct thread *thread)
         if (!exact && walker->plans[walker->trie.nodes[node].plan].kind == PLAN_UNKNOWN)
             return stack_trie_stack(&walker->trie, callee, STACK_END_NO_CODE, registers.pc);
     }
+}
+
+uint32_t walk_thread(struct walker *walker, const struct thread *thread)
+{
+    if (thread->registers == NULL)
+        return stack_trie_stack(&walker->trie, 0, STACK_END_NO_REGISTERS, 0);
+    struct registers registers;
+    walker->stepper.arch->registers_decode(thread->registers, &registers);
+    if (thread->registers_known != 0)
+        registers.known &= thread->registers_known;
+    return walk_registers(walker, registers, true);
+}
+
+bool walker_find_frame(struct walker *walker, struct registers *registers, bool *exact, uint64_t low, uint64_t high)
+{
+    enum frame_trust trust = TRUST_REGISTERS;
+    for (size_t depth = 0; depth < limit_frames_crowded; depth++) {
+        uint64_t at = registers->values[walker->stepper.arch->sp];
+        if (at >= low && at < high)
+            return true;
+        const struct unwind_plan *plan = &walker->plans[plan_for(walker, registers->pc, *exact)];
+        struct step_result result = step_to_caller(&walker->stepper, plan, registers, *exact, trust);
+        if (result.end != STACK_END_UNKNOWN)
+            return false;
+        *exact = result.stack_may_switch;
+        trust = result.trust;
+    }
+    return false;
 }
 
 uint32_t walker_extend(struct walker *walker, uint32_t stack, const struct walker_frame *frames, size_t count,

@@ -15,8 +15,23 @@ struct walker;
 struct walker *walker_new(const struct image *image, struct module_files *files, struct function_starts starts,
                           struct arena *arena);
 
+/* Plans of code whose language keeps tables of its own: asked before CFI. False: not this code. */
+struct code_plans {
+    bool (*compile)(void *context, uint64_t pc, struct unwind_plan *ret_plan);
+    void *context;
+};
+/* Before the first walk. */
+void walker_set_code_plans(struct walker *walker, struct code_plans plans);
+
 /* The stack's number in the walker's trie. */
 uint32_t walk_thread(struct walker *walker, const struct thread *thread);
+
+/* The same from registers that are not a thread's own: `exact` says that the pc was about to run, not called from. */
+uint32_t walk_registers(struct walker *walker, struct registers registers, bool exact);
+
+/* Steps from a frame rootwards until the stack pointer lies in [low, high), without making a stack: *registers and *exact
+ * are that frame's. False when no frame lies there. */
+bool walker_find_frame(struct walker *walker, struct registers *registers, bool *exact, uint64_t low, uint64_t high);
 
 struct stack_trie *walker_trie(struct walker *walker);
 

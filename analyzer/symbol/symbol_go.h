@@ -1,0 +1,17 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Names, lines and inlined calls of Go code, from its pclntab. */
+#ifndef SG_SYMBOL_SYMBOL_GO_H
+#define SG_SYMBOL_SYMBOL_GO_H
+
+#include "golang/go_runtime.h"
+#include "model/snapshot.h"
+
+/* As symbolize_location, for a pc in Go code; false and nothing done for any other. Names are as Go's own dumps print
+ * them: type arguments as "[...]". */
+bool symbol_go_location(const struct go_runtime *runtime, bool lines, struct snapshot *snapshot,
+                        struct location *location);
+
+/* A function's name by any pc in it, a string of the snapshot; 0 unknown. */
+uint32_t symbol_go_name(const struct go_runtime *runtime, struct snapshot *snapshot, uint64_t pc);
+
+#endif
