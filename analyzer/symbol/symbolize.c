@@ -18,13 +18,13 @@ struct symbolizer_module {
 };
 
 struct symbolizer {
-    const struct go_runtime *go; /* NULL: no Go program */
     const struct image *image;
     struct module_files *files;
     struct symbolize_options options;
     struct arena *arena;
     struct diagnostics *diagnostics;
     struct symbolizer_module *modules; /* as image->modules */
+    const struct go_runtime *go; /* NULL: no Go program */
 };
 
 struct symbolizer *symbolizer_new(const struct image *image, struct module_files *files,
@@ -32,7 +32,7 @@ struct symbolizer *symbolizer_new(const struct image *image, struct module_files
                                   struct diagnostics *diagnostics)
 {
     struct symbolizer *symbolizer = arena_new(arena, struct symbolizer);
-    *symbolizer = (struct symbolizer){image, files, *options, arena, diagnostics, NULL};
+    *symbolizer = (struct symbolizer){image, files, *options, arena, diagnostics, NULL, NULL};
     symbolizer->modules = arena_array(arena, struct symbolizer_module, image->module_count + 1);
     return symbolizer;
 }
