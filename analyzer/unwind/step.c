@@ -48,7 +48,7 @@ struct step_result step_simple(struct stepper *stepper, const struct unwind_plan
     registers->values[stepper->arch->return_address] = pc;
     registers->known |= (uint64_t)1 << stepper->arch->sp | (uint64_t)1 << stepper->arch->return_address;
     registers->pc = pc;
-    return (struct step_result){.trust = TRUST_CFI, .stack_may_switch = plan->signal_frame};
+    return (struct step_result){.trust = TRUST_CFI, .stack_may_switch = plan->signal_frame || plan->is_trap};
 }
 
 struct step_result step_general(struct stepper *stepper, const struct unwind_plan *plan, struct registers *registers,

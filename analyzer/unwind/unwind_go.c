@@ -15,6 +15,9 @@ static bool is_outermost(const struct go_runtime *runtime, const struct pclntab_
 {
     static const char *const tops[] = {"runtime.goexit",   "runtime.mstart",  "runtime.mcall",
                                        "runtime.morestack", "runtime.rt0_go", "runtime.externalthreadhandler"};
+    /* The runtime ends its traceback at the signal handler; what the signal interrupted is known all the same. */
+    if (text_equals(name, TEXT("runtime.sigtramp")) || text_equals(name, TEXT("runtime.cgoSigtramp")))
+        return false;
     if (runtime->minor >= 17)
         return (function->flags & GO_FUNCTION_TOP_FRAME) != 0;
     return NAME_IS_ONE_OF(name, tops);
@@ -31,6 +34,10 @@ static bool compile_plan(void *context, uint64_t pc, struct unwind_plan *ret_pla
     if (table == NULL)
         return false;
     struct text name = pclntab_name(table, function.name);
+    if (text_starts_with(name, TEXT("runtime.sigreturn"))) {
+        *ret_plan = (struct unwind_plan){.kind = PLAN_SIGNAL_RETURN, .signal_frame = true};
+        return true;
+    }
     int32_t delta = pclntab_sp_delta(table, &function, pc);
     /* Code of another language's that lies between Go's has no table. */
     if (function.sp_values == 0 || delta < 0)
@@ -43,7 +50,7 @@ static bool compile_plan(void *context, uint64_t pc, struct unwind_plan *ret_pla
     }
     *ret_plan = (struct unwind_plan){
         .kind = PLAN_SIMPLE,
-        .signal_frame = NAME_IS_ONE_OF(name, traps), /* their caller was interrupted, it called nothing */
+        .is_trap = NAME_IS_ONE_OF(name, traps),
         .cfa_register = arch->sp,
         .cfa_offset = delta + 8,
         .return_address_offset = -8,

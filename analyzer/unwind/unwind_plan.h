@@ -40,6 +40,7 @@ struct general_plan {
 struct unwind_plan {
     uint8_t kind; /* enum unwind_plan_kind */
     bool signal_frame; /* this code is a signal trampoline: the caller's pc is exact */
+    bool is_trap;      /* a call that Go's runtime made up where the caller stood: the caller's pc is exact, its own is not */
     bool is_entry;     /* a return address that is a function's first instruction: exact, nothing called */
     bool cfa_is_loaded; /* CFA = [register + load offset] + offset; from unwind_code.c alone */
     uint8_t cfa_register;
