@@ -1,0 +1,138 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "golang/semaphores.h"
+
+#include "base/limits.h"
+
+#include <stdlib.h>
+
+/* runtime/sema.go: semTabSize entries, each padded to a cache line; a lock, the tree's root, the number of waiters. */
+enum { table_entries = 251, entry_bytes = 64, entry_root = 8, bases_max = 256 };
+
+struct sudog {
+    uint64_t goroutine, next, previous, element, wait_link, channel;
+};
+
+/* False when there is no sudog that waits for a semaphore. */
+static bool sudog_read(const struct go_runtime *runtime, uint64_t address, struct sudog *ret_sudog)
+{
+    const struct memory *memory = &runtime->image->memory;
+    const struct go_sudog_layout *layout = &runtime->layout.sudog;
+    uint64_t self;
+    if (address == 0 || (address & 7) != 0)
+        return false;
+    const uint8_t *bytes = memory_view(memory, address, (size_t)layout->size_bytes);
+    if (bytes == NULL)
+        return false;
+    *ret_sudog = (struct sudog){
+        .goroutine = load_u64(bytes + layout->g),
+        .next = load_u64(bytes + layout->next),
+        .previous = load_u64(bytes + layout->previous),
+        .element = load_u64(bytes + layout->element),
+        .wait_link = load_u64(bytes + layout->wait_link),
+        .channel = load_u64(bytes + layout->channel),
+    };
+    return ret_sudog->channel == 0 && ret_sudog->element != 0 && (ret_sudog->goroutine & 7) == 0 &&
+           memory_read_u64(memory, ret_sudog->goroutine + go_g_self, &self) && self == ret_sudog->goroutine;
+}
+
+static uint64_t bucket_of(uint64_t address)
+{
+    return (address >> 3) % table_entries;
+}
+
+/* Every root in the table says where the table begins; what most of them say is right. 0: no goroutine waits. */
+static uint64_t find_table(const struct go_runtime *runtime)
+{
+    struct {
+        uint64_t base;
+        size_t votes;
+    } bases[bases_max];
+    size_t count = 0, best = 0;
+    for (size_t i = 0; i < 4; i++) {
+        struct go_range range = runtime->modules[0].data[i];
+        for (uint64_t at = (range.start + 7) & ~(uint64_t)7; at + 8 <= range.end; at += 8) {
+            uint64_t word;
+            struct sudog sudog;
+            if (!memory_read_u64(&runtime->image->memory, at, &word) || word == 0 || !sudog_read(runtime, word, &sudog))
+                continue;
+            uint64_t base = at - entry_root - entry_bytes * bucket_of(sudog.element);
+            size_t found = 0;
+            while (found < count && bases[found].base != base)
+                found++;
+            if (found == bases_max)
+                continue;
+            if (found == count) {
+                bases[count].base = base;
+                bases[count++].votes = 0;
+            }
+            bases[found].votes++;
+            if (bases[found].votes > bases[best].votes)
+                best = found;
+        }
+    }
+    return count == 0 ? 0 : bases[best].base;
+}
+
+struct collector {
+    const struct go_runtime *runtime;
+    struct arena *arena;
+    struct go_semaphore_wait *waits;
+    size_t count, capacity;
+    uint64_t bucket;
+    uint64_t steps_left; /* a damaged tree may be endless */
+};
+
+/* One address of the tree and all that wait for it. */
+static void collect_chain(struct collector *collector, uint64_t address, const struct sudog *node)
+{
+    struct sudog sudog = *node;
+    for (uint64_t at = address; collector->steps_left > 0; collector->steps_left--) {
+        collector->waits = arena_grow(collector->arena, collector->waits, collector->count, &collector->capacity,
+                                      sizeof *collector->waits);
+        collector->waits[collector->count++] = (struct go_semaphore_wait){sudog.goroutine, node->element};
+        at = sudog.wait_link;
+        if (!sudog_read(collector->runtime, at, &sudog))
+            return;
+    }
+}
+
+/* The tree without recursion: its nodes still to be visited, at most one a level and branch. */
+static void collect_tree(struct collector *collector, uint64_t root)
+{
+    uint64_t pending[128];
+    size_t count = 0;
+    pending[count++] = root;
+    while (count > 0 && collector->steps_left > 0) {
+        uint64_t at = pending[--count];
+        struct sudog sudog;
+        collector->steps_left--;
+        if (!sudog_read(collector->runtime, at, &sudog) || bucket_of(sudog.element) != collector->bucket)
+            continue;
+        collect_chain(collector, at, &sudog);
+        if (sudog.previous != 0 && count < 128)
+            pending[count++] = sudog.previous;
+        if (sudog.next != 0 && count < 128)
+            pending[count++] = sudog.next;
+    }
+}
+
+static int compare_waits(const void *left, const void *right)
+{
+    const struct go_semaphore_wait *a = left, *b = right;
+    return a->goroutine < b->goroutine ? -1 : a->goroutine > b->goroutine;
+}
+
+const struct go_semaphore_wait *go_semaphores_read(const struct go_runtime *runtime, struct arena *arena,
+                                                   size_t *ret_count)
+{
+    struct collector collector = {.runtime = runtime, .arena = arena, .steps_left = 4 * runtime->goroutine_count + 1024};
+    uint64_t table = find_table(runtime), root;
+    for (collector.bucket = 0; table != 0 && collector.bucket < table_entries; collector.bucket++)
+        if (memory_read_u64(&runtime->image->memory, table + collector.bucket * entry_bytes + entry_root, &root) &&
+            root != 0)
+            collect_tree(&collector, root);
+    if (collector.count != 0)
+        qsort(collector.waits, collector.count, sizeof *collector.waits, compare_waits);
+    *ret_count = collector.count;
+    return collector.waits;
+}

@@ -1,0 +1,19 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Which semaphore a goroutine is parked on: runtime.semtable, the tree of waiters behind sync's mutexes, rwlocks and wait
+ * groups. A g does not tell it before Go 1.26. */
+#ifndef SG_GOLANG_SEMAPHORES_H
+#define SG_GOLANG_SEMAPHORES_H
+
+#include "golang/go_runtime.h"
+
+struct go_semaphore_wait {
+    uint64_t goroutine; /* address of its g */
+    uint64_t address;   /* of the u32 that it waits on */
+};
+
+/* All of them, by ascending g; in `arena`, may be none. The table is found without symbols: by the places of its
+ * entries, which the addresses waited on decide. */
+const struct go_semaphore_wait *go_semaphores_read(const struct go_runtime *runtime, struct arena *arena,
+                                                   size_t *ret_count);
+
+#endif
