@@ -131,7 +131,7 @@ static void add_members(struct build *build)
     snapshot->member_count = image->thread_count;
     for (size_t i = 0; i < image->thread_count; i++) {
         const struct thread *thread = &image->threads[i];
-        struct thread_state state = thread_state_read(image->arch, thread->registers);
+        struct thread_state state = thread_state_read(image, thread);
         const char *state_name = thread->state != NULL ? thread->state : state.name;
         snapshot->members[i] = (struct member){
             .id = thread->tid,

@@ -29,6 +29,9 @@ enum {
     limit_live_wait_milliseconds = 50,
     /* Times the task list of a target that is not stopped is read again for threads that began meanwhile. */
     limit_live_rounds = 8,
+    /* Futex words that a live snapshot remembers having copied, a power of two: a lock that thousands wait for is copied
+     * once; where programs wait for more words, some are copied again. */
+    limit_live_words = 1024,
     /* Looks at a thread that moves while it is read without a stop. */
     limit_live_tries = 4,
     /* Microseconds of CPU time that a stop costs a blocked thread at most (20 to 130 were seen); more is its own. */
@@ -86,6 +89,8 @@ static const uint64_t limit_saved_code_bytes = 256u << 20;
 static const uint64_t limit_debugdata_decoder_bytes = 128u << 20;
 /* Bytes of stacks taken from one libunwind child: 9 a frame. */
 static const uint64_t limit_libunwind_answer_bytes = 256u << 20;
+/* Bytes that are asked of a live target after its snapshot: locks' names and the like need some KB. */
+static const uint64_t limit_asked_bytes = 64u << 20;
 /* Address space for the stacks of one live snapshot; only what is copied is used. */
 static const uint64_t limit_stacks_bytes = (uint64_t)4 << 30;
 /* Bytes of one table of sockets, of all its network namespace: 150 a line, about 2 seconds. */
