@@ -2,6 +2,7 @@
 #include "snapshot_from_image.h"
 
 #include "waits/thread_state.h"
+#include "waits/wait_facts.h"
 
 #include <inttypes.h>
 #include <stdio.h>
@@ -149,6 +150,17 @@ static void add_members(struct build *build)
     }
 }
 
+static bool find_data_name(void *context, uint64_t address, struct arena *arena, struct text *ret_name)
+{
+    return symbolizer_data_name(context, address, arena, ret_name);
+}
+
+static void add_waits(struct build *build)
+{
+    struct data_names names = {find_data_name, build->stacks->symbolizer};
+    wait_facts_read(build->image, build->snapshot, &names, build->scratch, build->diagnostics);
+}
+
 /* One line for each reason why stacks ended early: how many threads, and where first. */
 static void diagnose_ends(struct build *build)
 {
@@ -186,5 +198,6 @@ void snapshot_from_image(const struct image *image, const struct image_stacks *s
     snapshot_init(&build);
     add_stacks(&build);
     add_members(&build);
+    add_waits(&build);
     diagnose_ends(&build);
 }
