@@ -78,6 +78,19 @@ enum {
     limit_libunwind_thread_seconds = 3,
     /* Threads given up, each by a crash or by its time, before the rest is not asked any more. */
     limit_libunwind_failures = 32,
+    /* Bytes of one rule file, its examples' dumps included. */
+    limit_rule_file_bytes = 4 << 20,
+    /* Errors told of one rule file. */
+    limit_rule_file_errors = 100,
+    /* Matches of one expression of a rule that may reach the match limit, 1 to 10 ms each, before it is not tried any
+     * more. */
+    limit_pattern_hits = 8,
+    /* Keys that one rule splits its members by. */
+    limit_rule_by = 8,
+    /* Values, keys of one map, and levels of a rule file: real ones have hundreds, under 30, and 6. */
+    limit_yaml_nodes = 100000,
+    limit_yaml_keys = 256,
+    limit_yaml_depth = 16,
 };
 
 /* Segments and mappings: the kernel's vm.max_map_count is at most 2^31, in practice 65,530 to 1,048,576. */
