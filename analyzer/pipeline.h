@@ -59,6 +59,8 @@ struct pipeline {
     struct pattern *filter, *exclude;
     struct snapshot snapshot;
     struct grouping grouping;
+    struct findings findings;
+    size_t rule_count; /* rules that were applied; 0: none was meant to */
     struct report_stats stats;
     int save_errno; /* of options.save_fd, 0: all went well */
 };

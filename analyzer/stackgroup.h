@@ -76,6 +76,7 @@ struct sg_options {
 struct sg_write_options {
     bool members;       /* every thread with its details */
     bool stats;         /* what the analysis cost */
+    bool all_findings;  /* every finding whole; else text holds about a screen of them (JSON always has all) */
     bool terminal;      /* text for a person's screen */
     bool color;         /* ANSI colours, with terminal */
     unsigned width;     /* columns, with terminal; 0: 80 */
@@ -106,6 +107,10 @@ SG_PUBLIC int sg_analysis_save_errno(const struct sg_analysis *analysis);
 /* How much was lost: whole threads or segments of the dump; or, short of that, frames and names. */
 enum sg_loss { SG_LOSS_NONE, SG_LOSS_DETAIL, SG_LOSS_THREADS };
 SG_PUBLIC enum sg_loss sg_analysis_loss(const struct sg_analysis *analysis);
+
+/* Of the most severe finding. */
+enum sg_severity { SG_SEVERITY_NONE, SG_SEVERITY_INFO, SG_SEVERITY_WARNING, SG_SEVERITY_CRITICAL };
+SG_PUBLIC enum sg_severity sg_analysis_worst_severity(const struct sg_analysis *analysis);
 
 /* The formats that can be written, by number from 0; false past the last. */
 SG_PUBLIC bool sg_format(size_t number, const char **ret_name, const char **ret_help);
