@@ -45,13 +45,16 @@ static const struct option_row rows[] = {
     {NULL, "min-count", 0, "N", NULL, OPTION_COUNT, FIELD(analysis.count_min)},
     {NULL, "filter", 0, "RE", "whose function, file:line, module matches;", OPTION_STRING, FIELD(analysis.filter)},
     {NULL, "exclude", 0, "RE", NULL, OPTION_STRING, FIELD(analysis.exclude)},
+    {"Verdict", "fail-on", 0, "none|info|warning|critical", "exit 1 if found; --all-findings", OPTION_CHOICE,
+     FIELD(fail_on)},
+    {NULL, "all-findings", 0, NULL, NULL, OPTION_FLAG, FIELD(write.all_findings)},
     {"Output", "format", 'f', "text|json", "text: as Go's debug=1, for pprof [text]", OPTION_STRING, FIELD(format)},
     {NULL, "output", 'o', "FILE", "replace FILE once all is written", OPTION_STRING, FIELD(output)},
-    {NULL, "members", 0, NULL, "every thread with its state and CPU time", OPTION_FLAG, FIELD(write.members)},
-    {NULL, "frames", 0, "N", "frames shown of a stack, 0: all [256]", OPTION_COUNT, FIELD(frames)},
+    {NULL, "members", 0, NULL, "every thread; --frames=N [256], 0: all", OPTION_FLAG, FIELD(write.members)},
+    {NULL, "frames", 0, "N", NULL, OPTION_COUNT, FIELD(frames)},
     {NULL, "color", 0, "auto|always|never", "auto: on terminals, unless NO_COLOR", OPTION_CHOICE, FIELD(color)},
-    {NULL, "stats", 0, NULL, "what the analysis cost", OPTION_FLAG, FIELD(write.stats)},
-    {NULL, "strict", 0, NULL, "exit 4 also for short stacks and lost names", OPTION_FLAG, FIELD(strict)},
+    {NULL, "strict", 0, NULL, "exit 4 for any loss; --stats: what it cost", OPTION_FLAG, FIELD(strict)},
+    {NULL, "stats", 0, NULL, NULL, OPTION_FLAG, FIELD(write.stats)},
     {NULL, "help", 'h', NULL, "this text; -V, --version: the version", OPTION_FLAG, FIELD(help)},
     {NULL, "version", 'V', NULL, NULL, OPTION_FLAG, FIELD(version)},
 };
@@ -73,7 +76,7 @@ void cli_options_print_help(FILE *stream)
         fprintf(stream, "%-7s%-3s %s%*s %s\n", row->heading != NULL ? row->heading : "", letter, left,
                 (int)(strlen(left) < help_column ? help_column - strlen(left) : 0), "", row->help);
     }
-    fputs("Exit codes: 0 done, 2 usage, 3 no result, 4 threads lost\n", stream);
+    fputs("Exit codes: 0 done, 1 --fail-on, 2 usage, 3 no result, 4 threads lost\n", stream);
 }
 
 /* The value of a choice's word, -1 when there is none such. */

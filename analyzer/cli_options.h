@@ -24,6 +24,7 @@ struct cli_options {
     int by, unwinder;   /* enum sg_by, enum sg_unwinder */
     int lines, demangle; /* 0 on, 1 off */
     uint64_t frames;    /* --frames */
+    int fail_on;        /* enum sg_severity */
     bool strict, help, version;
 };
 

@@ -78,7 +78,9 @@ enum sg_status sg_analysis_run(struct sg_analysis *analysis, const struct sg_opt
 {
     if (analysis->has_run)
         return fail(analysis, SG_USAGE, "an analysis runs once");
-    if ((options->core == NULL) == (options->pid == 0))
+    if (options->text_bytes != NULL && options->pid != 0)
+        return fail(analysis, SG_USAGE, "a text and a process given");
+    if (options->text_bytes == NULL && (options->core == NULL) == (options->pid == 0))
         return fail(analysis, SG_USAGE, options->core == NULL ? "no core and no process given" : "a core and a process given");
     if ((unsigned)options->by > SG_BY_FUNCTION || (unsigned)options->unwinder > SG_UNWINDER_LIBUNWIND ||
         (unsigned)options->stop > SG_STOP_NONE)
@@ -99,6 +101,7 @@ enum sg_status sg_analysis_run(struct sg_analysis *analysis, const struct sg_opt
                                                     [SG_UNWINDER_LIBUNWIND] = UNWINDER_LIBUNWIND};
     struct pipeline_options pipeline_options = {
         .core = options->core,
+        .text = {options->text_bytes, options->text_length},
         .live = {.pid = options->pid,
                  .stop_kind = stops[options->stop],
                  .stop_microseconds_max = options->stop_microseconds_max,
@@ -150,9 +153,12 @@ enum sg_status sg_analysis_write(struct sg_analysis *analysis, const char *forma
             .snapshot = &analysis->pipeline.snapshot,
             .grouping = &analysis->pipeline.grouping,
             .diagnostics = &analysis->pipeline.diagnostics,
+            .findings = analysis->pipeline.rule_count == 0 ? NULL : &analysis->pipeline.findings,
+            .rule_count = analysis->pipeline.rule_count,
             .stats = &analysis->pipeline.stats,
             .options = {.members = options->members,
                         .show_stats = options->stats,
+                        .all_findings = options->all_findings,
                         .terminal = options->terminal,
                         .color = options->color,
                         .width = options->width != 0 ? options->width : 80,
@@ -189,6 +195,17 @@ enum sg_loss sg_analysis_loss(const struct sg_analysis *analysis)
             loss = SG_LOSS_DETAIL;
     }
     return loss;
+}
+
+enum sg_severity sg_analysis_worst_severity(const struct sg_analysis *analysis)
+{
+    static const enum sg_severity severities[] = {[SEVERITY_UNKNOWN] = SG_SEVERITY_NONE,
+                                                  [SEVERITY_INFO] = SG_SEVERITY_INFO,
+                                                  [SEVERITY_WARNING] = SG_SEVERITY_WARNING,
+                                                  [SEVERITY_CRITICAL] = SG_SEVERITY_CRITICAL};
+    /* The most severe stand first. */
+    const struct findings *findings = &analysis->pipeline.findings;
+    return findings->count == 0 ? SG_SEVERITY_NONE : severities[findings->entries[0].severity];
 }
 
 bool sg_format(size_t number, const char **ret_name, const char **ret_help)

@@ -12,7 +12,7 @@
 #include <unistd.h>
 
 /* formats.md, exit codes */
-enum { EXIT_DONE = 0, EXIT_USAGE = 2, EXIT_NO_RESULT = 3, EXIT_INCOMPLETE = 4 };
+enum { EXIT_DONE = 0, EXIT_FOUND = 1, EXIT_USAGE = 2, EXIT_NO_RESULT = 3, EXIT_INCOMPLETE = 4 };
 
 static void on_end_signal(int number)
 {
@@ -131,7 +131,10 @@ static int run(struct cli_options *options)
         code = status == SG_USAGE ? EXIT_USAGE : EXIT_NO_RESULT;
     } else if (code == EXIT_DONE) {
         enum sg_loss loss = sg_analysis_loss(analysis);
-        if (loss == SG_LOSS_THREADS || (loss == SG_LOSS_DETAIL && options->strict))
+        if (options->fail_on != SG_SEVERITY_NONE &&
+            sg_analysis_worst_severity(analysis) >= (enum sg_severity)options->fail_on)
+            code = EXIT_FOUND;
+        else if (loss == SG_LOSS_THREADS || (loss == SG_LOSS_DETAIL && options->strict))
             code = EXIT_INCOMPLETE;
     }
     sg_analysis_free(analysis);

@@ -64,7 +64,7 @@ void samples_add(struct samples *samples, struct image *image, struct walker *wa
         samples->by_tid[i] = thread;
         *thread = (struct sampled_thread){.first.tid = image->threads[i].tid, .looks = 1};
         thread->stack_hash = stack_hash(walker_trie(walker), thread_stacks[i]);
-        struct thread_state state = thread_state_read(image->arch, image->threads[i].registers);
+        struct thread_state state = thread_state_read(image, &image->threads[i]);
         memcpy(thread->state, state.name, sizeof thread->state);
         if (now == NULL)
             continue; /* it began between the reading and the look */

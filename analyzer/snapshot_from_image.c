@@ -2,6 +2,7 @@
 #include "snapshot_from_image.h"
 
 #include "waits/thread_state.h"
+#include "waits/wait_facts.h"
 
 #include <inttypes.h>
 #include <stdio.h>
@@ -131,7 +132,7 @@ static void add_members(struct build *build)
     snapshot->member_count = image->thread_count;
     for (size_t i = 0; i < image->thread_count; i++) {
         const struct thread *thread = &image->threads[i];
-        struct thread_state state = thread_state_read(image->arch, thread->registers);
+        struct thread_state state = thread_state_read(image, thread);
         const char *state_name = thread->state != NULL ? thread->state : state.name;
         snapshot->members[i] = (struct member){
             .id = thread->tid,
@@ -147,6 +148,17 @@ static void add_members(struct build *build)
             .movement = thread_movement(build->stacks->samples, i),
         };
     }
+}
+
+static bool find_data_name(void *context, uint64_t address, struct arena *arena, struct text *ret_name)
+{
+    return symbolizer_data_name(context, address, arena, ret_name);
+}
+
+static void add_waits(struct build *build)
+{
+    struct data_names names = {find_data_name, build->stacks->symbolizer};
+    wait_facts_read(build->image, build->snapshot, &names, build->scratch, build->diagnostics);
 }
 
 /* One line for each reason why stacks ended early: how many threads, and where first. */
@@ -186,5 +198,6 @@ void snapshot_from_image(const struct image *image, const struct image_stacks *s
     snapshot_init(&build);
     add_stacks(&build);
     add_members(&build);
+    add_waits(&build);
     diagnose_ends(&build);
 }

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Turns an unwound image into a snapshot: names each distinct pc once, copies the stacks that threads stand in, and
- * tells each thread's state. The image may be closed afterwards. */
+ * tells each thread's state and what it waits for. The image may be closed afterwards. */
 #ifndef SG_SNAPSHOT_FROM_IMAGE_H
 #define SG_SNAPSHOT_FROM_IMAGE_H
 

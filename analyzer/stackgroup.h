@@ -39,7 +39,12 @@ enum sg_stop { SG_STOP_ALL, SG_STOP_ROLLING, SG_STOP_NONE };
 enum sg_unwinder { SG_UNWINDER_AUTO, SG_UNWINDER_DWARF, SG_UNWINDER_LIBUNWIND };
 
 struct sg_options {
-    const char *core;       /* path of an ELF core; this or pid must be set */
+    const char *core;       /* path of an ELF core, or of a text: a goroutine dump (debug=1, debug=2, SIGQUIT, panic), a Go
+                             * heap profile, stackgroup's own text; "-" reads a text from standard input. One of core,
+                             * pid and text_bytes must be set */
+    const char *text_bytes; /* a text in memory, borrowed until the analysis has run; its name in messages is core's,
+                             * if that is set */
+    size_t text_length;
     uint32_t pid;           /* a running process, which is stopped for about 15 microseconds a thread */
     enum sg_stop stop;      /* of that process */
     uint64_t stop_microseconds_max; /* a longer stop is broken off, what was read is kept; 0: no limit */
@@ -71,6 +76,7 @@ struct sg_options {
 struct sg_write_options {
     bool members;       /* every thread with its details */
     bool stats;         /* what the analysis cost */
+    bool all_findings;  /* every finding whole; else text holds about a screen of them (JSON always has all) */
     bool terminal;      /* text for a person's screen */
     bool color;         /* ANSI colours, with terminal */
     unsigned width;     /* columns, with terminal; 0: 80 */
@@ -101,6 +107,10 @@ SG_PUBLIC int sg_analysis_save_errno(const struct sg_analysis *analysis);
 /* How much was lost: whole threads or segments of the dump; or, short of that, frames and names. */
 enum sg_loss { SG_LOSS_NONE, SG_LOSS_DETAIL, SG_LOSS_THREADS };
 SG_PUBLIC enum sg_loss sg_analysis_loss(const struct sg_analysis *analysis);
+
+/* Of the most severe finding. */
+enum sg_severity { SG_SEVERITY_NONE, SG_SEVERITY_INFO, SG_SEVERITY_WARNING, SG_SEVERITY_CRITICAL };
+SG_PUBLIC enum sg_severity sg_analysis_worst_severity(const struct sg_analysis *analysis);
 
 /* The formats that can be written, by number from 0; false past the last. */
 SG_PUBLIC bool sg_format(size_t number, const char **ret_name, const char **ret_help);

@@ -11,6 +11,7 @@ import subprocess
 
 import pytest
 
+import corefile
 import cores
 import oracles
 
@@ -63,6 +64,46 @@ def test_round_trip(name, variant, mode, tmp_path, stackgroup):
         assert without_source(json.loads(live.stdout)) == without_source(document)
         assert saved.stat().st_size < 16 << 20
         assert sorted(os.listdir(tmp_path)) == ["saved", "truth"]
+
+
+def futex_words(pid):
+    """The words that threads wait for, and how many wait for each."""
+    words = {}
+    for task in os.listdir(f"/proc/{pid}/task"):
+        with open(f"/proc/{pid}/task/{task}/syscall", encoding="ascii") as file:
+            number, *arguments = file.read().split()
+        if number == "202":
+            words[int(arguments[0], 16)] = words.get(int(arguments[0], 16), 0) + 1
+    return words
+
+
+def bytes_at(core, address, count):
+    """As many of them as the core holds."""
+    found = b""
+    while len(found) < count and (segment := core.segment_at(address + len(found))):
+        at = address + len(found) - segment.address
+        found += core.data[segment.offset + at:segment.offset + min(at + count - len(found), segment.file_bytes)]
+    return found
+
+
+@pytest.mark.parametrize("mode", ["--max-stop=10000", "--rolling", "--no-stop"])
+def test_words_waited_for_are_in_it(mode, tmp_path, stackgroup):
+    """Who holds a lock is told by the words beside the one that is waited for; whom a join waits for, by the thread's block."""
+    with parked("deadlock_pool", cores.C_BASE, tmp_path) as (_, pid), open(f"/proc/{pid}/mem", "rb", buffering=0) as memory:
+        words = futex_words(pid)
+        assert max(words.values()) > 20
+        saved = tmp_path / "saved"
+        assert oracles.stackgroup_run("-p", pid, mode, f"--save={saved}").returncode == 0
+        core = corefile.CoreFile(saved)
+        for word in words:
+            memory.seek(word)
+            assert bytes_at(core, word, 56) == memory.read(56), hex(word)
+        blocks = [core.register(note, "fs_base") for note in core.notes_of(corefile.NT_PRSTATUS)]
+        if mode != "--no-stop":
+            for block in blocks:
+                memory.seek(block)
+                assert bytes_at(core, block, 0x400) == memory.read(0x400)
+        assert saved.stat().st_size < 4 << 20
 
 
 def real_frames(stacks):

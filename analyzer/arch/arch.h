@@ -63,6 +63,10 @@ struct arch {
     size_t signal_context_bytes;
     /* The segment base that points at the thread's block (glibc's struct pthread), 0 if unknown. */
     uint64_t (*thread_pointer)(const uint8_t *raw);
+    /* The call that restart_syscall goes on with, by the `count` bytes of code before the pc (32 are enough): one of those
+     * that the kernel restarts that way, which are futex, nanosleep, clock_nanosleep and poll (kernel, uses of
+     * set_restart_fn). False when the code does not tell. */
+    bool (*restarted_call)(const uint8_t *code, size_t count, int64_t *ret_number);
     /* "futex", "read"; NULL for a number that is not in the table. */
     const char *(*system_call_name)(int64_t number);
 };

@@ -216,6 +216,23 @@ static const char *system_call_name(int64_t number)
     return number >= 0 && (uint64_t)number < count ? system_call_names[number] : NULL;
 }
 
+/* `mov $N,%eax` (b8, 4 bytes), then `syscall` (0f 05) just before the pc, perhaps with moves of arguments between. */
+static bool restarted_call(const uint8_t *code, size_t count, int64_t *ret_number)
+{
+    if (count < 7 || code[count - 2] != 0x0f || code[count - 1] != 0x05)
+        return false;
+    for (size_t at = count - 7; ; at--) {
+        static const int64_t numbers[] = {202, 35, 230, 7};
+        for (size_t i = 0; i < sizeof numbers / sizeof numbers[0]; i++)
+            if (code[at] == 0xb8 && load_u32(code + at + 1) == (uint32_t)numbers[i]) {
+                *ret_number = numbers[i];
+                return true;
+            }
+        if (at == 0)
+            return false;
+    }
+}
+
 const struct arch arch_x86_64 = {
     .name = "x86_64",
     .elf_machine = 62, /* EM_X86_64 */
@@ -240,5 +257,6 @@ const struct arch arch_x86_64 = {
     .signal_context_decode = signal_context_decode,
     .signal_context_bytes = 17 * 8,
     .thread_pointer = thread_pointer,
+    .restarted_call = restarted_call,
     .system_call_name = system_call_name,
 };

@@ -29,6 +29,9 @@ enum {
     limit_live_wait_milliseconds = 50,
     /* Times the task list of a target that is not stopped is read again for threads that began meanwhile. */
     limit_live_rounds = 8,
+    /* Futex words that a live snapshot remembers having copied, a power of two: a lock that thousands wait for is copied
+     * once; where programs wait for more words, some are copied again. */
+    limit_live_words = 1024,
     /* Looks at a thread that moves while it is read without a stop. */
     limit_live_tries = 4,
     /* Microseconds of CPU time that a stop costs a blocked thread at most (20 to 130 were seen); more is its own. */
@@ -41,6 +44,11 @@ enum {
     limit_stack_prefault_bytes = 8 << 10,
     /* Taken as the size of a stack whose mapping is not known: it was made after maps was read. */
     limit_stack_guess_bytes = 64 << 10,
+    /* Rwlocks whose readers are sought in stacks, and bytes of each stack and of all that are looked through for it:
+     * about 50 milliseconds. */
+    limit_reader_locks = 64,
+    limit_reader_stack_bytes = 64 << 10,
+    limit_reader_bytes = 256 << 20,
     /* Descriptors of a live process that are looked at, about 2 seconds' worth; RLIMIT_NOFILE can be 2^30. */
     limit_descriptors = 1 << 18,
     /* Distinct early ends that libunwind is asked about; programs have a handful, forged cores one a thread. */
@@ -70,6 +78,19 @@ enum {
     limit_libunwind_thread_seconds = 3,
     /* Threads given up, each by a crash or by its time, before the rest is not asked any more. */
     limit_libunwind_failures = 32,
+    /* Bytes of one rule file, its examples' dumps included. */
+    limit_rule_file_bytes = 4 << 20,
+    /* Errors told of one rule file. */
+    limit_rule_file_errors = 100,
+    /* Matches of one expression of a rule that may reach the match limit, 1 to 10 ms each, before it is not tried any
+     * more. */
+    limit_pattern_hits = 8,
+    /* Keys that one rule splits its members by. */
+    limit_rule_by = 8,
+    /* Values, keys of one map, and levels of a rule file: real ones have hundreds, under 30, and 6. */
+    limit_yaml_nodes = 100000,
+    limit_yaml_keys = 256,
+    limit_yaml_depth = 16,
 };
 
 /* Segments and mappings: the kernel's vm.max_map_count is at most 2^31, in practice 65,530 to 1,048,576. */
@@ -92,10 +113,14 @@ static const uint64_t limit_saved_code_bytes = 256u << 20;
 static const uint64_t limit_debugdata_decoder_bytes = 128u << 20;
 /* Bytes of stacks taken from one libunwind child: 9 a frame. */
 static const uint64_t limit_libunwind_answer_bytes = 256u << 20;
+/* Bytes that are asked of a live target after its snapshot: locks' names and the like need some KB. */
+static const uint64_t limit_asked_bytes = 64u << 20;
 /* Address space for the stacks of one live snapshot; only what is copied is used. */
 static const uint64_t limit_stacks_bytes = (uint64_t)4 << 30;
 /* Bytes of one table of sockets, of all its network namespace: 150 a line, about 2 seconds. */
 static const uint64_t limit_proc_table_bytes = (uint64_t)256 << 20;
+/* Bytes of one text dump; Go stops at 64 MiB, files that collect several grow larger. */
+static const uint64_t limit_text_bytes = (uint64_t)2 << 30;
 /* Anonymous memory of one analysis, arenas only. */
 static const uint64_t limit_arena_bytes = (uint64_t)4 << 30;
 

@@ -24,6 +24,13 @@ size_t rule_set_count(const struct rule_set *set);
 struct text rule_set_id(const struct rule_set *set, size_t number);
 const struct rule *rule_set_rule(const struct rule_set *set, size_t number);
 
+/* The plugin's name and the file that the rule came from; "" built in. */
+struct text rule_set_plugin(const struct rule_set *set, size_t number);
+struct text rule_set_path(const struct rule_set *set, size_t number);
+bool rule_set_has_plugin(const struct rule_set *set, struct text plugin);
+/* Whether `only` of detect_options names the rule. */
+bool rule_set_selects(const struct rule_set *set, size_t number, const char *only);
+
 struct detect_options {
     const char *only; /* "plugin/rule", "plugin" or "rule": all else is left out; NULL: all rules */
 };

@@ -24,6 +24,9 @@ struct arena *detection_arena(struct detection *detection);   /* of findings */
 struct arena *detection_scratch(struct detection *detection); /* until the run ends */
 const struct rule *compiled_rule_source(const struct compiled_rule *rule);
 
+/* What a detector keeps between its rules; NULL at first, the memory is scratch. */
+void **detection_slot(struct detection *detection, enum rule_detector kind);
+
 /* What the conditions caught in one stack: named groups of the expressions. */
 struct capture {
     const char *name;
@@ -32,9 +35,12 @@ struct capture {
 
 /* Whether rule->match holds for the member: its stack is matched once, whoever stands in it. */
 bool detection_member_matches(struct detection *detection, const struct compiled_rule *rule, uint32_t member);
+/* All members for which it holds: `ret_count` indices, rising. Where few do, much cheaper than asking for each. */
+const uint32_t *detection_matching_members(struct detection *detection, const struct compiled_rule *rule,
+                                           size_t *ret_count);
 /* … rule->head. */
 bool detection_head_matches(struct detection *detection, const struct compiled_rule *rule, uint32_t member);
-/* Of the stack of a member that matches; `ret_count` of them, may be 0. */
+/* Of the stack of a member that matches, by match, acquire and hold; `ret_count` of them, may be 0. */
 const struct capture *detection_captures(struct detection *detection, const struct compiled_rule *rule, uint32_t stack,
                                          size_t *ret_count);
 
@@ -53,6 +59,11 @@ struct text detection_call_site(struct detection *detection, uint32_t stack);
 struct text detection_member_text(struct detection *detection, uint32_t member);
 /* "mutex 0x5580c0 (orders_lock)". */
 struct text detection_resource_text(struct detection *detection, uint32_t resource);
+
+/* "1,204" */
+const char *detection_count_text(struct detection *detection, uint64_t count);
+/* "threads" or "goroutines". */
+const char *detection_members_word(const struct detection *detection, uint64_t count);
 
 /* A new finding with the rule's id, severity, advice and runbook filled in. Valid until the next one is added. */
 struct finding *detection_add(struct detection *detection, const struct compiled_rule *rule);

@@ -29,7 +29,8 @@ struct rule_place {
 struct rule_pattern {
     struct text expression; /* PCRE2, NUL-terminated */
     enum rule_field field;
-    bool is_next;           /* of `stack`: must match the very next frame */
+    bool is_next;           /* of `stack`: must match the very next frame; of its first item: the leaf */
+    bool is_quoted;         /* single-quoted: each ' of the expression has two columns in the file */
     struct rule_place place; /* of the expression's first character */
 };
 
@@ -38,13 +39,21 @@ struct rule_patterns {
     size_t count;
 };
 
+/* A word that is looked up when the rule is compiled. */
+struct rule_word {
+    struct text text; /* NUL-terminated */
+    struct rule_place place;
+};
+
 /* Conditions on one member and its stack; an empty one holds for all. */
 struct rule_match {
     struct rule_patterns leaf;  /* 0 or 1 */
     struct rule_patterns stack; /* in this order, leaf to root */
     struct rule_patterns any, none;
     struct rule_patterns root, state, creator; /* 0 or 1 each */
-    uint32_t waits_on;          /* bits by enum wait_kind; 0: not asked */
+    uint32_t waits_on;          /* bits by enum wait_kind; 0: not asked. Of the words below, once the rule is compiled */
+    struct rule_word *waits_on_words;
+    size_t waits_on_word_count;
     uint64_t waited_seconds;    /* 0: not asked */
 };
 
@@ -68,6 +77,7 @@ struct rule {
     uint32_t share_permille; /* of all members; 0: not asked */
     uint32_t grown_permille; /* "2x" is 2000; 0: not asked; needs two dumps */
     struct text *by;      /* captures, "resource", "function", "creator", "group" */
+    struct rule_place *by_places;
     size_t by_count;
     struct text title, advice, runbook;
     struct rule_example *examples;
@@ -77,7 +87,7 @@ struct rule {
 
 struct rule_error {
     struct rule_place place;
-    const char *message;
+    const char *message; /* one line, without the place */
 };
 
 struct rule_file {
@@ -93,5 +103,21 @@ struct rule_file {
 
 /* `path` is for messages only. The result and all its texts are in `arena`; `bytes` may go afterwards. */
 struct rule_file rule_file_parse(struct text path, struct text bytes, struct arena *arena);
+
+/* Where in the file a byte of the expression stands. */
+struct rule_place rule_pattern_place(const struct rule_pattern *pattern, size_t offset);
+
+/* Adds an error, in the file's order; past limits.h's ceiling it is dropped. */
+void rule_file_add_error(struct rule_file *file, struct arena *arena, struct rule_place place, const char *format, ...)
+    __attribute__((format(printf, 4, 5)));
+
+/* "path:12:17: message", in the arena. */
+const char *rule_file_error_text(const struct rule_file *file, size_t number, struct arena *arena);
+
+/* The one of `words` that `word` was probably meant to be; NULL: none is near. */
+const char *rule_word_nearest(struct text word, const char *const *words, size_t count);
+
+/* "lock-cycle" */
+const char *rule_detector_name(enum rule_detector detector);
 
 #endif

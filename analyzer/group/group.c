@@ -3,6 +3,7 @@
 
 #include "group/descriptor_waits.h"
 #include "group/fingerprint.h"
+#include "group/resource_waits.h"
 
 #include <inttypes.h>
 #include <stdio.h>
@@ -159,7 +160,7 @@ static uint32_t count_states(const struct snapshot *snapshot, const uint32_t *me
 }
 
 static void fill_group(const struct snapshot *snapshot, struct grouping *grouping, struct group *group,
-                       struct arena *arena, size_t *states_capacity)
+                       struct arena *arena, struct arena *scratch, size_t *states_capacity)
 {
     uint32_t *members = grouping->members + group->member_first;
     qsort_r(members, group->member_count, sizeof *members, compare_member, (void *)snapshot);
@@ -183,6 +184,7 @@ static void fill_group(const struct snapshot *snapshot, struct grouping *groupin
     group->state_count = used;
     grouping->state_count += used;
     descriptor_waits_add(snapshot, grouping, group, arena);
+    resource_waits_add(snapshot, grouping, group, arena, scratch);
     group->partial = snapshot->stacks[group->stack].end != STACK_END_OUTERMOST;
     fingerprint_stack(snapshot, &snapshot->stacks[group->stack], group->fingerprint);
 }
@@ -203,11 +205,12 @@ struct grouping group_snapshot(const struct snapshot *snapshot, const struct gro
     uint32_t *group_of_stack = arena_array(scratch, uint32_t, snapshot->stack_count + 1);
     for (size_t i = 0; i < snapshot->stack_count; i++) {
         const struct stack *stack = &snapshot->stacks[i];
-        uint32_t *run = arena_array(scratch, uint32_t, (size_t)stack->step_count + 1);
+        uint32_t *run = arena_array(scratch, uint32_t, (size_t)stack->step_count + 2);
         for (uint32_t j = 0; j < stack->step_count; j++)
             run[j] = location_keys[snapshot->steps[stack->step_first + j].location];
         run[stack->step_count] = stack->end;
-        struct text key = {(const char *)run, ((size_t)stack->step_count + 1) * sizeof *run};
+        run[stack->step_count + 1] = stack->labels;
+        struct text key = {(const char *)run, ((size_t)stack->step_count + 2) * sizeof *run};
         group_of_stack[i] = intern_table_add(&stack_keys, key) - 1; /* number 0 is the empty text */
     }
     size_t group_count = stack_keys.count - 1;
@@ -218,7 +221,7 @@ struct grouping group_snapshot(const struct snapshot *snapshot, const struct gro
         struct group *group = &groups[group_of_stack[member->stack]];
         group->count += member->count;
         group->member_count++;
-        group->signalled |= snapshot->signal.number != 0 && snapshot->signal.tid == member->id;
+        group->signalled |= snapshot->signal.number != 0 && member->id != 0 && snapshot->signal.tid == member->id;
         stack_counts[member->stack] += member->count;
     }
     for (size_t i = 0; i < snapshot->stack_count; i++) {
@@ -257,7 +260,7 @@ struct grouping group_snapshot(const struct snapshot *snapshot, const struct gro
         uint32_t number = group_of_stack[group.stack];
         bool shown = group.count >= options->count_min && (wanted == NULL || wanted[number]) &&
                      (unwanted == NULL || !unwanted[number]);
-        fill_group(snapshot, &grouping, &group, arena, &states_capacity);
+        fill_group(snapshot, &grouping, &group, arena, scratch, &states_capacity);
         if (!group.signalled && (!shown || largest_left == 0)) {
             hidden[grouping.hidden_groups++] = group;
             grouping.hidden_members += group.count;

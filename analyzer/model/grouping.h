@@ -24,6 +24,15 @@ struct descriptor_wait {
     bool receive_queue_known;
 };
 
+/* Members of a group that wait for the same resource, and as the same: readers and writers apart. */
+struct resource_wait {
+    uint32_t resource; /* into snapshot.resources */
+    bool exclusive;
+    uint64_t count;    /* members, those that one stands for counted */
+    uint32_t waiter_first, waiter_count; /* into grouping.resource_waiters: indices of members, by ascending id */
+    enum learnt learnt; /* the weakest of their waits */
+};
+
 struct group {
     uint32_t stack;    /* the most frequent pc stack among the merged */
     uint32_t count;    /* members, those that one stands for counted */
@@ -31,6 +40,7 @@ struct group {
     uint32_t member_first, member_count; /* into grouping.members: indices, by ascending id */
     uint32_t state_first, state_count; /* into grouping.states, most frequent first */
     uint32_t wait_first, wait_count; /* into grouping.waits, most frequent first; none: no descriptors are known */
+    uint32_t resource_wait_first, resource_wait_count; /* into grouping.resource_waits, most waiters first */
     uint64_t cpu_microseconds;
     bool cpu_known, cpu_at_most;
     uint32_t moved, never_moved; /* members by enum movement, the rest is unknown */
@@ -49,6 +59,10 @@ struct grouping {
     size_t state_count;
     struct descriptor_wait *waits;
     size_t wait_count, wait_capacity;
+    struct resource_wait *resource_waits;
+    size_t resource_wait_count, resource_wait_capacity;
+    uint32_t *resource_waiters; /* indices into snapshot.members */
+    size_t resource_waiter_count, resource_waiter_capacity;
     /* What filters, --min-count and --top left out. */
     uint64_t hidden_groups, hidden_members;
 };

@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "model/image.h"
 
+#include <string.h>
+
 uint32_t image_find_module(const struct image *image, uint64_t address)
 {
     size_t low = 0, high = image->module_count;
@@ -31,4 +33,21 @@ bool image_is_executable(const struct image *image, uint64_t address)
 {
     const struct mapping *mapping = image_find_mapping(image, address);
     return mapping != NULL && (mapping->access & MAPPING_EXECUTE) != 0;
+}
+
+bool thread_system_call(const struct image *image, const struct thread *thread, struct system_call *ret_call)
+{
+    const struct arch *arch = image->arch;
+    if (thread->registers == NULL || !arch->system_call_decode(thread->registers, ret_call))
+        return false;
+    const char *name = arch->system_call_name(ret_call->number);
+    if (name == NULL || strcmp(name, "restart_syscall") != 0)
+        return true;
+    struct registers registers;
+    uint8_t code[32];
+    bool is_late; /* code does not change */
+    arch->registers_decode(thread->registers, &registers);
+    if (memory_ask(&image->memory, registers.pc - sizeof code, code, sizeof code, &is_late) == sizeof code)
+        arch->restarted_call(code, sizeof code, &ret_call->number);
+    return true;
 }

@@ -108,4 +108,8 @@ const struct mapping *image_find_mapping(const struct image *image, uint64_t add
 /* Whether code can run there: a mapping with execute access. */
 bool image_is_executable(const struct image *image, uint64_t address);
 
+/* The system call that a thread stands in; of one that was interrupted and restarted (restart_syscall) the first, whose
+ * arguments still stand, as far as the code before its pc tells. False when it is in none, or its registers are lost. */
+bool thread_system_call(const struct image *image, const struct thread *thread, struct system_call *ret_call);
+
 #endif

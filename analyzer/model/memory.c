@@ -206,3 +206,51 @@ bool memory_read_u64(const struct memory *memory, uint64_t address, uint64_t *re
     *ret_value = load_u64(copy);
     return true;
 }
+
+/* The page of the target that the address lies in, as much of it as is there; NULL when that does not hold the address. */
+static const struct memory_range *ask_target(struct memory_target *target, struct arena *arena, uint64_t address)
+{
+    enum { page_bytes = 4096 };
+    uint64_t start = address & -(uint64_t)page_bytes;
+    uint8_t bytes[page_bytes];
+    if (target->bytes_left < page_bytes)
+        return NULL;
+    size_t got = target->read(target->context, start, bytes, page_bytes);
+    target->bytes_left -= page_bytes;
+    if (got == 0)
+        return NULL;
+    uint8_t *kept = arena_alloc(arena, got, 1);
+    memcpy(kept, bytes, got);
+    struct memory memory = {.arena = arena};
+    memory_layer_insert(&memory, &target->pages, (struct memory_range){start, start + got, kept});
+    return layer_find(&target->pages, address);
+}
+
+size_t memory_ask(const struct memory *memory, uint64_t address, void *ret_bytes, size_t size_bytes, bool *ret_is_late)
+{
+    size_t done = 0;
+    *ret_is_late = false;
+    for (;;) {
+        done += memory_read(memory, address + done, (uint8_t *)ret_bytes + done, size_bytes - done);
+        if (done == size_bytes || memory->target == NULL)
+            return done;
+        uint64_t at = address + done;
+        const struct memory_range *range = layer_find(&memory->target->pages, at);
+        if (range == NULL)
+            range = ask_target(memory->target, memory->arena, at);
+        if (range == NULL)
+            return done;
+        /* Up to where a layer answers again. */
+        uint64_t end = range->end;
+        const struct memory_layer *layers[] = {&memory->core, &memory->files};
+        for (size_t i = 0; i < 2; i++) {
+            size_t above = layer_lower_bound(layers[i], at);
+            if (above < layers[i]->count && layers[i]->ranges[above].start < end)
+                end = layers[i]->ranges[above].start;
+        }
+        size_t step = end - at < size_bytes - done ? (size_t)(end - at) : size_bytes - done;
+        memcpy((uint8_t *)ret_bytes + done, range->bytes + (at - range->start), step);
+        done += step;
+        *ret_is_late = true;
+    }
+}

@@ -1,7 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* A target's memory as far as it is at hand: ranges of addresses with their bytes, in two layers. The core (or what was
  * copied from a live process) is asked first; where it has nothing, the verified files of modules answer for mappings
- * that a core leaves out. Bytes that neither has are missing: a read says so and never makes zeros of it. */
+ * that a core leaves out. Bytes that neither has are missing: a read says so and never makes zeros of it.
+ *
+ * A live target can be asked for what was not copied while it was stopped, by memory_ask alone. Its answer is of now: the
+ * target runs again. It fits what does not change while a thread stands still (the thread's block, the name and the kind
+ * of a lock), not what is compared with the stacks: those and the words that threads wait for are copied in the stop. */
 #ifndef SG_MODEL_MEMORY_H
 #define SG_MODEL_MEMORY_H
 
@@ -21,10 +25,19 @@ struct memory_layer {
     size_t count, capacity;
 };
 
+/* A target that runs. */
+struct memory_target {
+    size_t (*read)(void *context, uint64_t address, void *ret_bytes, size_t size_bytes); /* returns how many are there */
+    void *context;
+    struct memory_layer pages; /* what it answered: a second question has the same answer */
+    uint64_t bytes_left;       /* that it may still be asked for */
+};
+
 struct memory {
     struct arena *arena;
     struct memory_layer core;
     struct memory_layer files;
+    struct memory_target *target; /* NULL: none, as with cores */
 };
 
 /* Appends without order; memory_layer_freeze sorts afterwards. */
@@ -54,5 +67,9 @@ size_t memory_read(const struct memory *memory, uint64_t address, void *ret_byte
 
 /* False when any of the 8 bytes is missing. */
 bool memory_read_u64(const struct memory *memory, uint64_t address, uint64_t *ret_value);
+
+/* As memory_read, and where both layers have nothing the running target is asked. *ret_is_late tells whether any of the
+ * bytes are the target's answer, which is not of the stop's instant. Without a target it is memory_read. */
+size_t memory_ask(const struct memory *memory, uint64_t address, void *ret_bytes, size_t size_bytes, bool *ret_is_late);
 
 #endif

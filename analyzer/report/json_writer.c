@@ -117,6 +117,14 @@ void json_writer_text(struct json_writer *json, const char *key, struct text val
     json_writer_quoted(json, value);
 }
 
+void json_writer_named_text(struct json_writer *json, struct text name, struct text value)
+{
+    json_writer_begin(json, NULL);
+    json_writer_quoted(json, name);
+    text_writer_string(json->out, ": ");
+    json_writer_quoted(json, value);
+}
+
 void json_writer_string(struct json_writer *json, const char *key, const char *value)
 {
     json_writer_text(json, key, text_from_string(value));

@@ -32,6 +32,8 @@ void json_writer_open_array(struct json_writer *json, const char *key, enum json
 void json_writer_close(struct json_writer *json);
 
 void json_writer_text(struct json_writer *json, const char *key, struct text value);
+/* A member of an object whose name may be any text. */
+void json_writer_named_text(struct json_writer *json, struct text name, struct text value);
 void json_writer_string(struct json_writer *json, const char *key, const char *value);
 void json_writer_bool(struct json_writer *json, const char *key, bool value);
 /* Numbers stay below 2^53: many readers hold doubles. */

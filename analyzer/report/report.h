@@ -6,7 +6,7 @@
 
 #include "base/diagnostics.h"
 #include "base/text_writer.h"
-#include "model/grouping.h"
+#include "model/finding.h"
 
 struct report_stats {
     uint64_t frames; /* walked, of all threads */
@@ -19,6 +19,7 @@ struct report_stats {
 struct report_options {
     bool members;       /* every member with its details, not only the first ids */
     bool show_stats;    /* --stats */
+    bool all_findings;  /* every finding whole, not only a screen of them */
     bool terminal;      /* for a person's screen: aligned, cut to width */
     bool color;         /* ANSI colours; only with terminal */
     unsigned width;     /* columns of the terminal */
@@ -29,6 +30,8 @@ struct report_input {
     const struct snapshot *snapshot;
     const struct grouping *grouping;
     const struct diagnostics *diagnostics;
+    const struct findings *findings; /* NULL: no rules ran */
+    size_t rule_count;               /* rules that ran */
     const struct report_stats *stats;
     struct report_options options;
 };

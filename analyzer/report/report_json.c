@@ -2,10 +2,11 @@
 /* One JSON document, "stackgroup/1": the names are those of formats.md and stackgroup.schema.json, where each is
  * described. What is unknown is absent. */
 #include "report/json_writer.h"
-#include "report/report.h"
+#include "report/report_waits.h"
 
 #include <inttypes.h>
 #include <stdio.h>
+#include <stdlib.h>
 
 /* Absent when empty: the snapshot's empty text means unknown. */
 static void write_known_text(struct json_writer *json, const char *key, struct text text)
@@ -244,13 +245,85 @@ static void write_wait(struct json_writer *json, const struct snapshot *snapshot
     json_writer_close(json);
 }
 
+/* {"kind": "thread", "id": "4711"}; without id where the source tells none. */
+static void write_party(struct json_writer *json, const char *key, const struct snapshot *snapshot, uint32_t member)
+{
+    json_writer_open_object(json, key, JSON_LINE);
+    json_writer_string(json, "kind", member_noun(snapshot));
+    if (snapshot->members[member].id != 0)
+        json_writer_id(json, "id", snapshot->members[member].id);
+    json_writer_close(json);
+}
+
+static void write_resource(struct json_writer *json, const struct snapshot *snapshot, const struct resource *resource)
+{
+    json_writer_open_object(json, "resource", JSON_LINE);
+    json_writer_string(json, "kind", wait_kind_name(resource->kind));
+    if (resource->address != 0 && resource->kind != WAIT_JOIN) /* which has a thread's id there */
+        json_writer_hex(json, "address", resource->address);
+    write_known_text(json, "name", snapshot_string(snapshot, resource->name));
+    json_writer_close(json);
+}
+
+static void write_holder(struct json_writer *json, const struct snapshot *snapshot, const struct resource *resource)
+{
+    static const char *const states[] = {
+        [HOLDER_UNKNOWN] = "unknown",     [HOLDER_HELD] = "held", [HOLDER_ANONYMOUS] = "anonymous",
+        [HOLDER_ENDED] = "ended",         [HOLDER_ELSEWHERE] = "elsewhere",
+        [HOLDER_FREE] = "free",           [HOLDER_NEVER] = "none",
+    };
+    const struct hold *holds = snapshot->holds + resource->hold_first;
+    if (resource->hold_count == 1)
+        write_party(json, "holder", snapshot, holds[0].member);
+    if (resource->hold_count > 1) {
+        json_writer_open_array(json, "holders", JSON_LINE);
+        for (uint32_t i = 0; i < resource->hold_count; i++)
+            write_party(json, NULL, snapshot, holds[i].member);
+        json_writer_close(json);
+    }
+    json_writer_string(json, "holder_state", states[resource->holder]);
+    if (resource->owner_id != 0)
+        json_writer_id(json, "owner", resource->owner_id);
+    if (resource->holder == HOLDER_ANONYMOUS)
+        json_writer_number(json, "readers", resource->anonymous_count);
+}
+
+static void write_resource_wait(struct json_writer *json, const struct report_input *input,
+                                const struct resource_wait *row)
+{
+    const struct snapshot *snapshot = input->snapshot;
+    const struct resource *resource = &snapshot->resources[row->resource];
+    json_writer_open_object(json, NULL, JSON_LINE);
+    json_writer_number(json, "members", row->count);
+    json_writer_string(json, "kind", wait_kind_name(resource->kind));
+    write_resource(json, snapshot, resource);
+    if (resource->kind == WAIT_RWLOCK)
+        json_writer_string(json, "to", row->exclusive ? "write" : "read");
+    write_holder(json, snapshot, resource);
+    if (resource->capacity_known) {
+        json_writer_number(json, "fill", resource->fill);
+        json_writer_number(json, "capacity", resource->capacity);
+    }
+    json_writer_open_array(json, "waiters", JSON_LINE);
+    for (uint32_t i = 0; i < row->waiter_count; i++) {
+        uint64_t id = snapshot->members[input->grouping->resource_waiters[row->waiter_first + i]].id;
+        if (id != 0)
+            json_writer_id(json, NULL, id);
+    }
+    json_writer_close(json);
+    json_writer_string(json, "learnt", learnt_name(resource_wait_learnt(snapshot, row)));
+    json_writer_close(json);
+}
+
 static void write_waits(struct json_writer *json, const struct report_input *input, const struct group *group)
 {
-    if (group->wait_count == 0)
+    if (group->wait_count == 0 && group->resource_wait_count == 0)
         return;
     json_writer_open_array(json, "waits", JSON_BLOCK);
     for (uint32_t i = 0; i < group->wait_count; i++)
         write_wait(json, input->snapshot, &input->grouping->waits[group->wait_first + i]);
+    for (uint32_t i = 0; i < group->resource_wait_count; i++)
+        write_resource_wait(json, input, &input->grouping->resource_waits[group->resource_wait_first + i]);
     json_writer_close(json);
 }
 
@@ -317,7 +390,8 @@ static void write_group(struct json_writer *json, const struct report_input *inp
 
 static void write_profile(struct json_writer *json, const struct report_input *input)
 {
-    static const char *const kinds[] = {[PROFILE_THREADS] = "thread"};
+    static const char *const kinds[] = {
+        [PROFILE_THREADS] = "thread", [PROFILE_GOROUTINES] = "goroutine", [PROFILE_HEAP] = "heap"};
     static const char *const by_names[] = {
         [GROUP_BY_LINE] = "line", [GROUP_BY_PC] = "pc", [GROUP_BY_FUNCTION] = "function"};
     const struct snapshot *snapshot = input->snapshot;
@@ -339,6 +413,150 @@ static void write_profile(struct json_writer *json, const struct report_input *i
         write_group(json, input, i);
     json_writer_close(json);
     json_writer_close(json);
+}
+
+/* Groups that were written of a finding: a group stands in it once for each role. NULL, when memory is short: all are
+ * written. */
+static bool mark_group(unsigned char *seen, uint32_t group)
+{
+    bool is_new = seen == NULL || !seen[group];
+    if (seen != NULL)
+        seen[group] = true;
+    return is_new;
+}
+
+static void write_finding_groups(struct json_writer *json, const struct grouping *grouping,
+                                 const struct finding *finding, unsigned char *seen)
+{
+    const struct finding_group *groups = finding->groups;
+    char id[24];
+    if (finding->group_count == 0)
+        return;
+    json_writer_open_array(json, "group_ids", JSON_LINE);
+    for (size_t i = 0; i < finding->group_count; i++) {
+        /* Hidden ones are not in the document. */
+        if (groups[i].group >= grouping->group_count || !mark_group(seen, groups[i].group))
+            continue;
+        snprintf(id, sizeof id, "g%" PRIu32, groups[i].group + 1);
+        json_writer_string(json, NULL, id);
+    }
+    json_writer_close(json);
+    for (size_t i = 0; seen != NULL && i < finding->group_count; i++)
+        seen[groups[i].group] = false;
+    json_writer_open_array(json, "fingerprints", JSON_LINE);
+    for (size_t i = 0; i < finding->group_count; i++)
+        if (mark_group(seen, groups[i].group))
+            json_writer_string(json, NULL, grouping->groups[groups[i].group].fingerprint);
+    json_writer_close(json);
+    for (size_t i = 0; seen != NULL && i < finding->group_count; i++)
+        seen[groups[i].group] = false;
+    json_writer_open_array(json, "groups", JSON_LINE);
+    for (size_t i = 0; i < finding->group_count; i++) {
+        json_writer_open_object(json, NULL, JSON_LINE);
+        json_writer_string(json, "fingerprint", grouping->groups[groups[i].group].fingerprint);
+        json_writer_number(json, "members", groups[i].members);
+        write_known_string(json, "role", groups[i].role);
+        json_writer_close(json);
+    }
+    json_writer_close(json);
+}
+
+static void write_keys(struct json_writer *json, const struct finding *finding)
+{
+    if (finding->key_count == 0)
+        return;
+    json_writer_open_object(json, "keys", JSON_LINE);
+    for (size_t i = 0; i < finding->key_count; i++) {
+        size_t same = 0;
+        while (strcmp(finding->keys[same].name, finding->keys[i].name) != 0)
+            same++;
+        if (same == i)
+            json_writer_named_text(json, text_from_string(finding->keys[i].name), finding->keys[i].value);
+    }
+    json_writer_close(json);
+}
+
+static void write_edges(struct json_writer *json, const struct snapshot *snapshot, const struct finding *finding)
+{
+    if (finding->edge_count == 0)
+        return;
+    json_writer_open_array(json, "edges", JSON_BLOCK);
+    for (size_t i = 0; i < finding->edge_count; i++) {
+        const struct finding_edge *edge = &finding->edges[i];
+        json_writer_open_object(json, NULL, JSON_LINE);
+        write_party(json, "waiter", snapshot, edge->waiter);
+        write_resource(json, snapshot, &snapshot->resources[edge->resource]);
+        if (edge->holder != index_none)
+            write_party(json, "holder", snapshot, edge->holder);
+        json_writer_string(json, "learnt", learnt_name(edge->learnt));
+        write_known_text(json, "call_site", snapshot_string(snapshot, edge->call_site));
+        json_writer_close(json);
+    }
+    json_writer_close(json);
+}
+
+/* A cycle with a member without id is told by its edges alone. */
+static bool cycle_has_ids(const struct snapshot *snapshot, const struct finding *finding,
+                          const struct finding_cycle *cycle)
+{
+    for (uint32_t i = 0; i < cycle->edge_count; i++)
+        if (snapshot->members[finding->edges[cycle->edge_first + i].waiter].id == 0)
+            return false;
+    return true;
+}
+
+static void write_cycles(struct json_writer *json, const struct snapshot *snapshot, const struct finding *finding)
+{
+    if (finding->cycle_count == 0)
+        return;
+    json_writer_open_array(json, "cycles", JSON_BLOCK);
+    for (size_t i = 0; i < finding->cycle_count; i++) {
+        const struct finding_cycle *cycle = &finding->cycles[i];
+        if (!cycle_has_ids(snapshot, finding, cycle))
+            continue;
+        json_writer_open_array(json, NULL, JSON_LINE);
+        for (uint32_t j = 0; j < cycle->edge_count; j++)
+            json_writer_id(json, NULL, snapshot->members[finding->edges[cycle->edge_first + j].waiter].id);
+        json_writer_close(json);
+    }
+    json_writer_close(json);
+}
+
+static void write_finding(struct json_writer *json, const struct report_input *input, const struct finding *finding,
+                          unsigned char *seen)
+{
+    json_writer_open_object(json, NULL, JSON_BLOCK);
+    json_writer_text(json, "id", finding->rule);
+    json_writer_string(json, "severity", severity_name(finding->severity));
+    json_writer_string(json, "confidence", confidence_name(finding->confidence));
+    json_writer_text(json, "title", finding->title);
+    json_writer_number(json, "members", finding->members);
+    write_finding_groups(json, input->grouping, finding, seen);
+    write_keys(json, finding);
+    if (finding->evidence_count != 0) {
+        json_writer_open_array(json, "evidence", JSON_BLOCK);
+        for (size_t i = 0; i < finding->evidence_count; i++)
+            json_writer_text(json, NULL, finding->evidence[i]);
+        json_writer_close(json);
+    }
+    write_edges(json, input->snapshot, finding);
+    write_cycles(json, input->snapshot, finding);
+    write_known_text(json, "advice", finding->advice);
+    write_known_text(json, "runbook", finding->runbook);
+    write_known_text(json, "runbook_path", finding->runbook_path);
+    json_writer_close(json);
+}
+
+static void write_findings(struct json_writer *json, const struct report_input *input)
+{
+    unsigned char *seen = calloc(input->grouping->group_count_all + 1, 1);
+    json_writer_open_array(json, "findings", JSON_BLOCK);
+    for (size_t i = 0; input->findings != NULL && i < input->findings->count; i++)
+        write_finding(json, input, &input->findings->entries[i], seen);
+    json_writer_close(json);
+    free(seen);
+    if (input->findings != NULL)
+        json_writer_number(json, "rules", input->rule_count);
 }
 
 static void write_diagnostics(struct json_writer *json, const struct diagnostics *diagnostics)
@@ -402,8 +620,7 @@ static void report_json_write(const struct report_input *input, struct text_writ
     json_writer_open_array(&json, "profiles", JSON_BLOCK);
     write_profile(&json, input);
     json_writer_close(&json);
-    json_writer_open_array(&json, "findings", JSON_BLOCK);
-    json_writer_close(&json);
+    write_findings(&json, input);
     write_diagnostics(&json, input->diagnostics);
     if (input->options.show_stats && input->stats != NULL)
         write_stats(&json, input->snapshot, input->stats);

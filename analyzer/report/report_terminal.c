@@ -1,6 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "report/report_terminal.h"
+#include "report/columns.h"
 #include "report/report_facts.h"
+#include "report/report_findings.h"
+#include "report/report_waits.h"
 
 #include <inttypes.h>
 
@@ -11,12 +14,13 @@ enum {
     fact_indent = 2,
     column_gap = 2,
     place_columns_min = 12, /* kept for the place when names are long */
+    resource_waits_shown = 4,
 };
 
-enum style { STYLE_PLAIN, STYLE_BOLD, STYLE_DIM, STYLE_ALARM, STYLE_COUNT };
+enum style { STYLE_PLAIN, STYLE_BOLD, STYLE_DIM, STYLE_ALARM, STYLE_WARN, STYLE_COUNT };
 
 static const char *const style_codes[STYLE_COUNT] = {
-    [STYLE_BOLD] = "\033[1m", [STYLE_DIM] = "\033[2m", [STYLE_ALARM] = "\033[1;31m"};
+    [STYLE_BOLD] = "\033[1m", [STYLE_DIM] = "\033[2m", [STYLE_ALARM] = "\033[1;31m", [STYLE_WARN] = "\033[1;33m"};
 
 /* Lines of at most `width` columns. What is put must be safe text (text_writer_safe); it is cut, never wrapped by the
  * terminal itself. */
@@ -49,54 +53,6 @@ static void screen_indent(struct screen *screen, size_t column)
 {
     for (; screen->column < column && screen->column < screen->width; screen->column++)
         text_writer_string(screen->writer, " ");
-}
-
-/* Bytes of the next character and the columns it takes. East Asian and emoji blocks count two, marks that join count
- * one: too many columns only shorten a line, too few would break it. */
-static size_t character_bytes(struct text text, size_t *ret_columns)
-{
-    size_t bytes = text_utf8_character(text);
-    const unsigned char *byte = (const unsigned char *)text.data;
-    bool wide = bytes == 4 || (bytes == 3 && ((byte[0] == 0xe1 && byte[1] >= 0x84 && byte[1] <= 0x87) ||
-                                              (byte[0] == 0xe2 && byte[1] >= 0xba) ||
-                                              (byte[0] >= 0xe3 && byte[0] <= 0xed) || byte[0] == 0xef));
-    *ret_columns = wide ? 2 : 1;
-    return bytes == 0 ? 1 : bytes;
-}
-
-static size_t text_columns(struct text text)
-{
-    size_t columns = 0, step;
-    for (size_t at = 0; at < text.length; columns += step)
-        at += character_bytes((struct text){text.data + at, text.length - at}, &step);
-    return columns;
-}
-
-/* The longest start of the text that fits. */
-static struct text text_start(struct text text, size_t columns_max)
-{
-    size_t columns = 0, at = 0, step;
-    while (at < text.length) {
-        size_t bytes = character_bytes((struct text){text.data + at, text.length - at}, &step);
-        if (columns + step > columns_max)
-            break;
-        columns += step;
-        at += bytes;
-    }
-    return (struct text){text.data, at};
-}
-
-/* The longest end of the text that fits. */
-static struct text text_end(struct text text, size_t columns_max)
-{
-    size_t columns = text_columns(text), step;
-    while (columns > columns_max) {
-        size_t bytes = character_bytes(text, &step);
-        text.data += bytes;
-        text.length -= bytes;
-        columns -= step;
-    }
-    return text;
 }
 
 enum cut { CUT_END, CUT_START };
@@ -145,22 +101,8 @@ static void screen_paragraph(struct screen *screen, enum style style, size_t ind
     size_t at = indent;
     while (rest.length != 0) {
         screen_indent(screen, at);
-        struct text part = text_start(rest, screen->width - screen->column);
-        if (part.length < rest.length) {
-            size_t end = part.length;
-            while (end > 0 && rest.data[end] != ' ')
-                end--;
-            if (end != 0)
-                part.length = end;
-        }
-        screen_put(screen, style, CUT_END, SIZE_MAX, part);
+        screen_put(screen, style, CUT_END, SIZE_MAX, text_take_line(&rest, screen->width - screen->column));
         screen_newline(screen);
-        rest.data += part.length;
-        rest.length -= part.length;
-        while (rest.length != 0 && rest.data[0] == ' ') {
-            rest.data++;
-            rest.length--;
-        }
         at = indent + 2;
     }
 }
@@ -182,11 +124,38 @@ static void show_process(const struct descriptors *descriptors, struct screen *s
         screen_paragraph(screen, STYLE_PLAIN, 0);
 }
 
+static void show_verdict_line(void *context, enum verdict_part part, enum severity severity, struct text line)
+{
+    static const enum style titles[] = {[SEVERITY_UNKNOWN] = STYLE_PLAIN,
+                                        [SEVERITY_INFO] = STYLE_BOLD,
+                                        [SEVERITY_WARNING] = STYLE_WARN,
+                                        [SEVERITY_CRITICAL] = STYLE_ALARM};
+    static const enum style others[] = {[VERDICT_SENTENCE] = STYLE_PLAIN, [VERDICT_DETAIL] = STYLE_DIM};
+    struct screen *screen = context;
+    screen_put(screen, part == VERDICT_TITLE ? titles[severity] : others[part], CUT_END, SIZE_MAX, line);
+    screen_newline(screen);
+}
+
+/* Set apart by empty lines when there is something to read. */
+static void show_verdict(const struct report_input *input, struct screen *screen)
+{
+    bool has_findings = input->findings != NULL && input->findings->count != 0;
+    if (has_findings)
+        screen_newline(screen);
+    report_write_verdict(input, &(struct verdict_form){.columns = screen->width,
+                                                       .groups_have_numbers = true,
+                                                       .write_line = show_verdict_line,
+                                                       .context = screen});
+    if (has_findings)
+        screen_newline(screen);
+}
+
 static void show_head(const struct report_input *input, struct screen *screen)
 {
     const struct snapshot *snapshot = input->snapshot;
     report_write_signal(screen_phrase_new(screen), snapshot);
     screen_paragraph(screen, snapshot->signal.number != 0 ? STYLE_ALARM : STYLE_BOLD, 0);
+    show_verdict(input, screen);
     report_write_process(screen_phrase_new(screen), snapshot);
     screen_paragraph(screen, STYLE_PLAIN, 0);
     report_write_source(screen_phrase_new(screen), snapshot);
@@ -218,9 +187,13 @@ static void show_diagnostics_rest(const struct diagnostics *diagnostics, struct 
     screen_paragraph(screen, STYLE_PLAIN, 0);
 }
 
-/* "1,000   99.9 %  futex wait" */
+/* "g2  1,000 threads  99.9 %  futex wait" */
 static void show_group_line(const struct report_input *input, const struct group *group, struct screen *screen)
 {
+    struct text_writer *name = screen_phrase_new(screen);
+    report_write_group_name(name, input->grouping, (uint32_t)(group - input->grouping->groups));
+    text_writer_string(name, "  ");
+    screen_put(screen, STYLE_DIM, CUT_END, SIZE_MAX, screen_phrase(screen));
     text_writer_count(screen_phrase_new(screen), group->count);
     screen_put(screen, STYLE_BOLD, CUT_END, SIZE_MAX, screen_phrase(screen));
     uint64_t total = input->snapshot->total == 0 ? 1 : input->snapshot->total;
@@ -241,6 +214,26 @@ static void show_group_line(const struct report_input *input, const struct group
         screen_put(screen, STYLE_PLAIN, CUT_END, SIZE_MAX, screen_phrase(screen));
     }
     screen_newline(screen);
+}
+
+/* "waits: 40 on mutex orders_lock, held by thread 4711 (fsync, g3)" */
+static void show_resource_waits(const struct report_input *input, const struct group *group, struct screen *screen)
+{
+    uint32_t count = group->resource_wait_count, shown = count;
+    if (!input->options.members && shown > resource_waits_shown)
+        shown = resource_waits_shown;
+    for (uint32_t i = 0; i < shown; i++) {
+        struct text_writer *phrase = screen_phrase_new(screen);
+        text_writer_string(phrase, "waits: ");
+        report_write_resource_wait_short(phrase, input,
+                                         &input->grouping->resource_waits[group->resource_wait_first + i]);
+        screen_paragraph(screen, STYLE_PLAIN, fact_indent);
+    }
+    if (shown == count)
+        return;
+    text_writer_printf(screen_phrase_new(screen), "waits: … (+%" PRIu32 " resource%s)", count - shown,
+                       count - shown == 1 ? "" : "s");
+    screen_paragraph(screen, STYLE_PLAIN, fact_indent);
 }
 
 static void show_members(const struct report_input *input, const struct group *group, struct screen *screen)
@@ -333,6 +326,7 @@ static void show_group(const struct report_input *input, const struct group *gro
         report_write_movement(screen_phrase_new(screen), input->snapshot, group);
         screen_paragraph(screen, STYLE_PLAIN, fact_indent);
     }
+    show_resource_waits(input, group, screen);
     show_members(input, group, screen);
     if (group->cpu_known && group->cpu_microseconds != 0) {
         struct text_writer *phrase = screen_phrase_new(screen);

@@ -2,14 +2,21 @@
 /* debug=1 text, the form of Go's goroutine profile: `go tool pprof` loads it (formats.md, "Text, debug=1"). All that
  * Go does not write rides in "#" lines, which its reader passes over. */
 #include "report/report_facts.h"
+#include "report/report_findings.h"
 #include "report/report_terminal.h"
+#include "report/report_waits.h"
 
 #include "base/limits.h"
 
 #include <inttypes.h>
 #include <stdio.h>
 
-enum { line_columns = 200 }; /* where lists of members are wrapped */
+enum {
+    line_columns = 200, /* where lists of members and findings are wrapped */
+    resource_waits_shown = 8,
+    /* Ids in one line of waits with --members; a resource with more waiters has more lines, which add up. */
+    waiters_in_line = 1000,
+};
 
 static void write_comment(struct text_writer *writer)
 {
@@ -38,13 +45,27 @@ static void write_process(const struct descriptors *descriptors, struct text_wri
     text_writer_deinit(&more);
 }
 
+static void write_verdict_line(void *context, enum verdict_part part, enum severity severity, struct text line)
+{
+    struct text_writer *writer = context;
+    (void)part;
+    (void)severity;
+    write_comment(writer);
+    text_writer_text(writer, line);
+    text_writer_string(writer, "\n");
+}
+
 /* pprof's heap parser is asked before the one for this format and looks anywhere in the first line; so that line must
  * hold no text of the target. The signal's does not. */
 static void write_head(const struct report_input *input, struct text_writer *writer)
 {
     write_comment(writer);
     report_write_signal(writer, input->snapshot);
-    text_writer_string(writer, "\n# ");
+    text_writer_string(writer, "\n");
+    report_write_verdict(input, &(struct verdict_form){.columns = line_columns - sizeof "# " + 1,
+                                                       .write_line = write_verdict_line,
+                                                       .context = writer});
+    write_comment(writer);
     report_write_process(writer, input->snapshot);
     text_writer_string(writer, "\n# ");
     report_write_source(writer, input->snapshot);
@@ -86,6 +107,50 @@ static void write_diagnostics_rest(const struct diagnostics *diagnostics, struct
         report_write_diagnostics_suppressed(writer, diagnostics);
         text_writer_string(writer, "\n");
     }
+}
+
+/* "# waits: 40 on mutex 0x55d0c0 (orders_lock), held by thread 4711 (read): 4712 4713 … (+38)": source_text reads it
+ * back. */
+static void write_resource_wait(const struct report_input *input, const struct resource_wait *row,
+                                struct text_writer *writer)
+{
+    const struct snapshot *snapshot = input->snapshot;
+    const uint32_t *waiters = input->grouping->resource_waiters + row->waiter_first;
+    bool all = input->options.members;
+    uint32_t next = 0;
+    struct text_writer ids;
+    text_writer_init_memory(&ids);
+    do {
+        uint32_t in_line = 0;
+        uint64_t count = 0;
+        ids.length = 0;
+        for (; next < row->waiter_count && in_line < (all ? waiters_in_line : report_members_shown); next++) {
+            const struct member *member = &snapshot->members[waiters[next]];
+            count += member->count;
+            if (member->id != 0)
+                text_writer_printf(&ids, "%s%" PRIu64, in_line++ == 0 ? ": " : " ", member->id);
+        }
+        text_writer_string(writer, "# waits: ");
+        report_write_resource_wait(writer, snapshot, row, all ? count : row->count);
+        text_writer_bytes(writer, ids.buffer, ids.length);
+        if (!all && next < row->waiter_count)
+            text_writer_printf(writer, " … (+%" PRIu32 ")", row->waiter_count - next);
+        text_writer_string(writer, "\n");
+    } while (all && next < row->waiter_count);
+    text_writer_deinit(&ids);
+}
+
+static void write_resource_waits(const struct report_input *input, const struct group *group,
+                                 struct text_writer *writer)
+{
+    uint32_t count = group->resource_wait_count, shown = count;
+    if (!input->options.members && shown > resource_waits_shown)
+        shown = resource_waits_shown;
+    for (uint32_t i = 0; i < shown; i++)
+        write_resource_wait(input, &input->grouping->resource_waits[group->resource_wait_first + i], writer);
+    if (shown < count)
+        text_writer_printf(writer, "# waits: … (+%" PRIu32 " resource%s)\n", count - shown,
+                           count - shown == 1 ? "" : "s");
 }
 
 static void write_members(const struct report_input *input, const struct group *group, struct text_writer *writer)
@@ -266,6 +331,7 @@ static void write_group(const struct report_input *input, const struct group *gr
         report_write_states(writer, input, group);
         text_writer_string(writer, "\n");
     }
+    write_resource_waits(input, group, writer);
     if (snapshot->sample_count > 1) {
         text_writer_string(writer, "# ");
         report_write_movement(writer, snapshot, group);

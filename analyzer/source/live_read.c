@@ -90,14 +90,13 @@ static void read_thread(struct live_stop *stop, struct live_thread *thread, int 
             continue;
         size_t used_before = stop->stacks_used;
         uint64_t known = stop->image->arch->registers_encode(&call, sp, pc, registers);
-        live_stop_copy_stack(stop, thread, sp, 0);
+        live_stop_copy_memory(stop, thread, sp, 0);
         if (!has_moved(call_fd, schedule_fd, &before)) {
             thread->registers_known = known;
             thread->outcome = LIVE_THREAD_READ;
             return;
         }
-        stop->stacks_used = used_before;
-        *thread = (struct live_thread){.tid = thread->tid, .outcome = LIVE_THREAD_MOVING};
+        live_stop_forget_memory(stop, thread, used_before);
     }
 }
 

@@ -94,6 +94,14 @@ static size_t seize_new(struct stopper *stopper)
 /* Copies begin at the page that sp lies in: the red zone is below it, and eu-stack reads a saved core by whole pages. */
 static const uint64_t page_bytes = 4096;
 
+/* What is copied of a thread's block: its id and the list of robust mutexes that it holds, for all of which glibc uses
+ * the first 0x310 bytes (2.36, x86-64). */
+enum { block_bytes = 0x400 };
+
+/* What is copied around a futex word. It is the first word of a mutex, but stands up to 44 bytes behind the start of
+ * glibc's other objects, of which the largest has 56. */
+enum { bytes_before_word = 64, bytes_from_word = 128 };
+
 /* The bytes of the stack in use: from sp to the end of its mapping, no further than the thread's own block where that
  * lies just above, and never more than the ceiling. */
 static size_t used_stack(const struct live_stop *stop, uint64_t sp, uint64_t thread_pointer)
@@ -101,7 +109,7 @@ static size_t used_stack(const struct live_stop *stop, uint64_t sp, uint64_t thr
     const struct mapping *mapping = image_find_mapping(stop->image, sp);
     uint64_t end = mapping != NULL ? mapping->end : sp + limit_stack_guess_bytes;
     if (thread_pointer > sp && thread_pointer < end)
-        end = thread_pointer;
+        end = end - thread_pointer < block_bytes ? end : thread_pointer + block_bytes;
     uint64_t bytes = end > sp ? end - sp : 0;
     return bytes < limit_stack_copy_bytes ? (size_t)bytes : (size_t)limit_stack_copy_bytes;
 }
@@ -163,7 +171,57 @@ uint8_t *live_stop_registers(struct live_stop *stop)
                : stop->stacks + stop->stacks_used;
 }
 
-void live_stop_copy_stack(struct live_stop *stop, struct live_thread *thread, uint64_t sp, uint64_t thread_pointer)
+static uint64_t *word_slot(struct live_stop *stop, uint64_t start)
+{
+    return &stop->words_copied[(start * 0x9e3779b97f4a7c15u) >> 32 & (limit_live_words - 1)];
+}
+
+/* The address of the word that the thread waits for; 0: it does not. */
+static uint64_t find_futex_word(const struct live_stop *stop, const struct live_thread *thread)
+{
+    struct system_call call;
+    const struct arch *arch = stop->image->arch;
+    if (!arch->system_call_decode(thread->registers, &call) || !call.blocked)
+        return 0;
+    /* A restarted call may be a futex's: then the arguments are its own (native-waits.md). */
+    const char *name = arch->system_call_name(call.number);
+    if (name == NULL || (strcmp(name, "futex") != 0 && strcmp(name, "restart_syscall") != 0))
+        return 0;
+    return call.arguments[0] % 4 == 0 ? call.arguments[0] : 0;
+}
+
+/* Of the same instant as the stacks, so that the owner of a lock is the one that had it while they stood so. Thousands
+ * that wait for one lock cost one copy. */
+static void copy_futex_word(struct live_stop *stop, struct live_thread *thread)
+{
+    uint64_t word = find_futex_word(stop, thread);
+    if (word < page_bytes || word >= -2 * page_bytes)
+        return;
+    const struct mapping *mapping = image_find_mapping(stop->image, word);
+    uint64_t known_start = mapping != NULL ? mapping->start : word & -page_bytes;
+    uint64_t start = word - bytes_before_word > known_start ? word - bytes_before_word : known_start;
+    uint64_t end = word + bytes_from_word;
+    if (mapping != NULL && mapping->path.length != 0) {
+        /* Of a mapped file whole pages: what a saved core says of the rest of the mapping has to begin at one. */
+        start &= -page_bytes;
+        end = (end + page_bytes - 1) & -page_bytes;
+    }
+    uint64_t *slot = word_slot(stop, start);
+    if (*slot == start)
+        return;
+    thread->word = copy_bytes(stop, start, (size_t)(end - start), &thread->word_bytes);
+    thread->word_start = *slot = start;
+}
+
+void live_stop_forget_memory(struct live_stop *stop, struct live_thread *thread, size_t stacks_used)
+{
+    if (thread->word_start != 0)
+        *word_slot(stop, thread->word_start) = 0;
+    stop->stacks_used = stacks_used;
+    *thread = (struct live_thread){.tid = thread->tid, .outcome = LIVE_THREAD_MOVING};
+}
+
+void live_stop_copy_memory(struct live_stop *stop, struct live_thread *thread, uint64_t sp, uint64_t thread_pointer)
 {
     thread->registers = stop->stacks + stop->stacks_used;
     stop->stacks_used += (stop->image->arch->registers_size_bytes + 15) & ~(size_t)15;
@@ -173,6 +231,10 @@ void live_stop_copy_stack(struct live_stop *stop, struct live_thread *thread, ui
     thread->stack_start = start;
     thread->interrupted_stack_bytes = 0;
     copy_interrupted_stack(stop, thread, sp, thread_pointer);
+    if (thread_pointer != 0 && thread_pointer - start >= thread->stack_bytes)
+        thread->block = copy_bytes(stop, thread_pointer, block_bytes, &thread->block_bytes);
+    thread->block_start = thread_pointer;
+    copy_futex_word(stop, thread);
 }
 
 static void copy_thread(struct live_stop *stop, struct live_thread *thread)
@@ -188,7 +250,7 @@ static void copy_thread(struct live_stop *stop, struct live_thread *thread)
     thread->outcome = LIVE_THREAD_STOPPED;
     struct registers decoded;
     arch->registers_decode(registers, &decoded);
-    live_stop_copy_stack(stop, thread, decoded.values[arch->sp], arch->thread_pointer(registers));
+    live_stop_copy_memory(stop, thread, decoded.values[arch->sp], arch->thread_pointer(registers));
 }
 
 static bool is_stop(const siginfo_t *report)

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Stops the threads of a process, all at one instant or one after another, copies their registers and the used part of
- * their stacks, and lets them run again (ptrace(2): SEIZE, INTERRUPT, DETACH; no signal is sent). Runs in a thread of
+/* Stops the threads of a process, all at one instant or one after another, copies their registers, the used part of
+ * their stacks, the memory around the words that they wait for (futex(2): the lock's owner stands beside it) and their
+ * own blocks, and lets them run again (ptrace(2): SEIZE, INTERRUPT, DETACH; no signal is sent). Runs in a thread of
  * its own, so that whatever happens the kernel lets the target go when that thread ends. Nothing is written to the target.
  *
  * What a stop does to the target is told in native-waits.md: epoll_wait, sigtimedwait, sigwaitinfo, semop and recv with
@@ -37,6 +38,12 @@ struct live_thread {
     uint64_t interrupted_stack_start; /* the same of the thread's own stack where sp is on a signal stack */
     uint8_t *interrupted_stack;
     size_t interrupted_stack_bytes;   /* 0: it is not */
+    uint64_t block_start;    /* of the thread's own block (glibc's struct pthread) where it does not lie above the stack */
+    uint8_t *block;
+    size_t block_bytes;
+    uint64_t word_start;     /* the same around the futex word that it waits for */
+    uint8_t *word;
+    size_t word_bytes;       /* 0: none, or copied with another thread that waits for it */
 };
 
 struct live_stop {
@@ -56,6 +63,7 @@ struct live_stop {
     bool cut_short;              /* stop_microseconds_max was reached: the rest were let go unread */
     uint8_t *stacks;             /* one mapping that all copies lie in */
     size_t stacks_bytes, stacks_used;
+    uint64_t words_copied[limit_live_words]; /* starts of the last words that were copied, by live_stop.c's hash */
     struct arena arena;          /* of the threads' table */
 };
 
@@ -70,8 +78,10 @@ bool live_stop_reserve(struct live_stop *stop); /* false with errno */
 
 /* A place for raw registers in the copies, NULL when they are full; it is taken by live_stop_copy_stack. */
 uint8_t *live_stop_registers(struct live_stop *stop);
-/* Takes the thread's registers that were written there, and copies the stack that they point to. `thread_pointer` as
+/* Takes the thread's registers that were written there, and copies the memory that they point to. `thread_pointer` as
  * arch->thread_pointer, 0 unknown. */
-void live_stop_copy_stack(struct live_stop *stop, struct live_thread *thread, uint64_t sp, uint64_t thread_pointer);
+void live_stop_copy_memory(struct live_stop *stop, struct live_thread *thread, uint64_t sp, uint64_t thread_pointer);
+/* The thread turned out to have moved: what was copied with it does not count. `stacks_used` as it was before. */
+void live_stop_forget_memory(struct live_stop *stop, struct live_thread *thread, size_t stacks_used);
 
 #endif

@@ -148,6 +148,13 @@ static const struct error *read_architecture(struct live_reader *reader)
     return NULL;
 }
 
+static size_t read_target(void *context, uint64_t address, void *ret_bytes, size_t size_bytes)
+{
+    const struct live_source *source = context;
+    ssize_t got = source->memory_fd < 0 ? -1 : pread(source->memory_fd, ret_bytes, size_bytes, (off_t)address);
+    return got < 0 ? 0 : (size_t)got;
+}
+
 /* Copies target memory into the image, as far as it is there. */
 static void copy_memory(struct live_reader *reader, uint64_t start, size_t size_bytes)
 {
@@ -273,6 +280,30 @@ static void note_instants(struct live_reader *reader)
                         "a stack ends");
 }
 
+static void take_copy(struct image *image, uint64_t start, const uint8_t *bytes, size_t size_bytes)
+{
+    if (size_bytes != 0)
+        memory_layer_append(&image->memory, &image->memory.core, (struct memory_range){start, start + size_bytes, bytes});
+}
+
+/* Stacks first: those keep their bytes in one piece where the other copies overlap them. */
+static void take_memory(struct live_reader *reader)
+{
+    struct image *image = reader->image;
+    const struct live_stop *stop = &reader->source->stop;
+    for (size_t i = 0; i < stop->thread_count; i++) {
+        const struct live_thread *from = &stop->threads[i];
+        take_copy(image, from->stack_start, from->stack, from->stack_bytes);
+        take_copy(image, from->interrupted_stack_start, from->interrupted_stack, from->interrupted_stack_bytes);
+    }
+    for (size_t i = 0; i < stop->thread_count; i++) {
+        const struct live_thread *from = &stop->threads[i];
+        take_copy(image, from->block_start, from->block, from->block_bytes);
+        take_copy(image, from->word_start, from->word, from->word_bytes);
+    }
+    memory_layer_freeze(&image->memory, &image->memory.core);
+}
+
 static void take_threads(struct live_reader *reader)
 {
     struct image *image = reader->image;
@@ -310,18 +341,9 @@ static void take_threads(struct live_reader *reader)
             thread->state = "running";
         else if (from->outcome == LIVE_THREAD_READ && !is_in_call(image->arch, from->registers))
             thread->state = describe_thread(reader, from->tid, "in no system call", stat.state);
-        if (from->stack_bytes != 0)
-            memory_layer_append(&image->memory, &image->memory.core,
-                                (struct memory_range){from->stack_start, from->stack_start + from->stack_bytes,
-                                                      from->stack});
-        if (from->interrupted_stack_bytes != 0)
-            memory_layer_append(&image->memory, &image->memory.core,
-                                (struct memory_range){from->interrupted_stack_start,
-                                                      from->interrupted_stack_start + from->interrupted_stack_bytes,
-                                                      from->interrupted_stack});
     }
     image->thread_count_claimed = image->thread_count;
-    memory_layer_freeze(&image->memory, &image->memory.core);
+    take_memory(reader);
     image->stop_kind = stop->kind;
     image->stop_microseconds = stop->stop_microseconds;
     image->stop_microseconds_median = stop->stop_microseconds_median;
@@ -377,6 +399,9 @@ const struct error *source_live_open(const struct live_options *options, struct 
     if (error != NULL)
         return error;
     take_threads(&reader);
+    ret_image->memory.target = arena_new(arena, struct memory_target);
+    *ret_image->memory.target =
+        (struct memory_target){.read = read_target, .context = ret_source, .bytes_left = limit_asked_bytes};
     ret_image->descriptors = proc_descriptors_read(reader.tid, arena, diagnostics);
     if (ret_image->thread_count == 0)
         return error_new(arena, ERROR_OPEN, "process %" PRIu32 ": it ended while it was read", options->pid);

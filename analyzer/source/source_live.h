@@ -19,7 +19,8 @@ struct live_options {
     bool to_be_saved; /* by core_writer: live_core_copy adds what only a core needs */
 };
 
-/* The image's tables live in `arena`, its memory there and in the source. Errors: there is no such process, it is a
+/* The image's tables live in `arena`, its memory there and in the source, which it asks for what was not copied: until
+ * it is closed, and where it lies now. Errors: there is no such process, it is a
  * zombie or a kernel thread, of another architecture, traced by somebody else, or attaching is not permitted. */
 const struct error *source_live_open(const struct live_options *options, struct arena *arena,
                                      struct diagnostics *diagnostics, struct live_source *ret_source,

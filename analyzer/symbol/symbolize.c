@@ -5,15 +5,19 @@
 #include "base/name.h"
 #include "debuginfo/debug_search.h"
 #include "symbol/demangle.h"
+#include "symbol/symbol_data.h"
 #include "symbol/symbol_dwarf.h"
 #include "symbol/symbol_elf.h"
 #include "symbol/symbol_go.h"
 #include "symbol/symbol_plt.h"
 
+#include <inttypes.h>
+
 struct symbolizer_module {
     bool tried, lines_tried, exhausted_told;
     struct module_file *file; /* NULL: no names from a file */
     struct symbol_table *symbols;
+    struct data_table *data;    /* NULL: not yet read */
     struct symbol_dwarf *dwarf; /* NULL: no lines */
 };
 
@@ -43,10 +47,11 @@ static size_t symbol_source_size(Elf *elf, uint32_t section_type, uint64_t bias,
 }
 
 /* The fullest table wins: a module stripped of its local symbols has a debug file with all of them, and one with
- * nothing but .dynsym may carry the others in .gnu_debugdata. */
-static struct symbol_table *symbolizer_read_symbols(struct symbolizer *symbolizer, struct module_file *file)
+ * nothing but .dynsym may carry the others in .gnu_debugdata. Fills symbol_sources_max at most, returns how many. */
+static size_t symbolizer_find_sources(struct symbolizer *symbolizer, struct module_file *file,
+                                      struct symbol_source *sources)
 {
-    struct symbol_source sources[symbol_sources_max], dynamic, other;
+    struct symbol_source dynamic, other;
     size_t count = 0;
     size_t dynamic_size = symbol_source_size(file->elf, SHT_DYNSYM, file->bias, &dynamic);
     size_t full_size = symbol_source_size(file->elf, SHT_SYMTAB, file->bias, &sources[0]);
@@ -68,7 +73,13 @@ static struct symbol_table *symbolizer_read_symbols(struct symbolizer *symbolize
         dynamic.sized_only = full_size == 0;
         sources[count++] = dynamic;
     }
-    size_t range_count;
+    return count;
+}
+
+static struct symbol_table *symbolizer_read_symbols(struct symbolizer *symbolizer, struct module_file *file)
+{
+    struct symbol_source sources[symbol_sources_max];
+    size_t range_count, count = symbolizer_find_sources(symbolizer, file, sources);
     struct code_range *ranges = elf_code_ranges(file->elf, symbolizer->arena, &range_count);
     return symbol_table_new(symbolizer->arena, sources, count, ranges, range_count);
 }
@@ -247,6 +258,35 @@ bool symbolizer_function_start(struct symbolizer *symbolizer, uint64_t address, 
     if (module->file == NULL || !symbol_table_find(module->symbols, address - module->file->bias, &name, &start))
         return false;
     *ret_start = start + module->file->bias;
+    return true;
+}
+
+bool symbolizer_data_name(struct symbolizer *symbolizer, uint64_t address, struct arena *arena, struct text *ret_name)
+{
+    uint32_t index = image_find_module(symbolizer->image, address);
+    if (index == index_none)
+        return false;
+    struct symbolizer_module *module = symbolizer_open_symbols(symbolizer, index);
+    if (module->file == NULL)
+        return false;
+    if (module->data == NULL) {
+        struct symbol_source sources[symbol_sources_max];
+        size_t count = symbolizer_find_sources(symbolizer, module->file, sources);
+        module->data = data_table_new(symbolizer->arena, sources, count);
+    }
+    struct text name;
+    uint64_t start, target = address - module->file->bias;
+    if (!data_table_find(module->data, target, &name, &start))
+        return false;
+    char buffer[demangle_buffer_bytes];
+    name.length = name_version_start(name);
+    if (symbolizer->options.demangle)
+        name = demangle(name, buffer);
+    if (name.length > limit_name_bytes)
+        name.length = limit_name_bytes;
+    *ret_name = target == start ? text_copy(arena, name)
+                                : text_from_string(arena_printf(arena, "%.*s+0x%" PRIx64, (int)name.length, name.data,
+                                                                target - start));
     return true;
 }
 

@@ -32,4 +32,8 @@ void symbolizer_set_go(struct symbolizer *symbolizer, const struct go_runtime *r
 /* Where the function that holds an address begins, by its symbol; false when no symbol holds it. */
 bool symbolizer_function_start(struct symbolizer *symbolizer, uint64_t address, uint64_t *ret_start);
 
+/* The object of the program that an address lies in, by a data symbol of its module: "orders_lock", "table+0x28", in the
+ * arena. False when no symbol holds it: heap and stacks have none. */
+bool symbolizer_data_name(struct symbolizer *symbolizer, uint64_t address, struct arena *arena, struct text *ret_name);
+
 #endif

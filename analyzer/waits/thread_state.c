@@ -76,17 +76,17 @@ static const char *futex_state(const struct system_call *call)
     }
 }
 
-struct thread_state thread_state_read(const struct arch *arch, const uint8_t *registers)
+struct thread_state thread_state_read(const struct image *image, const struct thread *thread)
 {
     struct thread_state state = {.name = "running", .fd = -1};
     struct system_call call;
-    if (registers == NULL) {
+    if (thread->registers == NULL) {
         strcpy(state.name, "unknown");
         return state;
     }
-    if (!arch->system_call_decode(registers, &call))
+    if (!thread_system_call(image, thread, &call))
         return state;
-    const char *name = arch->system_call_name(call.number);
+    const char *name = image->arch->system_call_name(call.number);
     const char *word = NULL;
     if (name == NULL) {
         strcpy(state.name, "unknown system call");

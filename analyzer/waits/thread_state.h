@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* What a thread is doing, read from its registers alone: the system call it stands in and the descriptor it waits on.
- * No symbols and no memory are needed. */
+/* What a thread is doing, read from its registers: the system call it stands in and the descriptor it waits on. No symbols
+ * are needed, and memory only for a call that was restarted. */
 #ifndef SG_WAITS_THREAD_STATE_H
 #define SG_WAITS_THREAD_STATE_H
 
-#include "arch/arch.h"
+#include "model/image.h"
 
 enum { thread_state_bytes = 48 };
 
@@ -13,7 +13,7 @@ struct thread_state {
     int32_t fd;                    /* -1: none */
 };
 
-/* `registers` as in NT_PRSTATUS; NULL gives the state "unknown". */
-struct thread_state thread_state_read(const struct arch *arch, const uint8_t *registers);
+/* Lost registers give the state "unknown". */
+struct thread_state thread_state_read(const struct image *image, const struct thread *thread);
 
 #endif

@@ -252,3 +252,142 @@ void literal_connections(struct literal *literal)
     }
     literal->grouping = group_snapshot(snapshot, &(struct group_options){0}, &literal->arena, &literal->arena);
 }
+
+static void add_finding(struct literal *literal, const struct finding *finding)
+{
+    struct findings *findings = &literal->findings;
+    findings->entries = arena_grow(&literal->arena, findings->entries, findings->count, &findings->capacity,
+                                   sizeof *findings->entries);
+    findings->entries[findings->count++] = *finding;
+}
+
+void literal_deadlock(struct literal *literal)
+{
+    enum { ACCOUNT_A, ACCOUNT_B, LOG, TABLE, LOST, SHARED, FREE, COND, JOIN, SEMAPHORE };
+    enum { RENT, WAGES, FSYNC, LOGGERS, ODDS, IDLE = ODDS + 9, MEMBERS };
+    struct snapshot *snapshot = &literal->snapshot;
+    snapshot->source_kind = "core";
+    snapshot->source_path = TEXT("core.4700");
+    snapshot->exe = TEXT("/opt/bank/bank");
+    snapshot->pid = 4700;
+    uint32_t exe = literal_module(literal, "/opt/bank/bank", 0x400000, 0x420000);
+    uint32_t lock = location_simple(literal, 0x401000, true, exe, 0x10, "pthread_mutex_lock", NULL, 0);
+    static const struct {
+        const char *function, *state;
+        uint32_t line;
+        bool in_lock;
+    } places[] = {
+        {"pay_rent", "futex wait", 47, true}, {"pay_wages", "futex wait", 54, true}, {"log_flush", "fsync", 80, false},
+        {"log_line", "futex wait", 71, true}, {"odd", "futex wait", 90, true},       {"idle", "sleep", 99, false},
+    };
+    uint32_t stacks[6];
+    for (uint32_t i = 0; i < 6; i++) {
+        uint32_t location = location_simple(literal, 0x402000 + 0x100 * i, !places[i].in_lock, exe, 0x20,
+                                            places[i].function, "/src/bank.c", places[i].line);
+        stacks[i] = literal_stack(literal, STACK_END_OUTERMOST, 0);
+        if (places[i].in_lock)
+            literal_step(literal, lock, TRUST_REGISTERS);
+        literal_step(literal, location, places[i].in_lock ? TRUST_CFI : TRUST_REGISTERS);
+    }
+    for (uint32_t i = 0; i < 3; i++)
+        literal_member(literal, 4701 + i, stacks[i], places[i].state, -1);
+    for (uint32_t i = ODDS; i < IDLE; i++)
+        literal_member(literal, 4700 + i, stacks[4], places[4].state, -1);
+    literal_member(literal, 4760, stacks[5], places[5].state, -1);
+    uint32_t loggers = (uint32_t)snapshot->member_count;
+    for (uint32_t i = 0; i < 40; i++)
+        literal_member(literal, 4800 + i, stacks[3], places[3].state, -1);
+    uint32_t odds = 3;
+
+    literal_resource(literal, WAIT_MUTEX, 0x404040, "account_a");
+    literal_resource(literal, WAIT_MUTEX, 0x404068, "account_b");
+    literal_resource(literal, WAIT_MUTEX, 0x404090, "(anonymous namespace)::log\033[2J");
+    *literal_resource(literal, WAIT_RWLOCK, 0x4040c0, NULL) = (struct resource){
+        .kind = WAIT_RWLOCK, .address = 0x4040c0, .learnt = LEARNT_READ, .holder = HOLDER_ANONYMOUS, .anonymous_count = 3};
+    literal_resource(literal, WAIT_MUTEX, 0x404100, "lost")->holder = HOLDER_ENDED;
+    snapshot->resources[LOST].owner_id = 4699;
+    literal_resource(literal, WAIT_MUTEX, 0x7f0000001000, NULL)->holder = HOLDER_ELSEWHERE;
+    snapshot->resources[SHARED].owner_id = 812;
+    literal_resource(literal, WAIT_MUTEX, 0x404120, NULL)->holder = HOLDER_FREE;
+    literal_resource(literal, WAIT_CONDITION, 0x404140, "table+0x28")->holder = HOLDER_NEVER;
+    literal_resource(literal, WAIT_JOIN, 4760, NULL);
+    *literal_resource(literal, WAIT_SEMAPHORE, 0, NULL) = (struct resource){
+        .kind = WAIT_SEMAPHORE, .learnt = LEARNT_READ, .holder = HOLDER_NEVER, .capacity_known = true, .capacity = 8};
+    literal_hold(literal, ACCOUNT_A, WAGES, LEARNT_READ);
+    literal_hold(literal, ACCOUNT_B, RENT, LEARNT_READ);
+    literal_hold(literal, LOG, FSYNC, LEARNT_READ);
+    literal_hold(literal, JOIN, odds + 9, LEARNT_INFERRED);
+    literal_wait(literal, RENT, ACCOUNT_A, true, LEARNT_READ);
+    literal_wait(literal, WAGES, ACCOUNT_B, true, LEARNT_READ);
+    for (uint32_t i = 0; i < 8; i++)
+        literal_wait(literal, odds + i, TABLE + (i == 0 ? 0 : i - 1), i == 0, LEARNT_READ);
+    literal_wait(literal, odds + 8, LOG, true, LEARNT_READ);
+    literal_wait(literal, odds + 8, ACCOUNT_A, true, LEARNT_READ);
+    for (uint32_t i = 0; i < 40; i++)
+        literal_wait(literal, loggers + i, LOG, true, LEARNT_READ);
+    literal->grouping = group_snapshot(snapshot, &(struct group_options){.count_min = 1}, &literal->arena,
+                                       &literal->arena);
+
+    literal->rule_count = 41;
+    const uint32_t *group_of = literal->grouping.group_of_stack;
+    static struct finding_edge edges[2];
+    static struct finding_cycle cycles[] = {{0, 2}};
+    static struct finding_group cycle_groups[2], queue_groups[2];
+    static struct finding_key keys[] = {{"resource", {"account_a \"b\"", 13}}};
+    edges[0] = (struct finding_edge){RENT, ACCOUNT_A, WAGES, LEARNT_READ,
+                                     intern_table_add(&snapshot->strings, TEXT("pay_rent at /src/bank.c:47"))};
+    edges[1] = (struct finding_edge){WAGES, ACCOUNT_B, RENT, LEARNT_READ, 0};
+    cycle_groups[0] = (struct finding_group){group_of[stacks[0]], 1, "holds and waits"};
+    cycle_groups[1] = (struct finding_group){group_of[stacks[1]], 1, "holds and waits"};
+    queue_groups[0] = (struct finding_group){group_of[stacks[3]], 40, "waits"};
+    queue_groups[1] = (struct finding_group){group_of[stacks[2]], 1, "holds"};
+    static struct text cycle_evidence[] = {
+        {"thread 4701 waits in pay_rent at /src/bank.c:47 for mutex 0x404040 (account_a), held by thread 4702 (read)", 106},
+        {"thread 4702 waits in pay_wages at /src/bank.c:54 for mutex 0x404068 (account_b), held by thread 4701 (read)", 107},
+    };
+    static struct text queue_evidence[30];
+    for (size_t i = 0; i < 30; i++)
+        queue_evidence[i] = text_from_string(arena_printf(&literal->arena, "sentence %zu about the queue\nand its head", i));
+    add_finding(literal, &(struct finding){
+        .rule = TEXT("pthread/lock-cycle"),
+        .severity = SEVERITY_CRITICAL,
+        .confidence = CONFIDENCE_READ,
+        .title = TEXT("2 threads wait for each other's mutexes"),
+        .members = 2,
+        .evidence = cycle_evidence,
+        .evidence_count = 2,
+        .groups = cycle_groups,
+        .group_count = 2,
+        .edges = edges,
+        .edge_count = 2,
+        .cycles = cycles,
+        .cycle_count = 1,
+        .keys = keys,
+        .key_count = 1,
+        .advice = TEXT("Restart the process: nothing else ends a deadlock.\n\nThen:\n- take both locks in one order\n"
+                       "  everywhere\n- or take them at once\n"),
+        .runbook = TEXT("lock-cycle.md"),
+    });
+    add_finding(literal, &(struct finding){
+        .rule = TEXT("mine/slow-log"),
+        .severity = SEVERITY_WARNING,
+        .confidence = CONFIDENCE_INFERRED,
+        .title = TEXT("thread 4703 blocks 40 threads and is in fsync\033[2J"),
+        .members = 40,
+        .evidence = queue_evidence,
+        .evidence_count = 30,
+        .groups = queue_groups,
+        .group_count = 2,
+        .advice = TEXT("Do not flush under the lock."),
+        .runbook = TEXT("slow.md"),
+        .runbook_path = TEXT("/home/me/plugins/slow.md"),
+    });
+    for (size_t i = 0; i < 5; i++)
+        add_finding(literal, &(struct finding){
+            .rule = TEXT("threads/idle"),
+            .severity = SEVERITY_INFO,
+            .confidence = CONFIDENCE_SUSPECTED,
+            .title = TEXT("one thread sleeps and has nothing to do, which is a long way to say that all is well with it"),
+            .members = 1,
+        });
+}

@@ -16,6 +16,10 @@ void literal_hostile(struct literal *literal);
  * set; more classes of sockets than the head shows. */
 void literal_connections(struct literal *literal);
 
+/* Two threads that wait for each other's account, forty behind a log's lock whose holder stands in fsync, others at
+ * everything else that can be waited for; and findings about them, of each severity. */
+void literal_deadlock(struct literal *literal);
+
 /* One stack of that many calls of one function. */
 void literal_recursion(struct literal *literal, uint32_t depth);
 

@@ -111,6 +111,40 @@ struct member *literal_member(struct literal *literal, uint64_t id, uint32_t sta
     return member;
 }
 
+struct resource *literal_resource(struct literal *literal, enum wait_kind kind, uint64_t address, const char *name)
+{
+    struct snapshot *snapshot = &literal->snapshot;
+    snapshot->resources = grow(literal, snapshot->resources, snapshot->resource_count, &literal->resource_capacity,
+                               sizeof *snapshot->resources);
+    struct resource *resource = &snapshot->resources[snapshot->resource_count++];
+    *resource = (struct resource){
+        .kind = kind, .address = address, .name = literal_string(literal, name), .learnt = LEARNT_READ};
+    return resource;
+}
+
+void literal_hold(struct literal *literal, uint32_t resource, uint32_t member, enum learnt learnt)
+{
+    struct snapshot *snapshot = &literal->snapshot;
+    struct resource *held = &snapshot->resources[resource];
+    snapshot->holds =
+        grow(literal, snapshot->holds, snapshot->hold_count, &literal->hold_capacity, sizeof *snapshot->holds);
+    if (held->hold_count++ == 0)
+        held->hold_first = (uint32_t)snapshot->hold_count;
+    held->holder = HOLDER_HELD;
+    snapshot->holds[snapshot->hold_count++] = (struct hold){resource, member, true, learnt};
+}
+
+void literal_wait(struct literal *literal, uint32_t member, uint32_t resource, bool exclusive, enum learnt learnt)
+{
+    struct snapshot *snapshot = &literal->snapshot;
+    snapshot->waits =
+        grow(literal, snapshot->waits, snapshot->wait_count, &literal->wait_capacity, sizeof *snapshot->waits);
+    if (snapshot->members[member].wait_count++ == 0)
+        snapshot->members[member].wait_first = (uint32_t)snapshot->wait_count;
+    snapshot->resources[resource].waiters += snapshot->members[member].count;
+    snapshot->waits[snapshot->wait_count++] = (struct wait){member, resource, exclusive, learnt};
+}
+
 static void literal_count_state(struct literal *literal, struct group *group, const struct member *member)
 {
     struct grouping *grouping = &literal->grouping;
@@ -161,7 +195,15 @@ struct group *literal_group(struct literal *literal, uint32_t stack, const char 
 const char *literal_report(struct literal *literal, const struct report *report, struct report_options options,
                            const struct report_stats *stats)
 {
-    struct report_input input = {&literal->snapshot, &literal->grouping, &literal->diagnostics, stats, options};
+    struct report_input input = {
+        .snapshot = &literal->snapshot,
+        .grouping = &literal->grouping,
+        .diagnostics = &literal->diagnostics,
+        .findings = literal->rule_count == 0 ? NULL : &literal->findings,
+        .rule_count = literal->rule_count,
+        .stats = stats,
+        .options = options,
+    };
     struct text_writer writer;
     text_writer_init_memory(&writer);
     report->write(&input, &writer);

@@ -13,6 +13,9 @@ struct literal {
     struct diagnostics diagnostics;
     struct module *modules;
     struct mapping *mappings;
+    struct findings findings;
+    size_t rule_count; /* 0: rules did not run */
+    size_t resource_capacity, wait_capacity, hold_capacity;
     size_t module_capacity, mapping_capacity, member_capacity, group_capacity, member_index_capacity, state_capacity;
     size_t member_index_count;
 };
@@ -32,6 +35,11 @@ uint32_t literal_stack(struct literal *literal, enum stack_end end, uint64_t end
 void literal_step(struct literal *literal, uint32_t location, enum frame_trust trust);
 /* CPU time unknown until the test sets it. */
 struct member *literal_member(struct literal *literal, uint64_t id, uint32_t stack, const char *state, int32_t fd);
+/* Resources by kind and address, then holds by resource, then waits by member: as the snapshot wants them. The pointer
+ * holds until the next resource. */
+struct resource *literal_resource(struct literal *literal, enum wait_kind kind, uint64_t address, const char *name);
+void literal_hold(struct literal *literal, uint32_t resource, uint32_t member, enum learnt learnt);
+void literal_wait(struct literal *literal, uint32_t member, uint32_t resource, bool exclusive, enum learnt learnt);
 /* A group of all members with that stack; states counted in order of appearance, CPU times summed. The pointer holds
  * until the next group. */
 struct group *literal_group(struct literal *literal, uint32_t stack, const char *fingerprint);

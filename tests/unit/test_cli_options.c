@@ -109,6 +109,8 @@ static void test_defaults(void **state)
     assert_int_equal(options.analysis.top, 0);
     assert_int_equal(options.analysis.count_min, 0);
     assert_int_equal(options.write.lines_max, 256);
+    assert_int_equal(options.fail_on, SG_SEVERITY_NONE);
+    assert_false(options.write.all_findings);
     assert_false(options.analysis.no_lines || options.analysis.no_demangle || options.analysis.cross_check);
     assert_false(options.strict || options.help || options.version || options.write.members || options.write.stats);
 }
@@ -137,6 +139,11 @@ static void test_every_option(void **state)
     assert_int_equal(options.analysis.unwinder, SG_UNWINDER_LIBUNWIND);
     assert_int_equal(options.color, CLI_COLOR_NEVER);
     assert_int_equal(options.write.lines_max, 3);
+    assert_true(PARSE("--fail-on=warning", "--all-findings", core_path));
+    assert_int_equal(options.fail_on, SG_SEVERITY_WARNING);
+    assert_true(options.write.all_findings);
+    assert_true(PARSE("--fail-on=critical", "--fail-on=none", core_path));
+    assert_int_equal(options.fail_on, SG_SEVERITY_NONE);
     assert_true(PARSE("--frames=0", core_path));
     assert_int_equal(options.write.lines_max, 0);
     assert_true(PARSE("--top=1", "--top=2", core_path)); /* the last one counts */
@@ -195,6 +202,7 @@ static void test_errors(void **state)
     assert_refused("--by: 'lin' is not one of line|pc|function", "--by=lin", core_path);
     assert_refused("--by: 'line|pc' is not one of", "--by=line|pc", core_path);
     assert_refused("--by: '' is not one of", "--by=", core_path);
+    assert_refused("--fail-on: 'fatal' is not one of none|info|warning|critical", "--fail-on=fatal", core_path);
     assert_refused("--top: '-1' is not a whole number", "--top=-1", core_path);
     assert_refused("--top: '' is not", "--top=", core_path);
     assert_refused("--top: '5x' is not", "--top=5x", core_path);

@@ -309,6 +309,47 @@ static void test_cpu_times(void **state)
 }
 
 /* Threads without a frame, and stacks that nobody stands in. */
+static void assert_row(const struct grouping *grouping, const struct group *group, uint32_t at, uint32_t resource,
+                       bool exclusive, uint64_t count, uint64_t first_id, uint32_t waiter_count)
+{
+    assert_true(at < group->resource_wait_count);
+    const struct resource_wait *row = &grouping->resource_waits[group->resource_wait_first + at];
+    assert_int_equal(row->resource, resource);
+    assert_int_equal(row->exclusive, exclusive);
+    assert_int_equal(row->count, count);
+    assert_int_equal(row->waiter_count, waiter_count);
+    assert_int_equal(literal.snapshot.members[grouping->resource_waiters[row->waiter_first]].id, first_id);
+}
+
+static void test_resource_waits(void **state)
+{
+    (void)state;
+    uint32_t many = STACK(named(0x10, "lock", 1, 0)), idle = STACK(named(0x20, "idle", 2, 0));
+    members(20, 5, many);
+    members(10, 2, many); /* ids not in order */
+    members(30, 1, idle);
+    literal.snapshot.members[6].count = 40;
+    literal_resource(&literal, WAIT_MUTEX, 0x100, NULL);
+    literal_resource(&literal, WAIT_RWLOCK, 0x200, NULL);
+    literal_resource(&literal, WAIT_CHANNEL_RECEIVE, 0x300, NULL);
+    for (uint32_t i = 0; i < 3; i++)
+        literal_wait(&literal, i, 1, i == 1, i == 2 ? LEARNT_INFERRED : LEARNT_READ);
+    literal_wait(&literal, 3, 2, false, LEARNT_TOLD);
+    literal_wait(&literal, 3, 2, false, LEARNT_TOLD); /* twice in one select */
+    literal_wait(&literal, 3, 0, true, LEARNT_READ);
+    literal_wait(&literal, 5, 0, true, LEARNT_READ);
+    literal_wait(&literal, 6, 0, true, LEARNT_READ);
+    struct grouping grouping = grouped_by(GROUP_BY_LINE);
+    const struct group *group = &grouping.groups[0];
+    assert_int_equal(group->resource_wait_count, 4);
+    assert_row(&grouping, group, 0, 0, true, 42, 10, 3);
+    assert_row(&grouping, group, 1, 1, false, 2, 20, 2);
+    assert_row(&grouping, group, 2, 1, true, 1, 21, 1);
+    assert_row(&grouping, group, 3, 2, false, 1, 23, 1);
+    assert_int_equal(grouping.resource_waits[group->resource_wait_first + 1].learnt, LEARNT_INFERRED);
+    assert_int_equal(grouping.groups[1].resource_wait_count, 0);
+}
+
 static void test_empty(void **state)
 {
     (void)state;
@@ -337,6 +378,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_filters, setup, teardown),
         cmocka_unit_test_setup_teardown(test_states, setup, teardown),
         cmocka_unit_test_setup_teardown(test_cpu_times, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_resource_waits, setup, teardown),
         cmocka_unit_test_setup_teardown(test_empty, setup, teardown),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

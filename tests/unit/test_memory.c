@@ -225,6 +225,60 @@ static void test_random_ranges(void **state)
     }
 }
 
+static unsigned questions;
+
+/* A target with bytes from 0x1000 to 0x2800: of each address its lowest byte. */
+static size_t read_target(void *context, uint64_t address, void *ret_bytes, size_t size_bytes)
+{
+    (void)context;
+    questions++;
+    size_t count = 0;
+    while (count < size_bytes && address + count >= 0x1000 && address + count < 0x2800) {
+        ((uint8_t *)ret_bytes)[count] = (uint8_t)(address + count);
+        count++;
+    }
+    return count;
+}
+
+static void assert_asked(uint64_t address, size_t size_bytes, size_t count, const char *expected, bool late)
+{
+    char bytes[64];
+    bool is_late = !late;
+    assert_int_equal(memory_ask(&memory, address, bytes, size_bytes, &is_late), count);
+    assert_int_equal(is_late, late);
+    assert_memory_equal(bytes, expected, count);
+}
+
+/* Copies come first, wherever they lie; what they do not have is asked once. Plain reads never ask. */
+static void test_ask(void **state)
+{
+    (void)state;
+    struct memory_target target = {.read = read_target, .bytes_left = 5 * 4096};
+    core(0x1234, "copied");
+    files(0x1240, "file");
+    memory_layer_freeze(&memory, &memory.core);
+    assert_asked(0x1238, 4, 2, "ed", false);
+    memory.target = &target;
+    questions = 0;
+    assert_asked(0x1234, 6, 6, "copied", false);
+    assert_int_equal(questions, 0);
+    assert_asked(0x1232, 20, 20, "\x32\x33"
+                                 "copied\x3a\x3b\x3c\x3d\x3e\x3f"
+                                 "file\x44\x45", true);
+    assert_asked(0x1500, 1, 1, "", true);
+    assert_int_equal(questions, 1);
+    assert_asked(0x1ffe, 4, 4, "\xfe\xff\x00\x01", true);
+    assert_int_equal(questions, 2);
+    assert_asked(0x27fe, 4, 2, "\xfe\xff", true); /* the end of what is there */
+    assert_asked(0x3000, 4, 0, "", false);
+    assert_read(0x1500, 1, "");
+    questions = 0;
+    for (int i = 0; i < 10; i++)
+        assert_asked(0x9000, 1, 0, "", false);
+    assert_int_equal(questions, 1); /* bytes_left */
+    assert_asked(0x1600, 1, 1, "", true);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -236,6 +290,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_all_losers_count, setup, teardown),
         cmocka_unit_test_setup_teardown(test_insert_into_gaps, setup, teardown),
         cmocka_unit_test_setup_teardown(test_random_ranges, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_ask, setup, teardown),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -37,6 +37,12 @@ static void descriptors_behind_waits(void **state)
     show(literal_connections, (struct report_options){0}, "connections.json");
 }
 
+static void findings_and_waits(void **state)
+{
+    (void)state;
+    show(literal_deadlock, (struct report_options){0}, "deadlock.json");
+}
+
 static void hostile_texts_are_escaped(void **state)
 {
     (void)state;
@@ -120,7 +126,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(server_document),           cmocka_unit_test(server_with_members_and_stats),
-        cmocka_unit_test(descriptors_behind_waits),
+        cmocka_unit_test(descriptors_behind_waits),  cmocka_unit_test(findings_and_waits),
         cmocka_unit_test(hostile_texts_are_escaped), cmocka_unit_test(nothing_known),
         cmocka_unit_test(text_becomes_valid_json),   cmocka_unit_test(layout_and_numbers),
     };

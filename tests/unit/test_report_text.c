@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "literal_programs.h"
 
+#include "group/group.h"
+
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stdio.h>
@@ -118,6 +120,145 @@ static void descriptors_behind_waits(void **state)
     show(literal_connections, (struct report_options){.terminal = true, .width = 100}, "connections-terminal.txt");
 }
 
+static void the_verdict_comes_first(void **state)
+{
+    (void)state;
+    show(literal_deadlock, (struct report_options){0}, "deadlock.txt");
+    show(literal_deadlock, (struct report_options){.members = true, .all_findings = true}, "deadlock-all.txt");
+    show(literal_deadlock, (struct report_options){.terminal = true, .width = 100}, "deadlock-terminal.txt");
+    show(literal_deadlock, (struct report_options){.terminal = true, .width = 30, .color = true, .all_findings = true},
+         "deadlock-terminal-30.txt");
+}
+
+static void add_findings(struct literal *literal, enum severity severity, size_t count, struct text title)
+{
+    static struct text evidence[] = {{"one sentence", 12}, {"another", 7}, {"a third", 7}, {"a fourth", 8}};
+    static struct finding_group group = {0, 1, "waits"};
+    struct findings *findings = &literal->findings;
+    findings->entries = findings->count == 0 ? arena_array(&literal->arena, struct finding, 200000) : findings->entries;
+    for (size_t i = 0; i < count; i++)
+        findings->entries[findings->count++] = (struct finding){.rule = TEXT("a/b"),
+                                                                .severity = severity,
+                                                                .confidence = CONFIDENCE_READ,
+                                                                .title = title,
+                                                                .evidence = evidence,
+                                                                .evidence_count = 4,
+                                                                .groups = &group,
+                                                                .group_count = 1,
+                                                                .advice = TEXT("act")};
+    literal->rule_count = 3;
+}
+
+/* Lines between the first and the one that tells of the process. */
+static size_t verdict_height(const char *output)
+{
+    const char *first = strchr(output, '\n') + 1, *end = strstr(first, "process: ");
+    size_t lines = 0;
+    assert_non_null(end);
+    for (const char *at = first; at < end; at++)
+        lines += *at == '\n';
+    return lines;
+}
+
+static void any_number_of_findings_takes_a_screen(void **state)
+{
+    (void)state;
+    static const struct {
+        size_t critical, warning, info, titles; /* titles: findings of weight that are named at least */
+    } cases[] = {{1, 0, 0, 1}, {2, 0, 0, 2},  {1, 2, 0, 3},  {4, 4, 0, 5},      {0, 0, 1, 0},
+                 {0, 0, 9, 0}, {3, 3, 90, 4}, {0, 50, 0, 5}, {100000, 0, 0, 5}, {1, 100, 99000, 4}};
+    for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++)
+        for (unsigned width = 0; width <= 100; width += 25) {
+            struct literal literal;
+            literal_init(&literal);
+            literal_recursion(&literal, 1);
+            add_findings(&literal, SEVERITY_CRITICAL, cases[i].critical, TEXT("a title of some words that say it"));
+            add_findings(&literal, SEVERITY_WARNING, cases[i].warning, TEXT("short"));
+            add_findings(&literal, SEVERITY_INFO, cases[i].info, TEXT("not bad at all, and told in one line at most"));
+            const char *output = literal_report(
+                &literal, &report_text, (struct report_options){.terminal = width != 0, .width = width}, NULL);
+            if (width == 0)
+                assert_grammar(output);
+            size_t titles = count_lines(output, "critical: ") + count_lines(output, "warning: ") +
+                            count_lines(output, "# critical: ") + count_lines(output, "# warning: ");
+            size_t infos = count_lines(output, "info: ") + count_lines(output, "# info: ");
+            size_t all = cases[i].critical + cases[i].warning + cases[i].info;
+            assert_true(infos <= 3);
+            assert_true(verdict_height(output) <= 20 + (width == 0 ? 0 : 2));
+            if (width != 25) { /* where a line holds no sentence */
+                assert_true(titles >= cases[i].titles);
+                bool says_more = strstr(output, " more finding") != NULL && strstr(output, ", --all-findings (") != NULL;
+                assert_int_equal(titles + infos < all, says_more);
+            }
+            literal_deinit(&literal);
+        }
+}
+
+static void hostile_findings_are_bounded(void **state)
+{
+    (void)state;
+    struct literal literal;
+    literal_init(&literal);
+    literal_recursion(&literal, 1);
+    char *title = arena_array(&literal.arena, char, 1 << 20);
+    memset(title, '\033', 1 << 20);
+    add_findings(&literal, SEVERITY_CRITICAL, 2, (struct text){title, 1 << 20});
+    struct text evidence = {title, 1 << 20};
+    for (size_t i = 0; i < 2; i++) {
+        literal.findings.entries[i].evidence = &evidence;
+        literal.findings.entries[i].evidence_count = 1;
+    }
+    literal.findings.entries[0].advice = literal.findings.entries[0].runbook_path = evidence;
+    const char *output = literal_report(&literal, &report_text, (struct report_options){0}, NULL);
+    assert_grammar(output);
+    assert_true(verdict_height(output) <= 20);
+    output = literal_report(&literal, &report_text, (struct report_options){.all_findings = true}, NULL);
+    assert_grammar(output);
+    assert_true(longest_line(output) <= 210);
+    assert_null(strchr(output, '\033'));
+    literal_deinit(&literal);
+}
+
+static void silence_is_told_where_rules_ran(void **state)
+{
+    (void)state;
+    struct literal literal;
+    literal_init(&literal);
+    literal_recursion(&literal, 1);
+    assert_null(strstr(literal_report(&literal, &report_text, (struct report_options){0}, NULL), "finding"));
+    literal.rule_count = 41;
+    assert_non_null(strstr(literal_report(&literal, &report_text, (struct report_options){0}, NULL),
+                           "\n# findings: none (41 rules)\n"));
+    assert_non_null(strstr(literal_report(&literal, &report_text, (struct report_options){.terminal = true}, NULL),
+                           "\nfindings: none (41 rules)\n"));
+    literal_deinit(&literal);
+}
+
+/* Every id of ten thousand waiters, in lines that pprof's reader bears. */
+static void waiters_of_one_lock(void **state)
+{
+    (void)state;
+    struct literal literal;
+    literal_init(&literal);
+    uint32_t location = literal_location(&literal, 0x401136, true, index_none, 0x9);
+    literal_frame(&literal, "lock", NULL, 0, false);
+    uint32_t stack = literal_stack(&literal, STACK_END_OUTERMOST, 0);
+    literal_step(&literal, location, TRUST_REGISTERS);
+    literal_resource(&literal, WAIT_MUTEX, 0x1000, NULL);
+    for (uint32_t i = 0; i < 10000; i++) {
+        literal_member(&literal, 4000000000000000000 + i, stack, NULL, -1);
+        literal_wait(&literal, i, 0, true, LEARNT_READ);
+    }
+    literal.grouping = group_snapshot(&literal.snapshot, &(struct group_options){0}, &literal.arena, &literal.arena);
+    const char *output = literal_report(&literal, &report_text, (struct report_options){.members = true}, NULL);
+    assert_grammar(output);
+    assert_int_equal(count_lines(output, "# waits: 1000 on mutex 0x1000, holder unknown (read): 4"), 10);
+    output = literal_report(&literal, &report_text, (struct report_options){0}, NULL);
+    assert_int_equal(count_lines(output, "# waits: 10000 on mutex 0x1000, holder unknown (read): 4"), 1);
+    assert_non_null(strstr(output, "4000000000000000015 … (+9984)\n"));
+    literal_deinit(&literal);
+}
+
 static void hostile_texts_are_escaped(void **state)
 {
     (void)state;
@@ -232,6 +373,11 @@ int main(void)
         cmocka_unit_test(server_on_a_narrow_terminal_in_colour),
         cmocka_unit_test(descriptors_behind_waits),
         cmocka_unit_test(hostile_texts_are_escaped),
+        cmocka_unit_test(the_verdict_comes_first),
+        cmocka_unit_test(any_number_of_findings_takes_a_screen),
+        cmocka_unit_test(hostile_findings_are_bounded),
+        cmocka_unit_test(silence_is_told_where_rules_ran),
+        cmocka_unit_test(waiters_of_one_lock),
         cmocka_unit_test(nothing_known),
         cmocka_unit_test(deep_stack_keeps_its_ends),
         cmocka_unit_test(long_texts_stay_below_64_kib),

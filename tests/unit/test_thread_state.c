@@ -7,14 +7,25 @@
 
 #include "waits/thread_state.h"
 
+#include <string.h>
+
 /* Words of struct user_regs_struct. */
-enum { raw_r10 = 7, raw_r9, raw_r8, raw_rax, raw_rcx, raw_rdx, raw_rsi, raw_rdi, raw_orig_rax, raw_count = 27 };
+enum { raw_r10 = 7, raw_r9, raw_r8, raw_rax, raw_rcx, raw_rdx, raw_rsi, raw_rdi, raw_orig_rax, raw_rip, raw_count = 27 };
+
+static struct thread_state read_state(const uint64_t *raw, const uint8_t *code, size_t code_bytes)
+{
+    struct image image = {.arch = &arch_x86_64};
+    struct memory_range range = {0x1000, 0x1000 + code_bytes, code};
+    if (code != NULL)
+        image.memory.core = (struct memory_layer){&range, 1, 1};
+    return thread_state_read(&image, &(struct thread){.registers = (const uint8_t *)raw});
+}
 
 static void assert_state(int64_t number, int64_t result, uint64_t first, uint64_t second, const char *name, int32_t fd)
 {
     uint64_t raw[raw_count] = {[raw_orig_rax] = (uint64_t)number, [raw_rax] = (uint64_t)result, [raw_rdi] = first,
                                [raw_rsi] = second};
-    struct thread_state state = thread_state_read(&arch_x86_64, (const uint8_t *)raw);
+    struct thread_state state = read_state(raw, NULL, 0);
     assert_string_equal(state.name, name);
     assert_int_equal(state.fd, fd);
 }
@@ -78,10 +89,37 @@ static void test_descriptor(void **state)
     assert_state(0, restart, 0x7fffffff, 0, "read", 0x7fffffff);
 }
 
+static void assert_restarted(const uint8_t *end, size_t end_bytes, const char *name)
+{
+    uint8_t code[32];
+    memset(code, 0x90, sizeof code);
+    memcpy(code + sizeof code - end_bytes, end, end_bytes);
+    uint64_t raw[raw_count] = {[raw_orig_rax] = 219, [raw_rax] = (uint64_t)restart_block, [raw_rdi] = 0x7000,
+                               [raw_rsi] = 128, [raw_rip] = 0x1000 + sizeof code};
+    assert_string_equal(read_state(raw, code, sizeof code).name, name);
+}
+#define ASSERT_RESTARTED(name, ...) \
+    assert_restarted((const uint8_t[]){__VA_ARGS__}, sizeof(const uint8_t[]){__VA_ARGS__}, name)
+
+/* The code before the pc tells which call it was; the arguments are still there. */
+static void test_restarted(void **state)
+{
+    (void)state;
+    ASSERT_RESTARTED("futex wait", 0xb8, 0xca, 0, 0, 0, 0x0f, 0x05);
+    ASSERT_RESTARTED("futex wait", 0xb8, 0xca, 0, 0, 0, 0x40, 0x80, 0xf6, 0x80, 0x0f, 0x05); /* xor $128,%sil between */
+    ASSERT_RESTARTED("sleep", 0xb8, 0xe6, 0, 0, 0, 0x0f, 0x05);
+    ASSERT_RESTARTED("sleep", 0xb8, 35, 0, 0, 0, 0x0f, 0x05);
+    ASSERT_RESTARTED("poll", 0xb8, 7, 0, 0, 0, 0x0f, 0x05);
+    ASSERT_RESTARTED("poll", 0xb8, 0xca, 0, 0, 0, 0x0f, 0x05, 0xb8, 7, 0, 0, 0, 0x0f, 0x05); /* the nearest */
+    ASSERT_RESTARTED("restarted call", 0xb8, 0xca, 0, 0, 0, 0x0f, 0x34); /* no syscall instruction */
+    ASSERT_RESTARTED("restarted call", 0x31, 0xc0, 0x0f, 0x05);          /* read is never restarted so */
+    ASSERT_RESTARTED("restarted call", 0xca, 0, 0, 0, 0x0f, 0x05);
+}
+
 static void test_unknown(void **state)
 {
     (void)state;
-    struct thread_state found = thread_state_read(&arch_x86_64, NULL);
+    struct thread_state found = read_state(NULL, NULL, 0);
     assert_string_equal(found.name, "unknown");
     assert_int_equal(found.fd, -1);
 }
@@ -91,7 +129,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_blocked_calls), cmocka_unit_test(test_futex_operations),
         cmocka_unit_test(test_not_blocked),   cmocka_unit_test(test_descriptor),
-        cmocka_unit_test(test_unknown),
+        cmocka_unit_test(test_restarted),     cmocka_unit_test(test_unknown),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
