@@ -2,10 +2,12 @@
 #include "source/live_stop.h"
 
 #include "base/limits.h"
+#include "source/live_processors.h"
 #include "source/proc_files.h"
 
 #include <elf.h>
 #include <errno.h>
+#include <inttypes.h>
 #include <pthread.h>
 #include <sched.h>
 #include <stdio.h>
@@ -25,6 +27,7 @@ struct stopper {
     bool out_of_memory;
     uint64_t started;  /* nanoseconds, at the first interrupt */
     size_t waiting;    /* threads interrupted and not yet stopped */
+    struct live_processors processors; /* of rolling stops */
 };
 
 static uint64_t nanoseconds_now(void)
@@ -435,6 +438,40 @@ static int compare_durations(const void *left, const void *right)
 /* A thread in an uninterruptible call gets this long before the next has its turn; it is copied when it does stop. */
 enum { roll_wait_nanoseconds = 2000000 };
 
+struct turn {
+    uint32_t tid;
+    int processor; /* where it ran last, -1 unknown */
+};
+
+static int compare_turns(const void *left, const void *right)
+{
+    const struct turn *a = left, *b = right;
+    return a->processor != b->processor ? (a->processor > b->processor) - (a->processor < b->processor)
+                                        : (a->tid > b->tid) - (a->tid < b->tid);
+}
+
+/* The threads that had no turn yet, those of one processor after another. */
+static struct turn *list_turns(struct live_stop *stop, size_t *ret_count)
+{
+    struct turn *turns = arena_array(&stop->arena, struct turn, stop->thread_count + 1);
+    size_t count = 0;
+    for (size_t i = 0; i < stop->thread_count; i++) {
+        char path[64], buffer[1024];
+        struct text line;
+        struct proc_stat stat;
+        if (stop->threads[i].interrupted || stop->threads[i].outcome != LIVE_THREAD_UNKNOWN)
+            continue;
+        turns[count] = (struct turn){.tid = stop->threads[i].tid, .processor = -1};
+        snprintf(path, sizeof path, "/proc/%" PRIu32 "/task/%" PRIu32 "/stat", stop->pid, turns[count].tid);
+        if (proc_read_short(path, buffer, sizeof buffer, &line) && proc_stat_parse(line, &stat))
+            turns[count].processor = stat.processor;
+        count++;
+    }
+    qsort(turns, count, sizeof *turns, compare_turns);
+    *ret_count = count;
+    return turns;
+}
+
 static void stop_one(struct stopper *stopper, uint32_t tid, uint32_t *durations, size_t *duration_count)
 {
     struct live_stop *stop = stopper->stop;
@@ -462,6 +499,7 @@ static void stop_rolling(struct stopper *stopper)
     size_t duration_count = 0, done = 0;
     bool is_reached = false;
     uint32_t *durations = NULL;
+    live_processors_open(&stopper->processors);
     for (int round = 0; round < limit_live_rounds; round++) {
         uint32_t *tids;
         size_t count;
@@ -477,10 +515,14 @@ static void stop_rolling(struct stopper *stopper)
         if (duration_count != 0)
             memcpy(longer, durations, duration_count * sizeof *durations);
         durations = longer;
-        for (size_t i = 0; i < stop->thread_count; i++)
-            if (!stop->threads[i].interrupted && stop->threads[i].outcome == LIVE_THREAD_UNKNOWN)
-                stop_one(stopper, stop->threads[i].tid, durations, &duration_count);
+        size_t turn_count;
+        const struct turn *turns = list_turns(stop, &turn_count);
+        for (size_t i = 0; i < turn_count; i++) {
+            live_processors_move(&stopper->processors, turns[i].processor);
+            stop_one(stopper, turns[i].tid, durations, &duration_count);
+        }
     }
+    live_processors_close(&stopper->processors);
     uint64_t started = nanoseconds_now();
     while (stopper->waiting != 0 && nanoseconds_now() - started < (uint64_t)limit_live_wait_milliseconds * 1000000) {
         struct timespec pause = {0, 50000};
@@ -511,6 +553,7 @@ static void *stopper_main(void *context)
         stop_rolling(stopper);
     else
         stop_all(stopper);
+    live_processors_close(&stopper->processors);
     return NULL;
 }
 

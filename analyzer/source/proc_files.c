@@ -69,11 +69,13 @@ bool proc_stat_parse(struct text line, struct proc_stat *ret_stat)
         return false;
     unsigned long long user, system, start;
     char state;
-    /* Fields 3 state, 14 utime, 15 stime, 22 starttime. */
+    int processor;
+    /* Fields 3 state, 14 utime, 15 stime, 22 starttime, 39 processor. */
     int fields = sscanf(close + 1,
-                        " %c %*s %*s %*s %*s %*s %*s %*s %*s %*s %*s %llu %llu %*s %*s %*s %*s %*s %*s %llu", &state,
-                        &user, &system, &start);
-    if (fields != 4)
+                        " %c %*s %*s %*s %*s %*s %*s %*s %*s %*s %*s %llu %llu %*s %*s %*s %*s %*s %*s %llu %*s %*s %*s"
+                        " %*s %*s %*s %*s %*s %*s %*s %*s %*s %*s %*s %*s %*s %d",
+                        &state, &user, &system, &start, &processor);
+    if (fields != 5)
         return false;
     uint64_t ticks = (uint64_t)sysconf(_SC_CLK_TCK);
     *ret_stat = (struct proc_stat){
@@ -81,6 +83,7 @@ bool proc_stat_parse(struct text line, struct proc_stat *ret_stat)
         .comm = {open + 1, (size_t)(close - open - 1)},
         .cpu_microseconds = (user + system) * (1000000 / (ticks == 0 ? 100 : ticks)),
         .start_ticks = start,
+        .processor = processor,
     };
     return true;
 }

@@ -24,6 +24,7 @@ struct proc_stat {
     struct text comm;  /* at most 15 bytes, any */
     uint64_t cpu_microseconds;  /* user + system */
     uint64_t start_ticks;       /* since boot, in clock ticks; tells a reused id */
+    int processor;              /* where it ran last */
 };
 bool proc_stat_parse(struct text line, struct proc_stat *ret_stat);
 
