@@ -48,11 +48,11 @@ static bool is_live(const struct snapshot *snapshot)
 void report_write_signal(struct text_writer *writer, const struct snapshot *snapshot)
 {
     const struct signal_info *signal = &snapshot->signal;
-    if (snapshot->stop_kind == STOP_KIND_NONE) {
+    if (is_live(snapshot) && snapshot->stop_kind == STOP_KIND_NONE) {
         text_writer_string(writer, "not stopped: threads were read one after another");
         return;
     }
-    if (snapshot->stop_kind == STOP_KIND_ROLLING) {
+    if (is_live(snapshot) && snapshot->stop_kind == STOP_KIND_ROLLING) {
         text_writer_printf(writer,
                            "rolling: each thread stopped for %" PRIu64 " µs (median), %" PRIu64
                            " µs at most; no single instant",
@@ -73,6 +73,8 @@ void report_write_signal(struct text_writer *writer, const struct snapshot *snap
         text_writer_string(writer, "no fatal signal");
         if (snapshot->written_by != NULL)
             text_writer_printf(writer, ": written by %s", snapshot->written_by);
+        if (snapshot->stop_kind == STOP_KIND_ROLLING || snapshot->stop_kind == STOP_KIND_NONE)
+            text_writer_string(writer, ", its threads read one after another");
         return;
     }
     const char *name = signal_name(signal->number);

@@ -276,6 +276,10 @@ static void write_members(struct json_writer *json, const struct report_input *i
         if (member->fd >= 0)
             json_writer_signed(json, "fd", member->fd);
         write_cpu(json, member->cpu_known, member->cpu_microseconds, member->cpu_at_most);
+        if (member->started_microseconds != 0)
+            json_writer_seconds(json, "since", member->started_microseconds);
+        if (snapshot->stop_kind == STOP_KIND_ROLLING || snapshot->stop_kind == STOP_KIND_NONE)
+            json_writer_bool(json, "stood_still", member->stood_still);
         if (member->movement != MOVEMENT_UNKNOWN)
             json_writer_bool(json, "moved", member->movement == MOVEMENT_MOVED);
         json_writer_close(json);
@@ -373,7 +377,7 @@ static void write_stats(struct json_writer *json, const struct snapshot *snapsho
     json_writer_number(json, "frames", stats->frames);
     if (snapshot->stop_microseconds != 0)
         json_writer_number(json, "stop_microseconds", snapshot->stop_microseconds);
-    if (snapshot->stop_kind == STOP_KIND_ROLLING)
+    if (snapshot->stop_microseconds_median != 0)
         json_writer_number(json, "stop_microseconds_median", snapshot->stop_microseconds_median);
     json_writer_number(json, "distinct_pcs", stats->distinct_pcs);
     json_writer_number(json, "arena_bytes", stats->arena_bytes);

@@ -475,12 +475,16 @@ static struct turn *list_turns(struct live_stop *stop, size_t *ret_count)
 static void stop_one(struct stopper *stopper, uint32_t tid, uint32_t *durations, size_t *duration_count)
 {
     struct live_stop *stop = stopper->stop;
+    uint64_t runs;
+    bool runs_known = proc_runs(stop->pid, tid, &runs);
     if (ptrace(PTRACE_SEIZE, (pid_t)tid, NULL, NULL) != 0) {
         if (errno != ESRCH && stopper->failed_errno == 0)
             stopper->failed_errno = errno;
         return;
     }
     struct live_thread *thread = live_stop_find(stop, tid);
+    thread->runs_known = runs_known;
+    thread->runs = runs_known ? runs : 0;
     thread->interrupted = true;
     uint64_t started = nanoseconds_now();
     if (ptrace(PTRACE_INTERRUPT, (pid_t)tid, NULL, NULL) != 0) {

@@ -44,6 +44,10 @@ struct live_thread {
     uint64_t word_start;     /* the same around the futex word that it waits for */
     uint8_t *word;
     size_t word_bytes;       /* 0: none, or copied with another thread that waits for it */
+    uint64_t runs;           /* times that it was given a processor, counted just before it was read; of threads that are
+                              * not stopped all at once */
+    bool runs_known;
+    bool stood_still;        /* live_read_again */
 };
 
 struct live_stop {

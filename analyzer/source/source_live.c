@@ -17,6 +17,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 
 enum { page_bytes = 4096, path_bytes = 4096 };
 
@@ -304,11 +305,22 @@ static void take_memory(struct live_reader *reader)
     memory_layer_freeze(&image->memory, &image->memory.core);
 }
 
+/* When the clock that threads' starts are counted by began, since 1970; by hundredths of a second, as they are. */
+static uint64_t boot_microseconds(void)
+{
+    struct timespec now, since_boot;
+    clock_gettime(CLOCK_REALTIME, &now);
+    clock_gettime(CLOCK_BOOTTIME, &since_boot);
+    int64_t hundredths = (int64_t)(now.tv_sec - since_boot.tv_sec) * 100 + (now.tv_nsec - since_boot.tv_nsec) / 10000000;
+    return hundredths < 0 ? 0 : (uint64_t)hundredths * 10000;
+}
+
 static void take_threads(struct live_reader *reader)
 {
     struct image *image = reader->image;
     struct live_stop *stop = &reader->source->stop;
     image->threads = arena_array(reader->arena, struct thread, stop->thread_count);
+    uint64_t booted = boot_microseconds();
     bool own_namespace = memchr(proc_status_value(reader->status, "NSpid").data, '\t',
                                 proc_status_value(reader->status, "NSpid").length) != NULL;
     for (size_t i = 0; i < stop->thread_count; i++) {
@@ -316,7 +328,10 @@ static void take_threads(struct live_reader *reader)
         if (from->outcome == LIVE_THREAD_GONE)
             continue;
         struct thread *thread = &image->threads[image->thread_count++];
-        *thread = (struct thread){.tid = from->tid, .registers = from->registers, .registers_known = from->registers_known};
+        *thread = (struct thread){.tid = from->tid,
+                                  .registers = from->registers,
+                                  .registers_known = from->registers_known,
+                                  .stood_still = from->stood_still};
         struct text content;
         char buffer[4096];
         struct proc_stat stat = {.state = '?'};
@@ -324,6 +339,7 @@ static void take_threads(struct live_reader *reader)
             thread->name = text_copy(reader->arena, stat.comm);
             thread->cpu_microseconds = stat.cpu_microseconds;
             thread->cpu_known = true;
+            thread->started_microseconds = booted + proc_ticks_microseconds(stat.start_ticks);
         }
         if (own_namespace && read_short(reader, from->tid, "status", buffer, sizeof buffer, &content)) {
             struct text ids = proc_status_value(content, "NSpid");
@@ -398,6 +414,8 @@ const struct error *source_live_open(const struct live_options *options, struct 
                                                  : live_stop_run(&ret_source->stop, arena);
     if (error != NULL)
         return error;
+    if (options->stop_kind != STOP_KIND_ALL)
+        live_read_again(&ret_source->stop);
     take_threads(&reader);
     ret_image->memory.target = arena_new(arena, struct memory_target);
     *ret_image->memory.target =
