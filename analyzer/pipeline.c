@@ -230,6 +230,8 @@ const struct error *pipeline_run(struct pipeline *pipeline, const struct pipelin
         error = look(pipeline, options, keep, &at);
     if (error != NULL)
         return error;
+    if (options->live.pid != 0)
+        source_live_read_descriptors(&pipeline->live, keep, &pipeline->diagnostics, &pipeline->image);
     if (options->save_fd != 0) {
         pipeline->save_errno = core_writer_write(&pipeline->image, options->save_fd, &pipeline->scratch);
         arena_reset(&pipeline->scratch);

@@ -203,6 +203,17 @@ static void write_states(struct json_writer *json, const struct snapshot *snapsh
     json_writer_close(json);
 }
 
+static void write_unix_peer(struct json_writer *json, const struct descriptor *descriptor)
+{
+    char name[32];
+    if (descriptor->peer_inode == 0)
+        return;
+    snprintf(name, sizeof name, "socket:[%" PRIu64 "]", descriptor->peer_inode);
+    json_writer_text(json, "peer", descriptor->peer_path.length != 0 ? descriptor->peer_path : text_from_string(name));
+    if (descriptor->peer_is_own)
+        json_writer_signed(json, "peer_fd", descriptor->peer_fd);
+}
+
 static void write_wait(struct json_writer *json, const struct snapshot *snapshot, const struct descriptor_wait *wait)
 {
     const struct descriptor *first = wait->first;
@@ -224,8 +235,12 @@ static void write_wait(struct json_writer *json, const struct snapshot *snapshot
         write_address(json, "peer", is_one ? &first->peer : &class->peer);
         if (class->protocol == NET_TCP || class->protocol == NET_TCP6)
             write_known_string(json, "tcp_state", net_state_name(class->protocol, class->state));
+        if (is_one)
+            write_unix_peer(json, first);
         if (wait->receive_queue_known)
             json_writer_number(json, "receive_queue", wait->receive_queue);
+        if (wait->receive_queue_known && class->state != NET_STATE_LISTEN)
+            json_writer_number(json, "send_queue", wait->send_queue);
     } else if (class->name.length != 0 || (is_one && class->kind == DESCRIPTOR_PIPE)) {
         json_writer_open_object(json, "resource", JSON_LINE);
         json_writer_string(json, "kind", descriptor_kind_name(class->kind));

@@ -102,10 +102,18 @@ static void read_thread(struct live_stop *stop, struct live_thread *thread, int 
     }
 }
 
+/* Threads that were listed and have not been looked at are left out, and said to be. */
+static void drop_unread(struct live_stop *stop)
+{
+    for (size_t i = 0; i < stop->thread_count; i++)
+        if (stop->threads[i].outcome == LIVE_THREAD_UNKNOWN)
+            stop->threads[i].outcome = LIVE_THREAD_GONE;
+}
+
 static void read_rounds(struct live_stop *stop, int *ret_errno)
 {
     size_t done = 0;
-    for (int round = 0; round < limit_live_rounds; round++) {
+    for (int round = 0;; round++) {
         uint32_t *tids;
         size_t count;
         if (!proc_tasks(&stop->arena, stop->pid, &tids, &count))
@@ -115,6 +123,11 @@ static void read_rounds(struct live_stop *stop, int *ret_errno)
                 live_stop_add(stop, tids[i]);
         if (stop->thread_count == done)
             return;
+        stop->rounds_exhausted = round == limit_live_rounds;
+        if (stop->rounds_exhausted) {
+            drop_unread(stop);
+            return;
+        }
         done = stop->thread_count;
         if (stop->stacks == NULL && !live_stop_reserve(stop)) {
             *ret_errno = errno;

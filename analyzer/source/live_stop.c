@@ -389,7 +389,8 @@ static bool reserve(struct stopper *stopper)
 static void stop_all(struct stopper *stopper)
 {
     struct live_stop *stop = stopper->stop;
-    while (seize_new(stopper) != 0)
+    /* Those that begin later are taken when the others stand, and begin no more. */
+    for (int round = 0; round < limit_live_rounds && seize_new(stopper) != 0; round++)
         ;
     if (stop->thread_count == 0 || !reserve(stopper))
         return;
@@ -504,7 +505,7 @@ static void stop_rolling(struct stopper *stopper)
     bool is_reached = false;
     uint32_t *durations = NULL;
     live_processors_open(&stopper->processors);
-    for (int round = 0; round < limit_live_rounds; round++) {
+    for (int round = 0;; round++) {
         uint32_t *tids;
         size_t count;
         if (!proc_tasks(&stop->arena, stop->pid, &tids, &count))
@@ -513,6 +514,9 @@ static void stop_rolling(struct stopper *stopper)
             if (live_stop_find(stop, tids[i]) == NULL)
                 live_stop_add(stop, tids[i]);
         if (stop->thread_count == done || (stop->stacks == NULL && !reserve(stopper)))
+            break;
+        stop->rounds_exhausted = round == limit_live_rounds;
+        if (stop->rounds_exhausted)
             break;
         done = stop->thread_count;
         uint32_t *longer = arena_array(&stop->arena, uint32_t, stop->thread_count);

@@ -64,6 +64,7 @@ struct live_stop {
     size_t refused_count;
     uint64_t stop_microseconds;  /* from the first interrupt to the last detach; of rolling stops the longest */
     uint64_t stop_microseconds_median; /* of rolling stops */
+    bool rounds_exhausted;       /* threads went on to begin when the task list had been read limit_live_rounds times */
     bool cut_short;              /* stop_microseconds_max was reached: the rest were let go unread */
     uint8_t *stacks;             /* one mapping that all copies lie in */
     size_t stacks_bytes, stacks_used;

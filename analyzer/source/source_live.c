@@ -54,6 +54,23 @@ static const struct error *no_process(struct live_reader *reader)
     return error_new(reader->arena, ERROR_OPEN, "process %" PRIu32 ": there is none such", reader->pid);
 }
 
+/* /proc/TID is there for every thread: one that leads no process stands for the process that it belongs to. */
+static void find_process(struct live_reader *reader)
+{
+    char path[64], buffer[4096];
+    struct text status;
+    snprintf(path, sizeof path, "/proc/%" PRIu32 "/status", reader->pid);
+    if (!proc_read_short(path, buffer, sizeof buffer, &status))
+        return;
+    struct text leader = proc_status_value(status, "Tgid");
+    uint32_t pid = leader.length == 0 ? 0 : (uint32_t)strtoul(leader.data, NULL, 10);
+    if (pid == 0 || pid == reader->pid)
+        return;
+    diagnostics_add(reader->diagnostics, DIAGNOSTIC_NOTE, "pid-of-thread", (struct text){"", 0},
+                    "%" PRIu32 " is a thread of process %" PRIu32 ", all of whose threads are shown", reader->pid, pid);
+    reader->pid = pid;
+}
+
 /* Finds a thread that is alive; says what the process is when there is none. */
 static const struct error *find_living_thread(struct live_reader *reader)
 {
@@ -365,6 +382,11 @@ static void take_threads(struct live_reader *reader)
     image->stop_microseconds_median = stop->stop_microseconds_median;
     note_instants(reader);
     take_refused(reader);
+    if (stop->rounds_exhausted)
+        diagnostics_add(reader->diagnostics, DIAGNOSTIC_LOSS, "threads-begin", (struct text){"", 0},
+                        "threads went on to begin while they were read: those that began after the list had been read "
+                        "%d times are not shown",
+                        limit_live_rounds);
 }
 
 const struct error *source_live_open(const struct live_options *options, struct arena *arena,
@@ -379,8 +401,9 @@ const struct error *source_live_open(const struct live_options *options, struct 
                                  .diagnostics = diagnostics,
                                  .source = ret_source,
                                  .image = ret_image};
-    if (options->pid == (uint32_t)getpid())
-        return error_new(arena, ERROR_OPEN, "process %" PRIu32 ": that is stackgroup itself", options->pid);
+    find_process(&reader);
+    if (reader.pid == (uint32_t)getpid())
+        return error_new(arena, ERROR_OPEN, "process %" PRIu32 ": that is stackgroup itself", reader.pid);
     const struct error *error = find_living_thread(&reader);
     if (error == NULL && options->stop_kind != STOP_KIND_NONE)
         error = check_tracer(&reader);
@@ -394,7 +417,7 @@ const struct error *source_live_open(const struct live_options *options, struct 
     if (ret_source->memory_fd < 0)
         return error_new(arena, ERROR_OPEN,
                          "process %" PRIu32 ": not permitted to read its memory: run as root, or as its user",
-                         options->pid);
+                         reader.pid);
     error = read_maps(&reader);
     if (error != NULL)
         return error;
@@ -403,7 +426,7 @@ const struct error *source_live_open(const struct live_options *options, struct 
         live_core_copy(ret_image, ret_source->memory_fd, arena, diagnostics);
     locate_files(&reader);
     read_identity(&reader);
-    ret_source->stop = (struct live_stop){.pid = options->pid,
+    ret_source->stop = (struct live_stop){.pid = reader.pid,
                                           .image = ret_image,
                                           .memory_fd = ret_source->memory_fd,
                                           .main_stack_start = reader.main_stack_start,
@@ -420,10 +443,16 @@ const struct error *source_live_open(const struct live_options *options, struct 
     ret_image->memory.target = arena_new(arena, struct memory_target);
     *ret_image->memory.target =
         (struct memory_target){.read = read_target, .context = ret_source, .bytes_left = limit_asked_bytes};
-    ret_image->descriptors = proc_descriptors_read(reader.tid, arena, diagnostics);
+    ret_source->tid = reader.tid;
     if (ret_image->thread_count == 0)
-        return error_new(arena, ERROR_OPEN, "process %" PRIu32 ": it ended while it was read", options->pid);
+        return error_new(arena, ERROR_OPEN, "process %" PRIu32 ": it ended while it was read", reader.pid);
     return NULL;
+}
+
+void source_live_read_descriptors(const struct live_source *source, struct arena *arena, struct diagnostics *diagnostics,
+                                  struct image *image)
+{
+    image->descriptors = proc_descriptors_read(source->tid, arena, diagnostics);
 }
 
 void source_live_close(struct live_source *source)
