@@ -679,3 +679,106 @@ def answers(port):
             return connection.recv(16) == b"+PONG\r\n"
     except OSError:
         return False
+
+
+GO_SERVER = r"""
+package main
+
+import (
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"os"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"time"
+)
+
+func serve() {
+	listener, _ := net.Listen("tcp", "127.0.0.1:0")
+	fmt.Println("http://" + listener.Addr().String())
+	http.Serve(listener, http.HandlerFunc(func(answer http.ResponseWriter, request *http.Request) {
+		if request.URL.Path == "/slow" {
+			time.Sleep(2 * time.Millisecond)
+		}
+		body, _ := io.ReadAll(request.Body)
+		answer.Write([]byte(strings.Repeat(string(body), 100)))
+	}))
+}
+
+/* Twenty clients at a time until standard input ends, each request with a connection kept or a new one. */
+func load(url string) {
+	var done atomic.Bool
+	var good, bad atomic.Int64
+	var clients sync.WaitGroup
+	for i := 0; i < 20; i++ {
+		clients.Add(1)
+		go func(number int) {
+			defer clients.Done()
+			client := &http.Client{Timeout: 10 * time.Second, Transport: &http.Transport{DisableKeepAlives: number < 5}}
+			for !done.Load() {
+				answer, err := client.Post(url+[]string{"/", "/slow"}[number%2], "text/plain", strings.NewReader("0123456789"))
+				if err != nil {
+					fmt.Println(err)
+					bad.Add(1)
+					continue
+				}
+				body, err := io.ReadAll(answer.Body)
+				answer.Body.Close()
+				if err != nil || len(body) != 1000 {
+					fmt.Println(len(body), err)
+					bad.Add(1)
+					continue
+				}
+				good.Add(1)
+				time.Sleep(time.Millisecond)
+			}
+		}(i)
+	}
+	fmt.Println("ready")
+	io.ReadAll(os.Stdin)
+	done.Store(true)
+	clients.Wait()
+	fmt.Println("good", good.Load(), "bad", bad.Load())
+}
+
+func main() {
+	if len(os.Args) > 1 {
+		load(os.Args[1])
+	} else {
+		serve()
+	}
+}
+"""
+
+
+@pytest.mark.long
+def test_go_server_under_load(stackgroup, tmp_path):
+    """200 stops of a busy Go server, whose runtime signals its own threads all the time: no request fails, no thread is lost."""
+    try:
+        go = oracles.tool("go")
+    except cores.Unavailable as error:
+        pytest.skip(str(error))
+    (tmp_path / "server.go").write_text(GO_SERVER)
+    subprocess.run([go, "build", "-o", tmp_path / "server", tmp_path / "server.go"], check=True, timeout=300,
+                   env={**os.environ, "GO111MODULE": "off", "GOFLAGS": ""})
+    with subprocess.Popen([tmp_path / "server"], stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, text=True) as server:
+        try:
+            url = server.stdout.readline().strip()
+            with subprocess.Popen([tmp_path / "server", url], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as client:
+                assert client.stdout.readline() == "ready\n"
+                threads = set()
+                for number in range(200):
+                    document = snapshot(server.pid, "--lines=off", *(["--rolling"] if number % 4 == 3 else []))
+                    seen = {int(member["id"]) for member in member_details(document)}
+                    assert threads <= seen and server.pid in seen
+                    threads = seen
+                assert client.poll() is None
+                output = client.communicate("", timeout=60)[0]
+            match = re.fullmatch(r"good (\d+) bad 0\n", output)
+            assert match and int(match.group(1)) > 2000, output[-2000:]
+            assert threads <= tids_of(server.pid) and runs(server.pid)
+        finally:
+            server.kill()
