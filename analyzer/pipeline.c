@@ -241,6 +241,8 @@ static const struct error *read_image(struct pipeline *pipeline, const struct pi
         error = look(pipeline, options, &pipeline->keep, at);
     if (error != NULL)
         return error;
+    if (options->live.pid != 0)
+        source_live_read_descriptors(&pipeline->live, keep, &pipeline->diagnostics, &pipeline->image);
     if (options->save_fd != 0) {
         pipeline->save_errno = core_writer_write(&pipeline->image, options->save_fd, &pipeline->scratch);
         arena_reset(&pipeline->scratch);

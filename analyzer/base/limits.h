@@ -32,6 +32,8 @@ enum {
     /* Futex words that a live snapshot remembers having copied, a power of two: a lock that thousands wait for is copied
      * once; where programs wait for more words, some are copied again. */
     limit_live_words = 1024,
+    /* Processors that are kept from sleeping while threads are stopped one by one. */
+    limit_live_awake_processors = 3,
     /* Looks at a thread that moves while it is read without a stop. */
     limit_live_tries = 4,
     /* Microseconds of CPU time that a stop costs a blocked thread at most (20 to 130 were seen); more is its own. */

@@ -21,6 +21,7 @@ struct descriptor_wait {
     uint32_t fd_count;      /* distinct descriptors */
     const struct descriptor *first; /* the one with the lowest number */
     uint64_t receive_queue; /* of all the descriptors together, as in struct descriptor */
+    uint64_t send_queue;
     bool receive_queue_known;
 };
 

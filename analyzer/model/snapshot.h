@@ -101,7 +101,9 @@ struct member {
     uint32_t namespace_id; /* tid in the target's own pid namespace, 0: the same */
     uint64_t cpu_microseconds;
     bool cpu_known, cpu_at_most;
+    uint64_t started_microseconds; /* as in struct thread */
     enum movement movement;
+    bool stood_still; /* as in struct thread: STOP_KIND_ROLLING and _NONE only */
     uint32_t wait_first, wait_count; /* into snapshot.waits; a select waits for several things */
     bool waited_known;
     uint64_t waited_seconds;         /* at least that long */

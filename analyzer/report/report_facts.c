@@ -48,11 +48,11 @@ static bool is_live(const struct snapshot *snapshot)
 void report_write_signal(struct text_writer *writer, const struct snapshot *snapshot)
 {
     const struct signal_info *signal = &snapshot->signal;
-    if (snapshot->stop_kind == STOP_KIND_NONE) {
+    if (is_live(snapshot) && snapshot->stop_kind == STOP_KIND_NONE) {
         text_writer_string(writer, "not stopped: threads were read one after another");
         return;
     }
-    if (snapshot->stop_kind == STOP_KIND_ROLLING) {
+    if (is_live(snapshot) && snapshot->stop_kind == STOP_KIND_ROLLING) {
         text_writer_printf(writer,
                            "rolling: each thread stopped for %" PRIu64 " µs (median), %" PRIu64
                            " µs at most; no single instant",
@@ -73,6 +73,8 @@ void report_write_signal(struct text_writer *writer, const struct snapshot *snap
         text_writer_string(writer, "no fatal signal");
         if (snapshot->written_by != NULL)
             text_writer_printf(writer, ": written by %s", snapshot->written_by);
+        if (snapshot->stop_kind == STOP_KIND_ROLLING || snapshot->stop_kind == STOP_KIND_NONE)
+            text_writer_string(writer, ", its threads read one after another");
         return;
     }
     const char *name = signal_name(signal->number);
@@ -255,14 +257,33 @@ static void write_socket_state(struct text_writer *writer, const char *before, c
         text_writer_printf(writer, "%s%s", before, name);
 }
 
-static void write_queue(struct text_writer *writer, const struct descriptor_class *class, uint64_t queue)
+static void write_queues(struct text_writer *writer, const struct descriptor_class *class, uint64_t received,
+                         uint64_t sent)
 {
     text_writer_string(writer, ", ");
-    text_writer_count(writer, queue);
+    text_writer_count(writer, received);
     if (class->state == NET_STATE_LISTEN)
-        text_writer_printf(writer, " connection%s to accept", plural(queue));
+        text_writer_printf(writer, " connection%s to accept", plural(received));
     else
-        text_writer_printf(writer, " byte%s queued", plural(queue));
+        text_writer_printf(writer, " byte%s queued", plural(received));
+    if (sent == 0)
+        return;
+    text_writer_string(writer, ", ");
+    text_writer_count(writer, sent);
+    text_writer_string(writer, " not taken by the peer");
+}
+
+static void write_unix_peer(struct text_writer *writer, const struct descriptor *descriptor)
+{
+    if (descriptor->peer_inode == 0)
+        return;
+    text_writer_string(writer, " -> ");
+    if (descriptor->peer_is_own)
+        text_writer_printf(writer, "fd %" PRId32 " of this process", descriptor->peer_fd);
+    else if (descriptor->peer_path.length != 0)
+        write_path(writer, descriptor->peer_path);
+    else
+        text_writer_printf(writer, "socket:[%" PRIu64 "]", descriptor->peer_inode);
 }
 
 static void write_descriptor(struct text_writer *writer, const struct descriptors *descriptors,
@@ -277,6 +298,7 @@ static void write_descriptor(struct text_writer *writer, const struct descriptor
         text_writer_string(writer, " ");
         write_path(writer, class->name);
     }
+    write_unix_peer(writer, descriptor);
     if (class->kind == DESCRIPTOR_PIPE)
         text_writer_printf(writer, " %" PRIu64, descriptor->inode);
     if (class->kind == DESCRIPTOR_EPOLL) {
@@ -285,7 +307,7 @@ static void write_descriptor(struct text_writer *writer, const struct descriptor
     }
     write_socket_state(writer, ", ", class);
     if (descriptor->receive_queue_known)
-        write_queue(writer, class, descriptor->receive_queue);
+        write_queues(writer, class, descriptor->receive_queue, descriptor->send_queue);
 }
 
 static void write_wait(struct text_writer *writer, const struct descriptors *descriptors,
@@ -307,7 +329,7 @@ static void write_wait(struct text_writer *writer, const struct descriptors *des
     write_socket_state(writer, ", ", class);
     write_address(writer, class->is_accepted ? ", peers " : ", peer ", &class->peer);
     if (wait->receive_queue_known)
-        write_queue(writer, class, wait->receive_queue);
+        write_queues(writer, class, wait->receive_queue, wait->send_queue);
 }
 
 /* The rows that belong to one state: "200: sockets …" or "200: 150 on sockets …; 50 on pipes". False, and nothing

@@ -204,6 +204,17 @@ static void write_states(struct json_writer *json, const struct snapshot *snapsh
     json_writer_close(json);
 }
 
+static void write_unix_peer(struct json_writer *json, const struct descriptor *descriptor)
+{
+    char name[32];
+    if (descriptor->peer_inode == 0)
+        return;
+    snprintf(name, sizeof name, "socket:[%" PRIu64 "]", descriptor->peer_inode);
+    json_writer_text(json, "peer", descriptor->peer_path.length != 0 ? descriptor->peer_path : text_from_string(name));
+    if (descriptor->peer_is_own)
+        json_writer_signed(json, "peer_fd", descriptor->peer_fd);
+}
+
 static void write_wait(struct json_writer *json, const struct snapshot *snapshot, const struct descriptor_wait *wait)
 {
     const struct descriptor *first = wait->first;
@@ -225,8 +236,12 @@ static void write_wait(struct json_writer *json, const struct snapshot *snapshot
         write_address(json, "peer", is_one ? &first->peer : &class->peer);
         if (class->protocol == NET_TCP || class->protocol == NET_TCP6)
             write_known_string(json, "tcp_state", net_state_name(class->protocol, class->state));
+        if (is_one)
+            write_unix_peer(json, first);
         if (wait->receive_queue_known)
             json_writer_number(json, "receive_queue", wait->receive_queue);
+        if (wait->receive_queue_known && class->state != NET_STATE_LISTEN)
+            json_writer_number(json, "send_queue", wait->send_queue);
     } else if (class->name.length != 0 || (is_one && class->kind == DESCRIPTOR_PIPE)) {
         json_writer_open_object(json, "resource", JSON_LINE);
         json_writer_string(json, "kind", descriptor_kind_name(class->kind));
@@ -349,6 +364,10 @@ static void write_members(struct json_writer *json, const struct report_input *i
         if (member->fd >= 0)
             json_writer_signed(json, "fd", member->fd);
         write_cpu(json, member->cpu_known, member->cpu_microseconds, member->cpu_at_most);
+        if (member->started_microseconds != 0)
+            json_writer_seconds(json, "since", member->started_microseconds);
+        if (snapshot->stop_kind == STOP_KIND_ROLLING || snapshot->stop_kind == STOP_KIND_NONE)
+            json_writer_bool(json, "stood_still", member->stood_still);
         if (member->movement != MOVEMENT_UNKNOWN)
             json_writer_bool(json, "moved", member->movement == MOVEMENT_MOVED);
         json_writer_close(json);
@@ -591,7 +610,7 @@ static void write_stats(struct json_writer *json, const struct snapshot *snapsho
     json_writer_number(json, "frames", stats->frames);
     if (snapshot->stop_microseconds != 0)
         json_writer_number(json, "stop_microseconds", snapshot->stop_microseconds);
-    if (snapshot->stop_kind == STOP_KIND_ROLLING)
+    if (snapshot->stop_microseconds_median != 0)
         json_writer_number(json, "stop_microseconds_median", snapshot->stop_microseconds_median);
     json_writer_number(json, "distinct_pcs", stats->distinct_pcs);
     json_writer_number(json, "arena_bytes", stats->arena_bytes);
