@@ -130,8 +130,8 @@ static void read_blocks(struct wait_threads *threads, const struct image *image,
 static enum libc_kind libc_of_modules(const struct image *image)
 {
     for (size_t i = 0; i < image->module_count; i++) {
-        struct text name = text_basename(image->modules[i].path);
-        if (text_starts_with(name, TEXT("ld-musl-")) || text_starts_with(name, TEXT("libc.musl-")))
+        struct text path = image->modules[i].path, name = text_basename(path);
+        if (text_ends_with(path, TEXT("-musl/libc.so")) || text_starts_with(name, TEXT("ld-musl-")) || text_starts_with(name, TEXT("libc.musl-")))
             return LIBC_MUSL;
         if (text_equals(name, TEXT("libc.so.6")) || text_starts_with(name, TEXT("ld-linux")) ||
             (text_starts_with(name, TEXT("libc-2.")) && text_ends_with(name, TEXT(".so"))))
