@@ -9,6 +9,8 @@
 
 enum cli_color { CLI_COLOR_AUTO, CLI_COLOR_ALWAYS, CLI_COLOR_NEVER };
 
+enum { cli_plugins_max = 64 };
+
 struct cli_options {
     struct sg_options analysis;
     struct sg_write_options write;
@@ -16,6 +18,7 @@ struct cli_options {
     uint64_t pid;       /* -p, 0: none */
     uint64_t stop_milliseconds_max;
     uint64_t interval_microseconds; /* --interval, 0: not given */
+    const char *plugins[cli_plugins_max]; /* --plugin, analysis.plugin_count of them */
     const char *save;   /* --save, NULL: not */
     const char *format; /* "text" */
     const char *output; /* -o, NULL: standard output */

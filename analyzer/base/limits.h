@@ -82,6 +82,8 @@ enum {
     limit_libunwind_failures = 32,
     /* Bytes of one rule file, its examples' dumps included. */
     limit_rule_file_bytes = 4 << 20,
+    /* Rule files of one folder. */
+    limit_plugin_files = 1000,
     /* Errors told of one rule file. */
     limit_rule_file_errors = 100,
     /* Matches of one expression of a rule that may reach the match limit, 1 to 10 ms each, before it is not tried any

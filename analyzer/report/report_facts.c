@@ -184,8 +184,9 @@ void report_write_stats_counts(struct text_writer *writer, const struct report_s
 
 void report_write_stats_times(struct text_writer *writer, const struct report_stats *stats)
 {
-    static const char *const names[] = {"open", "unwind", "symbol", "group"};
-    const double seconds[] = {stats->seconds_open, stats->seconds_unwind, stats->seconds_symbol, stats->seconds_group};
+    static const char *const names[] = {"open", "unwind", "symbol", "group", "detect"};
+    const double seconds[] = {stats->seconds_open, stats->seconds_unwind, stats->seconds_symbol, stats->seconds_group,
+                              stats->seconds_detect};
     for (size_t i = 0; i < sizeof names / sizeof names[0]; i++) {
         text_writer_printf(writer, "%s %s ", i == 0 ? "stats:" : ",", names[i]);
         report_write_seconds(writer, (uint64_t)(seconds[i] * 1e6));

@@ -619,6 +619,7 @@ static void write_stats(struct json_writer *json, const struct snapshot *snapsho
     json_writer_seconds(json, "unwind", (uint64_t)(stats->seconds_unwind * 1e6));
     json_writer_seconds(json, "symbol", (uint64_t)(stats->seconds_symbol * 1e6));
     json_writer_seconds(json, "group", (uint64_t)(stats->seconds_group * 1e6));
+    json_writer_seconds(json, "detect", (uint64_t)(stats->seconds_detect * 1e6));
     json_writer_close(json);
     json_writer_open_object(json, "caches", JSON_LINE);
     json_writer_number(json, "plans", stats->plans);
