@@ -78,7 +78,9 @@ enum sg_status sg_analysis_run(struct sg_analysis *analysis, const struct sg_opt
 {
     if (analysis->has_run)
         return fail(analysis, SG_USAGE, "an analysis runs once");
-    if ((options->core == NULL) == (options->pid == 0))
+    if (options->text_bytes != NULL && options->pid != 0)
+        return fail(analysis, SG_USAGE, "a text and a process given");
+    if (options->text_bytes == NULL && (options->core == NULL) == (options->pid == 0))
         return fail(analysis, SG_USAGE, options->core == NULL ? "no core and no process given" : "a core and a process given");
     if ((unsigned)options->by > SG_BY_FUNCTION || (unsigned)options->unwinder > SG_UNWINDER_LIBUNWIND ||
         (unsigned)options->stop > SG_STOP_NONE)
@@ -99,6 +101,7 @@ enum sg_status sg_analysis_run(struct sg_analysis *analysis, const struct sg_opt
                                                     [SG_UNWINDER_LIBUNWIND] = UNWINDER_LIBUNWIND};
     struct pipeline_options pipeline_options = {
         .core = options->core,
+        .text = {options->text_bytes, options->text_length},
         .live = {.pid = options->pid,
                  .stop_kind = stops[options->stop],
                  .stop_microseconds_max = options->stop_microseconds_max,

@@ -208,26 +208,37 @@ static const struct error *take_samples(struct pipeline *pipeline, const struct 
     return NULL;
 }
 
-const struct error *pipeline_run(struct pipeline *pipeline, const struct pipeline_options *options)
+static bool is_text(const struct pipeline_options *options)
 {
-    struct arena *keep = &pipeline->keep;
-    struct report_stats *stats = &pipeline->stats;
-    const struct error *error = NULL;
-    if (options->filter != NULL)
-        error = pattern_compile(keep, "--filter", options->filter, &pipeline->filter);
-    if (error == NULL && options->exclude != NULL)
-        error = pattern_compile(keep, "--exclude", options->exclude, &pipeline->exclude);
-    if (error != NULL)
-        return error;
+    return options->text.data != NULL || (options->live.pid == 0 && source_text_probe(options->core));
+}
 
-    error = check_paths(options, keep, &pipeline->diagnostics);
+/* A text already is stacks: no image, nothing to unwind or to name. */
+static const struct error *read_text(struct pipeline *pipeline, const struct pipeline_options *options, double *at)
+{
+    struct text_options text = {
+        .path = options->core != NULL ? options->core : "text in memory",
+        .bytes = options->text.data,
+        .length = options->text.length,
+    };
+    diagnostics_init(&pipeline->diagnostics, &pipeline->keep);
+    const struct error *error = source_text_read(&text, &pipeline->text, &pipeline->snapshot, &pipeline->keep,
+                                                 &pipeline->scratch, &pipeline->diagnostics);
+    arena_reset(&pipeline->scratch);
+    lap(at, &pipeline->stats.seconds_open);
+    return error;
+}
+
+/* Opens, unwinds and names a core or a process. */
+static const struct error *read_image(struct pipeline *pipeline, const struct pipeline_options *options, double *at)
+{
+    const struct error *error = check_paths(options, &pipeline->keep, &pipeline->diagnostics);
     if (error != NULL)
         return error;
-    double at = seconds_now();
     if (options->samples > 1)
-        error = take_samples(pipeline, options, &at);
+        error = take_samples(pipeline, options, at);
     else
-        error = look(pipeline, options, keep, &at);
+        error = look(pipeline, options, &pipeline->keep, at);
     if (error != NULL)
         return error;
     if (options->save_fd != 0) {
@@ -244,10 +255,33 @@ const struct error *pipeline_run(struct pipeline *pipeline, const struct pipelin
         .progress = options->unwind.progress,
         .progress_context = options->unwind.progress_context,
     };
-    snapshot_from_image(&pipeline->image, &stacks, &pipeline->snapshot, keep, &pipeline->scratch,
+    snapshot_from_image(&pipeline->image, &stacks, &pipeline->snapshot, &pipeline->keep, &pipeline->scratch,
                         &pipeline->diagnostics);
     arena_reset(&pipeline->scratch);
-    lap(&at, &stats->seconds_symbol);
+    lap(at, &pipeline->stats.seconds_symbol);
+    struct walker_counts counts = walker_counts(pipeline->walker);
+    pipeline->stats.plans = counts.plans;
+    pipeline->stats.path_hits = walker_trie(pipeline->walker)->hits;
+    pipeline->stats.path_misses = walker_trie(pipeline->walker)->misses;
+    return NULL;
+}
+
+const struct error *pipeline_run(struct pipeline *pipeline, const struct pipeline_options *options)
+{
+    struct arena *keep = &pipeline->keep;
+    struct report_stats *stats = &pipeline->stats;
+    const struct error *error = NULL;
+    if (options->filter != NULL)
+        error = pattern_compile(keep, "--filter", options->filter, &pipeline->filter);
+    if (error == NULL && options->exclude != NULL)
+        error = pattern_compile(keep, "--exclude", options->exclude, &pipeline->exclude);
+    if (error != NULL)
+        return error;
+
+    double at = seconds_now();
+    error = is_text(options) ? read_text(pipeline, options, &at) : read_image(pipeline, options, &at);
+    if (error != NULL)
+        return error;
 
     struct group_options group = options->group;
     group.filter = pipeline->filter;
@@ -257,12 +291,8 @@ const struct error *pipeline_run(struct pipeline *pipeline, const struct pipelin
     arena_reset(&pipeline->scratch);
     lap(&at, &stats->seconds_group);
 
-    struct walker_counts counts = walker_counts(pipeline->walker);
     for (size_t i = 0; i < pipeline->snapshot.member_count; i++)
         stats->frames += pipeline->snapshot.stacks[pipeline->snapshot.members[i].stack].step_count;
-    stats->plans = counts.plans;
-    stats->path_hits = walker_trie(pipeline->walker)->hits;
-    stats->path_misses = walker_trie(pipeline->walker)->misses;
     stats->distinct_pcs = pipeline->snapshot.location_count;
     pipeline_close(pipeline);
     stats->arena_bytes = keep->size_bytes + pipeline->looks[0].size_bytes + pipeline->looks[1].size_bytes;
@@ -276,5 +306,6 @@ void pipeline_close(struct pipeline *pipeline)
     pattern_release(pipeline->filter);
     pattern_release(pipeline->exclude);
     source_core_close(&pipeline->core);
+    source_text_close(&pipeline->text);
     pipeline->filter = pipeline->exclude = NULL;
 }

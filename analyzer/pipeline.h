@@ -11,12 +11,14 @@
 #include "source/core_writer.h"
 #include "source/source_core.h"
 #include "source/source_live.h"
+#include "source/source_text.h"
 #include "symbol/symbolize.h"
 #include "unwind/unwind_threads.h"
 
 struct pipeline_options {
-    const char *core;         /* one of the two */
-    struct live_options live; /* pid 0: the core */
+    const char *core;         /* one of the three; a core or a text */
+    struct live_options live; /* pid 0: none */
+    struct text text;         /* a dump in memory; data NULL: none */
     uint64_t samples;         /* looks at a live process, 0: one */
     uint64_t interval_microseconds;
     int save_fd;              /* a live image is written here as a core, 0: nowhere */
@@ -44,6 +46,7 @@ struct pipeline {
     struct diagnostics diagnostics;
     struct core_source core;
     struct live_source live;
+    struct text_source text;
     struct image image;
     struct module_files *files;    /* NULL once closed, as symbolizer and patterns */
     struct symbolizer *symbolizer;

@@ -39,7 +39,12 @@ enum sg_stop { SG_STOP_ALL, SG_STOP_ROLLING, SG_STOP_NONE };
 enum sg_unwinder { SG_UNWINDER_AUTO, SG_UNWINDER_DWARF, SG_UNWINDER_LIBUNWIND };
 
 struct sg_options {
-    const char *core;       /* path of an ELF core; this or pid must be set */
+    const char *core;       /* path of an ELF core, or of a text: a goroutine dump (debug=1, debug=2, SIGQUIT, panic), a Go
+                             * heap profile, stackgroup's own text; "-" reads a text from standard input. One of core,
+                             * pid and text_bytes must be set */
+    const char *text_bytes; /* a text in memory, borrowed until the analysis has run; its name in messages is core's,
+                             * if that is set */
+    size_t text_length;
     uint32_t pid;           /* a running process, which is stopped for about 15 microseconds a thread */
     enum sg_stop stop;      /* of that process */
     uint64_t stop_microseconds_max; /* a longer stop is broken off, what was read is kept; 0: no limit */

@@ -1,14 +1,21 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "base/intern_table.h"
 
+/* Eight bytes a step: texts of dumps are hashed line by line. */
 uint64_t hash_bytes(const void *bytes, size_t size_bytes, uint64_t seed)
 {
     const unsigned char *byte = bytes;
-    uint64_t hash = 0xcbf29ce484222325u ^ seed;
-    for (size_t i = 0; i < size_bytes; i++)
-        hash = (hash ^ byte[i]) * 0x100000001b3u;
+    uint64_t hash = 0xcbf29ce484222325u ^ seed ^ size_bytes, word;
+    for (; size_bytes >= 8; size_bytes -= 8, byte += 8) {
+        memcpy(&word, byte, 8);
+        hash = (hash ^ word) * 0x9e3779b97f4a7c15u;
+        hash ^= hash >> 32;
+    }
+    for (word = 0; size_bytes > 0; size_bytes--)
+        word = word << 8 | *byte++;
+    hash = (hash ^ word) * 0x9e3779b97f4a7c15u;
     hash ^= hash >> 32;
-    hash *= 0x9e3779b97f4a7c15u;
+    hash *= 0xd6e8feb86659fd93u;
     return hash ^ (hash >> 29);
 }
 

@@ -25,7 +25,7 @@ static inline struct text intern_table_text(const struct intern_table *table, ui
     return table->texts[number];
 }
 
-/* FNV-1a over bytes, then mixed; also used for other keys of the program. */
+/* Well mixed in all its bits; also used for other keys of the program. */
 uint64_t hash_bytes(const void *bytes, size_t size_bytes, uint64_t seed);
 
 #endif

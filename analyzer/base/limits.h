@@ -95,6 +95,8 @@ static const uint64_t limit_asked_bytes = 64u << 20;
 static const uint64_t limit_stacks_bytes = (uint64_t)4 << 30;
 /* Bytes of one table of sockets, of all its network namespace: 150 a line, about 2 seconds. */
 static const uint64_t limit_proc_table_bytes = (uint64_t)256 << 20;
+/* Bytes of one text dump; Go stops at 64 MiB, files that collect several grow larger. */
+static const uint64_t limit_text_bytes = (uint64_t)2 << 30;
 /* Anonymous memory of one analysis, arenas only. */
 static const uint64_t limit_arena_bytes = (uint64_t)4 << 30;
 

@@ -205,11 +205,12 @@ struct grouping group_snapshot(const struct snapshot *snapshot, const struct gro
     uint32_t *group_of_stack = arena_array(scratch, uint32_t, snapshot->stack_count + 1);
     for (size_t i = 0; i < snapshot->stack_count; i++) {
         const struct stack *stack = &snapshot->stacks[i];
-        uint32_t *run = arena_array(scratch, uint32_t, (size_t)stack->step_count + 1);
+        uint32_t *run = arena_array(scratch, uint32_t, (size_t)stack->step_count + 2);
         for (uint32_t j = 0; j < stack->step_count; j++)
             run[j] = location_keys[snapshot->steps[stack->step_first + j].location];
         run[stack->step_count] = stack->end;
-        struct text key = {(const char *)run, ((size_t)stack->step_count + 1) * sizeof *run};
+        run[stack->step_count + 1] = stack->labels;
+        struct text key = {(const char *)run, ((size_t)stack->step_count + 2) * sizeof *run};
         group_of_stack[i] = intern_table_add(&stack_keys, key) - 1; /* number 0 is the empty text */
     }
     size_t group_count = stack_keys.count - 1;
@@ -220,7 +221,7 @@ struct grouping group_snapshot(const struct snapshot *snapshot, const struct gro
         struct group *group = &groups[group_of_stack[member->stack]];
         group->count += member->count;
         group->member_count++;
-        group->signalled |= snapshot->signal.number != 0 && snapshot->signal.tid == member->id;
+        group->signalled |= snapshot->signal.number != 0 && member->id != 0 && snapshot->signal.tid == member->id;
         stack_counts[member->stack] += member->count;
     }
     for (size_t i = 0; i < snapshot->stack_count; i++) {

@@ -28,6 +28,7 @@ const char *stack_end_name(enum stack_end end)
         [STACK_END_NO_PROGRESS] = "did not advance",
         [STACK_END_FRAME_LIMIT] = "frame limit",
         [STACK_END_NO_REGISTERS] = "registers missing",
+        [STACK_END_NOT_TOLD] = "not told by the dump",
     };
     return names[end];
 }

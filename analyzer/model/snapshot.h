@@ -11,6 +11,7 @@
 
 #include "base/intern_table.h"
 #include "model/image.h"
+#include "model/told.h"
 #include "model/wait.h"
 
 enum frame_trust {
@@ -36,6 +37,7 @@ enum stack_end {
     STACK_END_NO_PROGRESS,    /* the caller's frame would not lie above: a loop or a broken stack */
     STACK_END_FRAME_LIMIT,
     STACK_END_NO_REGISTERS, /* the thread's record was unreadable */
+    STACK_END_NOT_TOLD,     /* the text that was read holds no more of it: cut, or its writer could not see it */
     STACK_END_COUNT,
 };
 
@@ -59,6 +61,7 @@ struct location {
     uint64_t offset; /* of the looked-up address from the start of the real function, or of the module when it has no
                         name */
     uint32_t frame_first, frame_count; /* into snapshot.frames; at least one */
+    bool is_hidden; /* a text names it nowhere: Go leaves the runtime's frames at a stack's ends out */
 };
 
 /* The address that names and lines are looked up by: inside the call instruction, not after it. */
@@ -78,6 +81,7 @@ struct stack {
     uint64_t end_address; /* what could not be read or unwound, by `end`: the address without unwind data or bytes, the
                            * stack pointer that did not advance, the pc at the frame limit; 0 when it does not apply or
                            * threads of the stack differ in it */
+    uint32_t labels; /* string: goroutines of other labels stand in another stack, as in Go's profiles; 0 none */
 };
 
 /* Between several looks at a live process. */
@@ -106,6 +110,12 @@ struct member {
     uint32_t labels;                 /* string: its labels as the source prints them; 0 none */
 };
 
+/* Of a heap profile's member, which is a place that allocates: what is in use, and what was allocated in all. */
+struct heap_usage {
+    uint64_t objects, bytes;
+    uint64_t objects_allocated, bytes_allocated;
+};
+
 enum profile_kind { PROFILE_THREADS, PROFILE_GOROUTINES, PROFILE_HEAP };
 
 struct snapshot {
@@ -125,6 +135,11 @@ struct snapshot {
     size_t stack_count, stack_capacity;
     struct member *members; /* in the source's order */
     size_t member_count;
+
+    const struct heap_usage *heap; /* by member; NULL unless kind is PROFILE_HEAP */
+    const struct told *told;       /* what a text says of waits; NULL: no text, or nothing */
+    bool lines_tell_returns;       /* the "#" lines of the text that was read hold return addresses, as Go 1.0's do */
+    bool pcs_are_numbers;          /* the text tells no addresses: each pc stands for a place of its own and no more */
 
     /* Who waits for what (waits/). Empty when nothing is known. */
     struct resource *resources; /* by kind, then by address */
