@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "pipeline.h"
 
+#include "waits/wait_dump.h"
+
 #include <errno.h>
 #include <inttypes.h>
 #include <stdio.h>
@@ -224,6 +226,9 @@ static const struct error *read_text(struct pipeline *pipeline, const struct pip
     diagnostics_init(&pipeline->diagnostics, &pipeline->keep);
     const struct error *error = source_text_read(&text, &pipeline->text, &pipeline->snapshot, &pipeline->keep,
                                                  &pipeline->scratch, &pipeline->diagnostics);
+    arena_reset(&pipeline->scratch);
+    if (error == NULL)
+        wait_dump_read(&pipeline->snapshot, &pipeline->scratch, &pipeline->diagnostics);
     arena_reset(&pipeline->scratch);
     lap(at, &pipeline->stats.seconds_open);
     return error;

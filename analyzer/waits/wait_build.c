@@ -1,0 +1,152 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "waits/wait_build.h"
+
+#include <stdlib.h>
+
+enum { slot_count_first = 256 };
+
+struct ordered_resource {
+    struct resource resource;
+    uint32_t number; /* before sorting */
+};
+
+void wait_build_init(struct wait_build *build, struct snapshot *snapshot, struct arena *scratch)
+{
+    *build = (struct wait_build){.snapshot = snapshot, .scratch = scratch, .slot_count = slot_count_first};
+    build->slots = arena_array(scratch, uint32_t, build->slot_count);
+}
+
+/* The slot that holds the thing, or the free one where it belongs. */
+static size_t find_slot(const struct wait_build *build, enum wait_kind kind, uint64_t address, uint32_t name)
+{
+    const uint64_t key[] = {kind, address, address == 0 ? name : 0};
+    size_t slot = (size_t)hash_bytes(key, sizeof key, 0) & (build->slot_count - 1);
+    for (; build->slots[slot] != 0; slot = (slot + 1) & (build->slot_count - 1)) {
+        const struct resource *resource = &build->resources[build->slots[slot] - 1];
+        if (resource->kind == kind && resource->address == address && (address != 0 || resource->name == name))
+            break;
+    }
+    return slot;
+}
+
+static void grow_slots(struct wait_build *build)
+{
+    build->slot_count *= 2;
+    build->slots = arena_array(build->scratch, uint32_t, build->slot_count);
+    for (size_t i = 0; i < build->resource_count; i++) {
+        const struct resource *resource = &build->resources[i];
+        build->slots[find_slot(build, resource->kind, resource->address, resource->name)] = (uint32_t)i + 1;
+    }
+}
+
+uint32_t wait_build_resource(struct wait_build *build, enum wait_kind kind, uint64_t address, uint32_t name,
+                             bool *ret_is_new)
+{
+    size_t slot = find_slot(build, kind, address, name);
+    *ret_is_new = build->slots[slot] == 0;
+    if (!*ret_is_new)
+        return build->slots[slot] - 1;
+    build->resources = arena_grow(build->scratch, build->resources, build->resource_count, &build->resource_capacity,
+                                  sizeof *build->resources);
+    build->resources[build->resource_count] = (struct resource){.kind = kind, .address = address, .name = name};
+    uint32_t number = (uint32_t)build->resource_count++;
+    build->slots[slot] = number + 1;
+    if (build->resource_count * 2 > build->slot_count)
+        grow_slots(build);
+    return number;
+}
+
+void wait_build_wait(struct wait_build *build, struct wait wait)
+{
+    build->waits = arena_grow(build->scratch, build->waits, build->wait_count, &build->wait_capacity,
+                              sizeof *build->waits);
+    build->waits[build->wait_count++] = wait;
+}
+
+void wait_build_hold(struct wait_build *build, struct hold hold)
+{
+    build->holds = arena_grow(build->scratch, build->holds, build->hold_count, &build->hold_capacity,
+                              sizeof *build->holds);
+    build->holds[build->hold_count++] = hold;
+    build->resources[hold.resource].holder = HOLDER_HELD;
+}
+
+static int compare_numbers(uint64_t a, uint64_t b)
+{
+    return a < b ? -1 : a > b;
+}
+
+static int compare_resources(const void *left, const void *right)
+{
+    const struct ordered_resource *a = left, *b = right;
+    int order = compare_numbers(a->resource.kind, b->resource.kind);
+    order = order != 0 ? order : compare_numbers(a->resource.address, b->resource.address);
+    return order != 0 ? order : compare_numbers(a->number, b->number);
+}
+
+static int compare_waits(const void *left, const void *right)
+{
+    const struct wait *a = left, *b = right;
+    int order = compare_numbers(a->member, b->member);
+    return order != 0 ? order : compare_numbers(a->resource, b->resource);
+}
+
+static int compare_holds(const void *left, const void *right)
+{
+    const struct hold *a = left, *b = right;
+    int order = compare_numbers(a->resource, b->resource);
+    return order != 0 ? order : compare_numbers(a->member, b->member);
+}
+
+static void finish_resources(struct wait_build *build)
+{
+    struct snapshot *snapshot = build->snapshot;
+    size_t count = build->resource_count;
+    struct ordered_resource *ordered = arena_array(build->scratch, struct ordered_resource, count);
+    uint32_t *places = arena_array(build->scratch, uint32_t, count);
+    for (size_t i = 0; i < count; i++)
+        ordered[i] = (struct ordered_resource){build->resources[i], (uint32_t)i};
+    qsort(ordered, count, sizeof *ordered, compare_resources);
+    snapshot->resources = arena_array(snapshot->arena, struct resource, count);
+    snapshot->resource_count = count;
+    for (size_t i = 0; i < count; i++) {
+        snapshot->resources[i] = ordered[i].resource;
+        places[ordered[i].number] = (uint32_t)i;
+    }
+    for (size_t i = 0; i < build->wait_count; i++)
+        build->waits[i].resource = places[build->waits[i].resource];
+    for (size_t i = 0; i < build->hold_count; i++)
+        build->holds[i].resource = places[build->holds[i].resource];
+}
+
+void wait_build_finish(struct wait_build *build)
+{
+    struct snapshot *snapshot = build->snapshot;
+    if (build->resource_count == 0)
+        return;
+    finish_resources(build);
+
+    snapshot->waits = arena_array(snapshot->arena, struct wait, build->wait_count);
+    for (size_t i = 0; i < build->wait_count; i++)
+        snapshot->waits[i] = build->waits[i];
+    snapshot->wait_count = build->wait_count;
+    qsort(snapshot->waits, snapshot->wait_count, sizeof *snapshot->waits, compare_waits);
+    for (size_t i = 0; i < snapshot->wait_count; i++) {
+        struct member *member = &snapshot->members[snapshot->waits[i].member];
+        if (member->wait_count++ == 0)
+            member->wait_first = (uint32_t)i;
+        snapshot->resources[snapshot->waits[i].resource].waiters += member->count;
+    }
+
+    snapshot->holds = arena_array(snapshot->arena, struct hold, build->hold_count);
+    for (size_t i = 0; i < build->hold_count; i++)
+        snapshot->holds[i] = build->holds[i];
+    snapshot->hold_count = build->hold_count;
+    if (build->hold_count != 0)
+        qsort(snapshot->holds, snapshot->hold_count, sizeof *snapshot->holds, compare_holds);
+    for (size_t i = 0; i < snapshot->hold_count; i++) {
+        struct resource *resource = &snapshot->resources[snapshot->holds[i].resource];
+        if (resource->hold_count++ == 0)
+            resource->hold_first = (uint32_t)i;
+    }
+}
