@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "pipeline.h"
 
+#include "waits/wait_dump.h"
+
 #include <errno.h>
 #include <inttypes.h>
 #include <stdio.h>
@@ -225,6 +227,9 @@ static const struct error *read_text(struct pipeline *pipeline, const struct pip
     const struct error *error = source_text_read(&text, &pipeline->text, &pipeline->snapshot, &pipeline->keep,
                                                  &pipeline->scratch, &pipeline->diagnostics);
     arena_reset(&pipeline->scratch);
+    if (error == NULL)
+        wait_dump_read(&pipeline->snapshot, &pipeline->scratch, &pipeline->diagnostics);
+    arena_reset(&pipeline->scratch);
     lap(at, &pipeline->stats.seconds_open);
     return error;
 }
@@ -242,7 +247,7 @@ static const struct error *read_image(struct pipeline *pipeline, const struct pi
     if (error != NULL)
         return error;
     if (options->live.pid != 0)
-        source_live_read_descriptors(&pipeline->live, keep, &pipeline->diagnostics, &pipeline->image);
+        source_live_read_descriptors(&pipeline->live, &pipeline->keep, &pipeline->diagnostics, &pipeline->image);
     if (options->save_fd != 0) {
         pipeline->save_errno = core_writer_write(&pipeline->image, options->save_fd, &pipeline->scratch);
         arena_reset(&pipeline->scratch);

@@ -42,9 +42,8 @@ struct profile {
     uint64_t *ids;
     size_t id_count, id_capacity;
     struct text state, creator;
-    size_t detail_first, detail_count; /* into details, by the group's "# member" lines */
-    struct thread_comment *details;
-    size_t detail_capacity;
+    struct thread_comment *details; /* the group's "# member" lines */
+    size_t detail_count, detail_capacity;
     size_t told_first; /* of its lines in told->waits */
     uint64_t waited_seconds;
     /* Of the whole text. */
@@ -224,16 +223,12 @@ static uint32_t add_stack(struct profile *profile)
 {
     if (!profile->is_placeholder)
         add_steps(profile);
-    uint64_t *last = profile->address_count == 0 ? NULL : &profile->addresses[profile->address_count - 1];
+    const uint64_t *last = profile->address_count == 0 ? NULL : &profile->addresses[profile->address_count - 1];
+    uint32_t number;
     if (profile->build->snapshot->kind == PROFILE_GOROUTINES && profile->end == STACK_END_OUTERMOST && last != NULL &&
-        is_depth_limit(profile->address_count)) {
-        size_t known = profile->outermost.count;
-        intern_table_add(&profile->outermost, (struct text){(const char *)last, sizeof *last});
-        if (profile->outermost.count != known) {
-            profile->end = STACK_END_FRAME_LIMIT;
-            profile->outermost.count = known; /* no proof of an outermost call */
-        }
-    }
+        is_depth_limit(profile->address_count) &&
+        !intern_table_find(&profile->outermost, (struct text){(const char *)last, sizeof *last}, &number))
+        profile->end = STACK_END_FRAME_LIMIT;
     return text_build_stack(profile->build, profile->end, profile->end_address, profile->labels);
 }
 
@@ -295,7 +290,8 @@ static void open_group(struct profile *profile, uint64_t count, struct text addr
 {
     profile->open = true;
     profile->count = count;
-    profile->address_count = profile->frame_count = profile->trust_count = profile->trust_next = profile->id_count = profile->detail_count = 0;
+    profile->address_count = profile->frame_count = profile->trust_count = profile->trust_next = 0;
+    profile->id_count = profile->detail_count = 0;
     profile->labels = 0;
     profile->is_placeholder = false;
     profile->end = STACK_END_OUTERMOST;
@@ -401,12 +397,14 @@ static void read_signal(struct snapshot *snapshot, struct text text)
     snapshot->signal.number = (int32_t)value;
     const char *found = memmem(text.data, text.length, address, sizeof address - 1);
     if (found != NULL) {
-        struct text rest = {found + sizeof address - 1, (size_t)(text.data + text.length - found) - (sizeof address - 1)};
+        size_t at = (size_t)(found - text.data) + sizeof address - 1;
+        struct text rest = {text.data + at, text.length - at};
         snapshot->signal.address_known = text_take_hex(&rest, &snapshot->signal.address);
     }
     found = memmem(text.data, text.length, thread, sizeof thread - 1);
     if (found != NULL) {
-        struct text rest = {found + sizeof thread - 1, (size_t)(text.data + text.length - found) - (sizeof thread - 1)};
+        size_t at = (size_t)(found - text.data) + sizeof thread - 1;
+        struct text rest = {text.data + at, text.length - at};
         if (text_take_decimal(&rest, &value) && value <= UINT32_MAX)
             snapshot->signal.tid = (uint32_t)value;
     }
@@ -487,7 +485,8 @@ static void diagnose(struct profile *profile, const struct text_junk *junk)
                         "the dump's writer names no function for %" PRIu64 " of %" PRIu64
                         " addresses (in the largest group %" PRIu64 " of %" PRIu64
                         "): Go leaves out the runtime's own frames, so that what a goroutine waits for is hidden",
-                        profile->hidden, profile->addresses_in_all, profile->largest_hidden, profile->largest_addresses);
+                        profile->hidden, profile->addresses_in_all, profile->largest_hidden,
+                        profile->largest_addresses);
 }
 
 static void close_profile(struct profile *profile)

@@ -143,7 +143,8 @@ static void flush_inlined(struct trace *trace)
 
 static void keep_arguments(struct trace *trace, const struct goroutine_item *item, const struct call_record *record)
 {
-    struct told_call call = {.member = (uint32_t)trace->build->snapshot->member_count, .function = record->frame.function};
+    struct told_call call = {.member = (uint32_t)trace->build->snapshot->member_count,
+                             .function = record->frame.function};
     struct text arguments = item->arguments;
     bool uncertain;
     while (call.argument_count < told_arguments_max &&
@@ -248,6 +249,16 @@ static void open_goroutine(struct trace *trace, const struct goroutine_item *ite
     trace->is_duplicate = trace->ids.count == known;
 }
 
+static bool find_hex(struct text line, struct text before, uint64_t *ret_value)
+{
+    const char *found = line.length == 0 ? NULL : memmem(line.data, line.length, before.data, before.length);
+    if (found == NULL)
+        return false;
+    size_t at = (size_t)(found - line.data) + before.length;
+    struct text rest = {line.data + at, line.length - at};
+    return text_take_hex(&rest, ret_value);
+}
+
 /* The signal of "[signal SIGSEGV: segmentation violation code=0x1 addr=0x18 pc=0x48a3c5]" or "SIGQUIT: quit". */
 static void read_signal(struct snapshot *snapshot, struct text line)
 {
@@ -258,16 +269,12 @@ static void read_signal(struct snapshot *snapshot, struct text line)
             line.data[strlen(name)] != ':')
             continue;
         snapshot->signal.number = number;
-        const char *code = memmem(line.data, line.length, " code=", 6), *address;
-        struct text rest = code == NULL ? TEXT("") : (struct text){code + 6, line.length - (size_t)(code + 6 - line.data)};
         uint64_t value;
-        if (text_take_hex(&rest, &value) && value <= INT32_MAX) {
+        if (find_hex(line, TEXT(" code="), &value) && value <= INT32_MAX) {
             snapshot->signal.code = (int32_t)value;
             snapshot->signal.code_known = true;
         }
-        address = memmem(line.data, line.length, " addr=", 6);
-        rest = address == NULL ? TEXT("") : (struct text){address + 6, line.length - (size_t)(address + 6 - line.data)};
-        snapshot->signal.address_known = text_take_hex(&rest, &snapshot->signal.address);
+        snapshot->signal.address_known = find_hex(line, TEXT(" addr="), &snapshot->signal.address);
     }
 }
 
@@ -279,7 +286,8 @@ static void add_cause(struct trace *trace, struct text line)
         return;
     }
     int length = line.length < 300 ? (int)line.length : 300;
-    diagnostics_add(build->diagnostics, DIAGNOSTIC_NOTE, "cause-told", TEXT(""), "the dump says: %.*s", length, line.data);
+    diagnostics_add(build->diagnostics, DIAGNOSTIC_NOTE, "cause-told", TEXT(""), "the dump says: %.*s", length,
+                    line.data);
 }
 
 static void diagnose(struct trace *trace, const struct goroutine_text *reader, struct text text)
@@ -289,15 +297,16 @@ static void diagnose(struct trace *trace, const struct goroutine_text *reader, s
     text_build_junk(trace->build, reader->junk.lines, reader->junk.first_offset);
     if (reader->is_cut || text.length == go_bytes_max)
         diagnostics_add(diagnostics, DIAGNOSTIC_LOST, "dump-cut", TEXT(""),
-                        "the text breaks off within a goroutine at offset %zu; further ones may be missing", text.length);
+                        "the text breaks off within a goroutine at offset %zu; further ones may be missing",
+                        text.length);
     if (trace->runtime_goroutines != 0)
         diagnostics_add(diagnostics, DIAGNOSTIC_NOTE, "runtime-goroutines", TEXT(""),
                         "%" PRIu64 " goroutines of Go's runtime are left out, as Go's own profile does",
                         trace->runtime_goroutines);
     if (trace->duplicates != 0)
         diagnostics_add(diagnostics, DIAGNOSTIC_NOTE, "goroutines-twice", TEXT(""),
-                        "%" PRIu64 " goroutines stand in the text again, as where a second dump follows; only the first "
-                        "of each is counted",
+                        "%" PRIu64 " goroutines stand in the text again, as where a second dump follows; only the "
+                        "first of each is counted",
                         trace->duplicates);
 }
 
