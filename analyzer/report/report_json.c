@@ -311,7 +311,8 @@ static void write_resource_wait(struct json_writer *json, const struct report_in
     json_writer_open_object(json, NULL, JSON_LINE);
     json_writer_number(json, "members", row->count);
     json_writer_string(json, "kind", wait_kind_name(resource->kind));
-    write_resource(json, snapshot, resource);
+    if (!row->is_several)
+        write_resource(json, snapshot, resource);
     if (resource->kind == WAIT_RWLOCK)
         json_writer_string(json, "to", row->exclusive ? "write" : "read");
     write_holder(json, snapshot, resource);
@@ -337,8 +338,12 @@ static void write_waits(struct json_writer *json, const struct report_input *inp
     json_writer_open_array(json, "waits", JSON_BLOCK);
     for (uint32_t i = 0; i < group->wait_count; i++)
         write_wait(json, input->snapshot, &input->grouping->waits[group->wait_first + i]);
-    for (uint32_t i = 0; i < group->resource_wait_count; i++)
-        write_resource_wait(json, input, &input->grouping->resource_waits[group->resource_wait_first + i]);
+    for (uint32_t i = 0; i < group->resource_wait_count; i++) {
+        const struct resource_wait *row = &input->grouping->resource_waits[group->resource_wait_first + i];
+        /* Descriptors are told better above. */
+        if (!row->is_plain || group->wait_count == 0)
+            write_resource_wait(json, input, row);
+    }
     json_writer_close(json);
 }
 

@@ -219,20 +219,20 @@ static void show_group_line(const struct report_input *input, const struct group
 /* "waits: 40 on mutex orders_lock, held by thread 4711 (fsync, g3)" */
 static void show_resource_waits(const struct report_input *input, const struct group *group, struct screen *screen)
 {
-    uint32_t count = group->resource_wait_count, shown = count;
-    if (!input->options.members && shown > resource_waits_shown)
-        shown = resource_waits_shown;
-    for (uint32_t i = 0; i < shown; i++) {
+    uint32_t count = 0;
+    for (uint32_t i = 0; i < group->resource_wait_count; i++) {
+        const struct resource_wait *row = &input->grouping->resource_waits[group->resource_wait_first + i];
+        if (row->is_plain || (count++ >= resource_waits_shown && !input->options.members))
+            continue;
         struct text_writer *phrase = screen_phrase_new(screen);
         text_writer_string(phrase, "waits: ");
-        report_write_resource_wait_short(phrase, input,
-                                         &input->grouping->resource_waits[group->resource_wait_first + i]);
+        report_write_resource_wait_short(phrase, input, row);
         screen_paragraph(screen, STYLE_PLAIN, fact_indent);
     }
-    if (shown == count)
+    if (count <= resource_waits_shown || input->options.members)
         return;
-    text_writer_printf(screen_phrase_new(screen), "waits: … (+%" PRIu32 " resource%s)", count - shown,
-                       count - shown == 1 ? "" : "s");
+    count -= resource_waits_shown;
+    text_writer_printf(screen_phrase_new(screen), "waits: … (+%" PRIu32 " resource%s)", count, count == 1 ? "" : "s");
     screen_paragraph(screen, STYLE_PLAIN, fact_indent);
 }
 

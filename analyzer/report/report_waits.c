@@ -98,9 +98,9 @@ void report_write_resource_wait(struct text_writer *writer, const struct snapsho
     enum learnt learnt = resource_wait_learnt(snapshot, row);
     text_writer_printf(writer, "%" PRIu64 " on %s", count, wait_kind_name(resource->kind));
     /* A join's address is the thread's id, which is told as its holder. */
-    if (resource->address != 0 && resource->kind != WAIT_JOIN)
+    if (!row->is_several && resource->address != 0 && resource->kind != WAIT_JOIN)
         text_writer_printf(writer, " 0x%" PRIx64, resource->address);
-    if (resource->name != 0) {
+    if (!row->is_several && resource->name != 0) {
         text_writer_string(writer, " (");
         report_write_text(writer, snapshot_string(snapshot, resource->name));
         text_writer_string(writer, ")");
