@@ -95,6 +95,14 @@ enum {
     limit_yaml_nodes = 100000,
     limit_yaml_keys = 256,
     limit_yaml_depth = 16,
+    /* Cycles of one tangle of locks that are told apart: n threads that all wait for each other have more than n!. */
+    limit_lock_cycles = 64,
+    /* … the shortest of them, where there are more. */
+    limit_lock_cycles_told = 8,
+    /* Edges looked at for the cycles of one tangle, beside a few looks at each: 20 milliseconds' worth. */
+    limit_cycle_steps = 1 << 22,
+    /* Members and locks of all the cycles of one tangle that are kept. */
+    limit_cycle_nodes = 1 << 21,
 };
 
 /* Segments and mappings: the kernel's vm.max_map_count is at most 2^31, in practice 65,530 to 1,048,576. */
