@@ -101,6 +101,12 @@ enum {
     limit_lock_cycles_told = 8,
     /* Edges looked at for the cycles of one tangle, beside a few looks at each: 20 milliseconds' worth. */
     limit_cycle_steps = 1 << 22,
+    /* Frames and places compared to find who may hold locks, where only stacks tell: 50 milliseconds' worth. */
+    limit_guess_steps = 1 << 24,
+    /* Sentences of one finding about its members' waits; a screen's worth. The edges are all in the JSON form … */
+    limit_finding_sentences = 24,
+    /* … up to so many. */
+    limit_finding_edges = 10000,
     /* Members and locks of all the cycles of one tangle that are kept. */
     limit_cycle_nodes = 1 << 21,
 };

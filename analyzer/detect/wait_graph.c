@@ -96,6 +96,23 @@ static void collect_member_waits(struct making *making)
     graph->member_wait_first[members] = count;
 }
 
+static int compare_waits(const void *left, const void *right, void *context)
+{
+    const struct snapshot *snapshot = context;
+    return wait_graph_compare_members(snapshot, snapshot->waits[*(const uint32_t *)left].member,
+                                      snapshot->waits[*(const uint32_t *)right].member);
+}
+
+/* By member; most sources have them so already. */
+static void sort_waits(uint32_t *waits, uint32_t count, const struct snapshot *snapshot)
+{
+    bool is_sorted = true;
+    for (uint32_t i = 1; i < count && is_sorted; i++)
+        is_sorted = compare_waits(&waits[i - 1], &waits[i], (void *)snapshot) <= 0;
+    if (!is_sorted)
+        qsort_r(waits, count, sizeof *waits, compare_waits, (void *)snapshot);
+}
+
 static void collect_waiters(struct making *making)
 {
     const struct snapshot *snapshot = making->snapshot;
@@ -118,6 +135,8 @@ static void collect_waiters(struct making *making)
         struct lock_node *lock = &graph->locks[snapshot->waits[graph->member_waits[i]].resource];
         graph->waiters[lock->waiter_first + lock->waiter_count++] = graph->member_waits[i];
     }
+    for (size_t i = 0; i < snapshot->resource_count; i++)
+        sort_waits(&graph->waiters[graph->locks[i].waiter_first], graph->locks[i].waiter_count, snapshot);
 }
 
 /* Whether those that wait for the lock wait for this holder. */

@@ -37,7 +37,7 @@ struct wait_graph {
     const struct snapshot *snapshot;
     struct lock_node *locks; /* one a resource of the snapshot */
     struct hold *holds;      /* by resource: the snapshot's and those that were inferred */
-    uint32_t *waiters;       /* by resource: into snapshot.waits, each member once */
+    uint32_t *waiters;       /* by resource, then by member id: into snapshot.waits, each member once */
     /* Per member: into member_waits, which has the snapshot.waits for locks; empty when something else can wake it. */
     uint32_t *member_wait_first;
     uint32_t *member_waits;
