@@ -531,23 +531,53 @@ def test_own_namespaces(stackgroup, tmp_path):
     assert members[str(pid)] == "1"
 
 
-def test_own_root(stackgroup, tmp_path):
-    """A static program below another root: its path here leads nowhere."""
+C_STATIC = next(row for row in cores.C_VARIANTS if row.name == "gcc-static")
+
+
+@contextlib.contextmanager
+def own_root(tmp_path):
+    """A root folder with nothing but /proc in it."""
     if os.geteuid() != 0:
         pytest.skip("not root")
-    built = build_or_skip(PROGRAMS["parked"], next(row for row in cores.C_VARIANTS if row.name == "gcc-static"))
     root = tmp_path / "root"
     (root / "proc").mkdir(parents=True)
-    shutil.copy(built.executable, root / "only-in-there")
     if subprocess.run(["mount", "--bind", "/proc", root / "proc"], capture_output=True).returncode:
         pytest.skip("mount is not permitted")
     try:
+        yield root
+    finally:
+        subprocess.run(["umount", root / "proc"], check=True)
+
+
+def test_own_root(stackgroup, tmp_path):
+    """A static program below another root: its path here leads nowhere."""
+    built = build_or_skip(PROGRAMS["parked"], C_STATIC)
+    with own_root(tmp_path) as root:
+        shutil.copy(built.executable, root / "only-in-there")
         with started(["chroot", root, "/only-in-there"], env={**os.environ, "TESTCORE_END": "wait"}) as child:
             document = snapshot(child.pid)
             assert document["source"]["exe"].endswith("/only-in-there")
-    finally:
-        subprocess.run(["umount", root / "proc"], check=True)
     assert any(name.startswith("tc_") for name in named_functions(document))
+
+
+def test_debug_files_of_its_own_root(stackgroup, tmp_path):
+    """What names a stripped program lies in the folder of debug files that its own root has, not ours."""
+    if not shutil.which("objcopy"):
+        pytest.skip("no objcopy")
+    built = build_or_skip(PROGRAMS["parked"], C_STATIC)
+    notes = subprocess.run(["readelf", "-n", built.executable], stdout=subprocess.PIPE, text=True, check=True).stdout
+    build_id = re.search(r"Build ID: ([0-9a-f]+)", notes).group(1)
+    with own_root(tmp_path) as root:
+        debug = root / "usr" / "lib" / "debug" / ".build-id" / build_id[:2] / f"{build_id[2:]}.debug"
+        debug.parent.mkdir(parents=True)
+        subprocess.run(["objcopy", "--only-keep-debug", built.executable, debug], check=True)
+        subprocess.run(["objcopy", "--strip-all", built.executable, root / "stripped"], check=True)
+        with started(["chroot", root, "/stripped"], env={**os.environ, "TESTCORE_END": "wait"}) as child:
+            document = snapshot(child.pid)
+            assert any(name.startswith("tc_") for name in named_functions(document))
+            assert any(frame.get("line") for group in document["profiles"][0]["groups"] for frame in group["frames"])
+            debug.unlink()
+            assert not any(name.startswith("tc_") for name in named_functions(snapshot(child.pid)))
 
 
 def test_not_permitted(stackgroup):

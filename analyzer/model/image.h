@@ -98,6 +98,7 @@ struct image {
     struct text command; /* pr_fname, at most 15 bytes */
     struct text arguments; /* pr_psargs, at most 79 bytes */
     struct text exe;     /* path of the main module, or AT_EXECFN */
+    const char *root;    /* where this machine finds a live target's own root folder, NULL: it is this machine's */
     struct signal_info signal;
     const char *written_by; /* "kernel", "gcore", "stackgroup", NULL unknown */
     const struct descriptors *descriptors; /* NULL: not known */

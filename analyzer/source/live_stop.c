@@ -212,8 +212,17 @@ static void copy_futex_word(struct live_stop *stop, struct live_thread *thread)
     uint64_t *slot = word_slot(stop, start);
     if (*slot == start)
         return;
-    thread->word = copy_bytes(stop, start, (size_t)(end - start), &thread->word_bytes);
     thread->word_start = *slot = start;
+    if (stop->kind != STOP_KIND_ROLLING) {
+        thread->word = copy_bytes(stop, start, (size_t)(end - start), &thread->word_bytes);
+        return;
+    }
+    /* live_read_again copies it when all have been stopped: there is no instant yet that it could be of. */
+    thread->word = stop->stacks + stop->stacks_used;
+    thread->word_bytes = (size_t)(end - start);
+    if (thread->word_bytes > stop->stacks_bytes - stop->stacks_used)
+        thread->word_bytes = 0;
+    stop->stacks_used += (thread->word_bytes + 15) & ~(size_t)15;
 }
 
 void live_stop_forget_memory(struct live_stop *stop, struct live_thread *thread, size_t stacks_used)

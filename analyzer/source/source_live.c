@@ -17,6 +17,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <time.h>
 
 enum { page_bytes = 4096, path_bytes = 4096 };
@@ -239,6 +240,21 @@ static void locate_files(struct live_reader *reader)
     }
 }
 
+/* A root of its own: by chroot, or by a mount namespace. */
+static void find_root(struct live_reader *reader)
+{
+    static const char *const names[] = {"root/.", "ns/mnt"};
+    for (size_t i = 0; i < sizeof names / sizeof names[0]; i++) {
+        char own[64], theirs[64];
+        struct stat own_status, their_status;
+        snprintf(own, sizeof own, "/proc/self/%s", names[i]);
+        snprintf(theirs, sizeof theirs, "/proc/%" PRIu32 "/%s", reader->tid, names[i]);
+        if (stat(own, &own_status) == 0 && stat(theirs, &their_status) == 0 &&
+            (own_status.st_dev != their_status.st_dev || own_status.st_ino != their_status.st_ino))
+            reader->image->root = arena_printf(reader->arena, "/proc/%" PRIu32 "/root", reader->tid);
+    }
+}
+
 static void read_identity(struct live_reader *reader)
 {
     struct image *image = reader->image;
@@ -425,6 +441,7 @@ const struct error *source_live_open(const struct live_options *options, struct 
     if (options->to_be_saved)
         live_core_copy(ret_image, ret_source->memory_fd, arena, diagnostics);
     locate_files(&reader);
+    find_root(&reader);
     read_identity(&reader);
     ret_source->stop = (struct live_stop){.pid = reader.pid,
                                           .image = ret_image,
