@@ -63,6 +63,8 @@ static void add_count(struct explaining *explaining, const char *what, uint64_t 
 /* How far the items of `stack` come at most, and in whose stacks. */
 static void explain_sequence(struct explaining *explaining, const struct compiled_patterns *patterns)
 {
+    static const char *const prefixes[] = {
+        [RULE_FIELD_FUNCTION] = "", [RULE_FIELD_FILE] = "file:", [RULE_FIELD_MODULE] = "module:"};
     struct detection *detection = explaining->detection;
     const struct snapshot *snapshot = detection->snapshot;
     uint32_t *positions = arena_array(detection->scratch, uint32_t, patterns->count);
@@ -80,9 +82,9 @@ static void explain_sequence(struct explaining *explaining, const struct compile
         add_line(explaining, "    %-28s %s %s", "stack", detection_count_text(detection, members),
                  detection_members_word(detection, members));
     else
-        add_line(explaining, "    %-28s FAILS: item %zu of %zu, '%s%s', fits nowhere%s; those before it fit for %s %s",
+        add_line(explaining, "    %-28s FAILS: item %zu of %zu, '%s%s%s', fits nowhere%s; those before it fit for %s %s",
                  "stack", most + 1, patterns->count, patterns->source[most].is_next ? "-> " : "",
-                 patterns->source[most].expression.data, most == 0 ? "" : " after them",
+                 prefixes[patterns->source[most].field], patterns->source[most].expression.data, most == 0 ? "" : " after them",
                  detection_count_text(detection, members), detection_members_word(detection, members));
 }
 
