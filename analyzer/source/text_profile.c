@@ -625,11 +625,17 @@ void text_heap_read(struct text_build *build, struct text text)
     struct heap_usage *usages = NULL, found = {0};
     size_t capacity = 0, heads = 0;
     heap_text_init(&reader, text);
-    for (heap_text_next(&reader, &item); item.kind != HEAP_ITEM_END && heads < 2; heap_text_next(&reader, &item)) {
+    for (heap_text_next(&reader, &item); item.kind != HEAP_ITEM_END; heap_text_next(&reader, &item)) {
+        heads += item.kind == HEAP_ITEM_HEADER;
+        if (heads > 1) { /* a second dump follows */
+            diagnostics_add(build->diagnostics, DIAGNOSTIC_NOTE, "further-profile", TEXT(""),
+                            "another profile begins at offset %zu and is not read", item.offset);
+            break;
+        }
         switch (item.kind) {
         case HEAP_ITEM_HEADER:
-            if (heads++ == 0)
-                total = item.numbers;
+            total = item.numbers;
+            build->snapshot->heap_unit = text_copy(build->keep, item.text);
             break;
         case HEAP_ITEM_RECORD:
             close_record(&profile, &numbers, &usages, &capacity);
