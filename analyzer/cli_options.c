@@ -40,7 +40,7 @@ static const struct option_row rows[] = {
     {NULL, "cross-check", 0, NULL, "compare both unwinders on every thread", OPTION_FLAG, FIELD(analysis.cross_check)},
     {NULL, "lines", 0, "on|off", "off: no debug info; --demangle=off: as is", OPTION_CHOICE, FIELD(lines)},
     {NULL, "demangle", 0, "on|off", NULL, OPTION_CHOICE, FIELD(demangle)},
-    {"Groups", "by", 0, "line|pc|function", "what makes stacks equal [line]", OPTION_CHOICE, FIELD(by)},
+    {"Groups", "by", 0, "line|pc|function", "what makes stacks equal [line; Go: pc]", OPTION_CHOICE, FIELD(by)},
     {NULL, "top", 0, "N", "the N largest groups; --min-count=N: of N up", OPTION_COUNT, FIELD(analysis.top)},
     {NULL, "min-count", 0, "N", NULL, OPTION_COUNT, FIELD(analysis.count_min)},
     {NULL, "filter", 0, "RE", "whose function, file:line, module matches;", OPTION_STRING, FIELD(analysis.filter)},
@@ -251,7 +251,7 @@ static void describe_refusal(int found, char **arguments, char *ret_error, size_
 bool cli_options_parse(int count, char **arguments, struct cli_options *ret_options, char *ret_error,
                        size_t error_bytes)
 {
-    struct cli_options options = {.format = "text", .frames = 256};
+    struct cli_options options = {.format = "text", .frames = 256, .by = -1};
     struct option long_options[row_count + 1] = {0};
     char letters[2 * row_count + 2] = ":";
     for (int i = 0; i < row_count; i++) {
@@ -300,7 +300,7 @@ bool cli_options_parse(int count, char **arguments, struct cli_options *ret_opti
     options.analysis.interval_microseconds = options.interval_microseconds != 0 ? options.interval_microseconds : 1000000;
     options.analysis.pid = (uint32_t)options.pid;
     options.analysis.stop_microseconds_max = options.stop_milliseconds_max * 1000;
-    options.analysis.by = (enum sg_by)options.by;
+    options.analysis.by = (enum sg_by)(options.by + 1);
     options.analysis.unwinder = (enum sg_unwinder)options.unwinder;
     options.analysis.no_lines = options.lines != 0;
     options.analysis.no_demangle = options.demangle != 0;

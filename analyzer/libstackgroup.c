@@ -93,7 +93,7 @@ enum sg_status sg_analysis_run(struct sg_analysis *analysis, const struct sg_opt
     analysis->has_run = true;
     analysis->error[0] = 0;
     static const enum group_by by[] = {
-        [SG_BY_LINE] = GROUP_BY_LINE, [SG_BY_PC] = GROUP_BY_PC, [SG_BY_FUNCTION] = GROUP_BY_FUNCTION};
+        [SG_BY_DEFAULT] = GROUP_BY_LINE, [SG_BY_LINE] = GROUP_BY_LINE, [SG_BY_PC] = GROUP_BY_PC, [SG_BY_FUNCTION] = GROUP_BY_FUNCTION};
     static const enum stop_kind stops[] = {
         [SG_STOP_ALL] = STOP_KIND_ALL, [SG_STOP_ROLLING] = STOP_KIND_ROLLING, [SG_STOP_NONE] = STOP_KIND_NONE};
     static const enum unwinder_choice unwinder[] = {[SG_UNWINDER_AUTO] = UNWINDER_AUTO,
@@ -122,6 +122,7 @@ enum sg_status sg_analysis_run(struct sg_analysis *analysis, const struct sg_opt
         .rule = options->rule,
         .no_rules = options->no_rules,
         .explain = options->explain,
+        .by_kind = options->by == SG_BY_DEFAULT,
         .filter = options->filter,
         .exclude = options->exclude,
     };

@@ -332,6 +332,8 @@ const struct error *pipeline_run(struct pipeline *pipeline, const struct pipelin
         return error;
 
     struct group_options group = options->group;
+    if (options->by_kind && pipeline->snapshot.kind != PROFILE_THREADS)
+        group.by = GROUP_BY_PC;
     group.filter = pipeline->filter;
     group.exclude = pipeline->exclude;
     pipeline->grouping = group_snapshot(&pipeline->snapshot, &group, keep, &pipeline->scratch);

@@ -28,6 +28,7 @@ struct pipeline_options {
     struct unwind_options unwind;
     struct symbolize_options symbolize;
     struct group_options group; /* filter and exclude are filled from the expressions below */
+    bool by_kind; /* group.by is for threads; all else goes by pc */
     const char *filter, *exclude;
     struct plugin_options plugins;
     const char *rule; /* as detect_options.only */

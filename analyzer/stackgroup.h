@@ -33,7 +33,8 @@ enum sg_status {
     SG_WRITE, /* the output could not be written */
 };
 
-enum sg_by { SG_BY_LINE, SG_BY_PC, SG_BY_FUNCTION };
+/* Default: threads by line; goroutines and allocation sites by pc, as Go's own profiles do. */
+enum sg_by { SG_BY_DEFAULT, SG_BY_LINE, SG_BY_PC, SG_BY_FUNCTION };
 /* How a process is read: all threads at one instant; each thread stopped alone; without any stop, from /proc alone. */
 enum sg_stop { SG_STOP_ALL, SG_STOP_ROLLING, SG_STOP_NONE };
 enum sg_unwinder { SG_UNWINDER_AUTO, SG_UNWINDER_DWARF, SG_UNWINDER_LIBUNWIND };

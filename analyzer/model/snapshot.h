@@ -139,6 +139,7 @@ struct snapshot {
     size_t member_count;
 
     const struct heap_usage *heap; /* by member; NULL unless kind is PROFILE_HEAP */
+    struct text heap_unit;         /* of heap profiles: "heap/1048576", twice the sampling rate */
     const struct told *told;       /* what a text says of waits; NULL: no text, or nothing */
     bool lines_tell_returns;       /* the "#" lines of the text that was read hold return addresses, as Go 1.0's do */
     bool pcs_are_numbers;          /* the text tells no addresses: each pc stands for a place of its own and no more */

@@ -2,11 +2,13 @@
 #include "report/report_facts.h"
 
 #include "base/limits.h"
+#include "report/report_waits.h"
 
 #include <inttypes.h>
 
 enum {
     states_shown = 8,
+    creators_shown = 4,
     waits_shown = 4, /* classes of descriptors of one state */
     /* Bytes of a path within a phrase that holds many: the whole line must stay below 64 KiB. */
     path_bytes_shown = 200,
@@ -45,6 +47,11 @@ static bool is_live(const struct snapshot *snapshot)
     return snapshot->source_kind != NULL && strcmp(snapshot->source_kind, "process") == 0;
 }
 
+static bool is_text(const struct snapshot *snapshot)
+{
+    return snapshot->source_kind != NULL && strcmp(snapshot->source_kind, "text") == 0;
+}
+
 void report_write_signal(struct text_writer *writer, const struct snapshot *snapshot)
 {
     const struct signal_info *signal = &snapshot->signal;
@@ -70,7 +77,7 @@ void report_write_signal(struct text_writer *writer, const struct snapshot *snap
         return;
     }
     if (signal->number == 0) {
-        text_writer_string(writer, "no fatal signal");
+        text_writer_string(writer, is_text(snapshot) ? "no signal told" : "no fatal signal");
         if (snapshot->written_by != NULL)
             text_writer_printf(writer, ": written by %s", snapshot->written_by);
         if (snapshot->stop_kind == STOP_KIND_ROLLING || snapshot->stop_kind == STOP_KIND_NONE)
@@ -96,7 +103,7 @@ void report_write_signal(struct text_writer *writer, const struct snapshot *snap
                            snapshot->pid != 0 && signal->sender_pid == snapshot->pid ? " (itself)" : "",
                            signal->sender_uid);
     if (signal->tid != 0)
-        text_writer_printf(writer, ", thread %" PRIu32, signal->tid);
+        text_writer_printf(writer, ", %s %" PRIu32, member_noun(snapshot), signal->tid);
 }
 
 void report_write_process(struct text_writer *writer, const struct snapshot *snapshot)
@@ -141,14 +148,17 @@ void report_write_totals(struct text_writer *writer, const struct report_input *
         [GROUP_BY_LINE] = "line", [GROUP_BY_PC] = "pc", [GROUP_BY_FUNCTION] = "function"};
     const struct snapshot *snapshot = input->snapshot;
     const struct grouping *grouping = input->grouping;
-    text_writer_printf(writer, "threads: %" PRIu64, snapshot->total);
+    const char *noun = member_noun(snapshot);
+    text_writer_printf(writer, "%ss: %" PRIu64, noun, snapshot->total);
     if (snapshot->total_claimed > snapshot->total)
         text_writer_printf(writer, " of %" PRIu64, snapshot->total_claimed);
     uint64_t groups = grouping->group_count + grouping->hidden_groups;
-    text_writer_printf(writer, " in %" PRIu64 " group%s by %s", groups, plural(groups), by_names[grouping->by]);
+    bool by_number = grouping->by == GROUP_BY_PC && snapshot->pcs_are_numbers;
+    text_writer_printf(writer, " in %" PRIu64 " group%s by %s", groups, plural(groups),
+                       by_number ? "call sites" : by_names[grouping->by]);
     if (grouping->hidden_groups != 0)
-        text_writer_printf(writer, ", %" PRIu64 " group%s of %" PRIu64 " thread%s hidden by filters or limits",
-                           grouping->hidden_groups, plural(grouping->hidden_groups), grouping->hidden_members,
+        text_writer_printf(writer, ", %" PRIu64 " group%s of %" PRIu64 " %s%s hidden by filters or limits",
+                           grouping->hidden_groups, plural(grouping->hidden_groups), grouping->hidden_members, noun,
                            plural(grouping->hidden_members));
 }
 
@@ -479,6 +489,53 @@ bool report_write_sockets_more(struct text_writer *writer, const struct descript
     return true;
 }
 
+/* "3", "45 seconds", "3 minutes": the unit is told once, behind the larger of two. */
+static void write_waited_number(struct text_writer *writer, uint64_t seconds, bool in_minutes)
+{
+    text_writer_count(writer, in_minutes ? seconds / 60 : seconds);
+}
+
+void report_write_waited(struct text_writer *writer, const struct group *group)
+{
+    bool in_minutes = group->waited_seconds_min >= 60;
+    uint64_t unit = in_minutes ? 60 : 1;
+    text_writer_string(writer, "waiting: ");
+    if (group->waited_seconds_min / unit != group->waited_seconds_max / unit) {
+        write_waited_number(writer, group->waited_seconds_min, in_minutes);
+        text_writer_string(writer, " to ");
+    }
+    write_waited_number(writer, group->waited_seconds_max, in_minutes);
+    text_writer_printf(writer, " %s%s", in_minutes ? "minute" : "second",
+                       plural(group->waited_seconds_max / unit));
+    if (group->waited_count != group->count)
+        text_writer_printf(writer, " (%" PRIu32 " of %" PRIu32 ")", group->waited_count, group->count);
+}
+
+void report_write_creators(struct text_writer *writer, const struct report_input *input, const struct group *group)
+{
+    const struct creator_count *creators = input->grouping->creators + group->creator_first;
+    uint64_t others = 0;
+    text_writer_string(writer, "created by ");
+    for (uint32_t i = 0; i < group->creator_count; i++) {
+        if (i >= creators_shown) {
+            others += creators[i].count;
+            continue;
+        }
+        text_writer_string(writer, i == 0 ? "" : ", ");
+        report_write_text(writer, snapshot_string(input->snapshot, creators[i].creator));
+        if (creators[i].count != group->count)
+            text_writer_printf(writer, " (%" PRIu32 ")", creators[i].count);
+    }
+    if (others != 0)
+        text_writer_printf(writer, ", %" PRIu32 " others (%" PRIu64 ")", group->creator_count - creators_shown, others);
+}
+
+void report_write_heap_usage(struct text_writer *writer, const struct heap_usage *usage)
+{
+    text_writer_printf(writer, "%" PRIu64 ": %" PRIu64 " [%" PRIu64 ": %" PRIu64 "]", usage->objects, usage->bytes,
+                       usage->objects_allocated, usage->bytes_allocated);
+}
+
 void report_write_member(struct text_writer *writer, const struct snapshot *snapshot, const struct member *member)
 {
     text_writer_printf(writer, "%" PRIu64, member->id);
@@ -532,44 +589,78 @@ size_t diagnostics_losses_later(const struct diagnostics *diagnostics)
     return later;
 }
 
+uint32_t group_ids_first(const struct report_input *input, const struct group *group)
+{
+    uint32_t first = 0;
+    while (first < group->member_count && group_member(input, group, first)->id == 0)
+        first++;
+    return first;
+}
+
 const struct member *group_member(const struct report_input *input, const struct group *group, uint32_t place)
 {
     return &input->snapshot->members[input->grouping->members[group->member_first + place]];
 }
 
+/* Whether Go would leave the line out; moves the cursor past the runtime's own calls at the leaf. */
+static bool line_is_hidden(struct frame_cursor *cursor, const struct location *location, const struct frame *frame)
+{
+    if (location->is_hidden)
+        return true;
+    if (cursor->snapshot->kind == PROFILE_THREADS)
+        return false;
+    struct text name = snapshot_string(cursor->snapshot, frame->function);
+    if (text_equals(name, TEXT("runtime.goexit")))
+        return true;
+    if (!cursor->shows_runtime && text_starts_with(name, TEXT("runtime.")))
+        return true;
+    cursor->shows_runtime = true;
+    return false;
+}
+
+/* The next frame, elided or not. */
+static bool frame_cursor_advance(struct frame_cursor *cursor, struct frame_line *ret_line)
+{
+    const struct snapshot *snapshot = cursor->snapshot;
+    while (cursor->step < cursor->stack->step_count) {
+        const struct step *step = &snapshot->steps[cursor->stack->step_first + cursor->step];
+        const struct location *location = &snapshot->locations[step->location];
+        const struct frame *frame = &snapshot->frames[location->frame_first + cursor->frame];
+        cursor->frame++;
+        if (cursor->frame >= location->frame_count) {
+            cursor->frame = 0;
+            cursor->step++;
+        }
+        if (line_is_hidden(cursor, location, frame))
+            continue;
+        *ret_line = (struct frame_line){.location = location, .frame = frame, .trust = step->trust};
+        cursor->line++;
+        return true;
+    }
+    return false;
+}
+
+static uint64_t count_lines(struct frame_cursor cursor)
+{
+    struct frame_line line;
+    while (frame_cursor_advance(&cursor, &line))
+        continue;
+    return cursor.line;
+}
+
 struct frame_cursor frame_cursor_new(const struct snapshot *snapshot, const struct stack *stack, unsigned lines_max)
 {
     struct frame_cursor cursor = {.snapshot = snapshot, .stack = stack};
-    uint64_t lines = 0;
-    for (uint32_t i = 0; i < stack->step_count; i++)
-        lines += snapshot->locations[snapshot->steps[stack->step_first + i].location].frame_count;
+    uint64_t lines = count_lines(cursor);
+    if (lines == 0) {
+        cursor.shows_runtime = true;
+        lines = count_lines(cursor);
+    }
     if (lines_max != 0 && lines > lines_max) {
         cursor.elided_first = (lines_max + 1) / 2;
         cursor.elided_count = lines - lines_max;
     }
     return cursor;
-}
-
-/* The next frame, left out or not. */
-static bool frame_cursor_advance(struct frame_cursor *cursor, struct frame_line *ret_line)
-{
-    if (cursor->step == cursor->stack->step_count)
-        return false;
-    const struct snapshot *snapshot = cursor->snapshot;
-    const struct step *step = &snapshot->steps[cursor->stack->step_first + cursor->step];
-    const struct location *location = &snapshot->locations[step->location];
-    *ret_line = (struct frame_line){
-        .location = location,
-        .frame = &snapshot->frames[location->frame_first + cursor->frame],
-        .trust = step->trust,
-    };
-    cursor->line++;
-    cursor->frame++;
-    if (cursor->frame >= location->frame_count) {
-        cursor->frame = 0;
-        cursor->step++;
-    }
-    return true;
 }
 
 bool frame_cursor_next(struct frame_cursor *cursor, struct frame_line *ret_line)

@@ -47,6 +47,7 @@ struct profile {
     size_t told_first; /* of its lines in told->waits */
     uint64_t waited_seconds;
     /* Of the whole text. */
+    uint64_t total_claimed; /* that stackgroup's head tells */
     uint64_t line_distance; /* from the address of a "#" line to that of the list */
     struct intern_table outermost; /* last addresses of stacks that no limit of Go's cut */
     size_t unattached; /* frame lines whose address the group does not have */
@@ -341,7 +342,6 @@ static void group_comment(struct profile *profile, struct text text)
     struct text_build *build = profile->build;
     struct thread_comment comment = thread_comment_parse(text);
     struct told *told = build->told;
-    uint64_t minutes;
     switch (comment.kind) {
     case THREAD_COMMENT_STATE:
         profile->state = comment.text;
@@ -359,9 +359,8 @@ static void group_comment(struct profile *profile, struct text text)
             arena_grow(build->keep, told->waits, told->wait_count, &told->wait_capacity, sizeof *told->waits);
         told->waits[told->wait_count++] = (struct told_wait){.text = text_copy(build->keep, comment.text)};
         break;
-    case THREAD_COMMENT_WAITING: /* "3 to 11 minutes": at least that long, all of them */
-        if (text_take_decimal(&comment.text, &minutes) && minutes < UINT64_MAX / 60)
-            profile->waited_seconds = minutes * 60;
+    case THREAD_COMMENT_WAITING:
+        profile->waited_seconds = comment.count;
         break;
     case THREAD_COMMENT_CREATED:
         profile->creator = comment.text;
@@ -376,6 +375,8 @@ static void group_comment(struct profile *profile, struct text text)
     case THREAD_COMMENT_SIGNALLED:
     case THREAD_COMMENT_SIGNAL:
     case THREAD_COMMENT_PROCESS:
+    case THREAD_COMMENT_TOTALS:
+    case THREAD_COMMENT_NUMBERS:
     case THREAD_COMMENT_LOST:
     case THREAD_COMMENT_LOSS:
     case THREAD_COMMENT_NOTE:
@@ -434,6 +435,13 @@ static void read_process(struct text_build *build, struct text text)
         snapshot->exe = text_copy(build->keep, text);
 }
 
+/* Notes that reading the text makes anew. */
+static bool is_said_again(struct text code)
+{
+    return text_equals(code, TEXT("frames-hidden")) || text_equals(code, TEXT("excerpt")) ||
+           text_equals(code, TEXT("head-count")) || text_equals(code, TEXT("stack-incomplete"));
+}
+
 static void head_comment(struct profile *profile, struct text text)
 {
     static const enum diagnostic_weight weights[] = {[THREAD_COMMENT_LOST] = DIAGNOSTIC_LOST,
@@ -448,9 +456,17 @@ static void head_comment(struct profile *profile, struct text text)
     case THREAD_COMMENT_PROCESS:
         read_process(build, comment.text);
         break;
+    case THREAD_COMMENT_TOTALS:
+        profile->total_claimed = comment.count;
+        break;
+    case THREAD_COMMENT_NUMBERS:
+        build->snapshot->pcs_are_numbers = true;
+        break;
     case THREAD_COMMENT_LOST:
     case THREAD_COMMENT_LOSS:
     case THREAD_COMMENT_NOTE:
+        if (is_said_again(comment.name))
+            break;
         diagnostics_add(build->diagnostics, weights[comment.kind], text_copy(build->keep, comment.name).data, TEXT(""),
                         "%.*s", (int)(comment.text.length < 4096 ? comment.text.length : 4096), comment.text.data);
         break;
@@ -557,6 +573,8 @@ void text_profile_read(struct text_build *build, struct text text)
     for (profile_text_next(&reader, &item); item.kind != PROFILE_ITEM_END; profile_text_next(&reader, &item)) {
         if (item.kind == PROFILE_ITEM_HEADER && profile.profiles++ != 0)
             past_groups = true;
+        if (item.kind == PROFILE_ITEM_SECTION && text_starts_with(item.text, TEXT("--- Memory map:")))
+            break; /* read above */
         if (item.kind == PROFILE_ITEM_SECTION)
             past_groups = true;
         profile.further_groups += past_groups && item.kind == PROFILE_ITEM_GROUP;
@@ -564,7 +582,8 @@ void text_profile_read(struct text_build *build, struct text text)
             continue;
         switch (item.kind) {
         case PROFILE_ITEM_HEADER:
-            build->snapshot->total_claimed = item.count;
+            build->snapshot->total_claimed =
+                item.count > profile.total_claimed ? item.count : profile.total_claimed;
             break;
         case PROFILE_ITEM_GROUP:
             close_group(&profile);
@@ -625,11 +644,17 @@ void text_heap_read(struct text_build *build, struct text text)
     struct heap_usage *usages = NULL, found = {0};
     size_t capacity = 0, heads = 0;
     heap_text_init(&reader, text);
-    for (heap_text_next(&reader, &item); item.kind != HEAP_ITEM_END && heads < 2; heap_text_next(&reader, &item)) {
+    for (heap_text_next(&reader, &item); item.kind != HEAP_ITEM_END; heap_text_next(&reader, &item)) {
+        heads += item.kind == HEAP_ITEM_HEADER;
+        if (heads > 1) { /* a second dump follows */
+            diagnostics_add(build->diagnostics, DIAGNOSTIC_NOTE, "further-profile", TEXT(""),
+                            "another profile begins at offset %zu and is not read", item.offset);
+            break;
+        }
         switch (item.kind) {
         case HEAP_ITEM_HEADER:
-            if (heads++ == 0)
-                total = item.numbers;
+            total = item.numbers;
+            build->snapshot->heap_unit = text_copy(build->keep, item.text);
             break;
         case HEAP_ITEM_RECORD:
             close_record(&profile, &numbers, &usages, &capacity);

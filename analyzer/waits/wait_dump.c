@@ -299,9 +299,13 @@ static void read_goroutine(struct dump *dump, uint32_t number, const struct told
     add_wait(dump, number, kind, told_address(dump, calls, call_count, kind), name, is_lock && !stack->shared, learnt);
 }
 
+/* Those of whom no line of stackgroup's tells. */
 static void read_goroutines(struct dump *dump)
 {
     const struct snapshot *snapshot = dump->snapshot;
+    bool *has_line = arena_array(dump->scratch, bool, snapshot->member_count + 1);
+    for (size_t i = 0; i < dump->build.wait_count; i++)
+        has_line[dump->build.waits[i].member] = true;
     size_t string_count = snapshot->strings.count;
     dump->rows = arena_array(dump->scratch, uint8_t, string_count);
     dump->reasons = arena_array(dump->scratch, const struct reason_row *, string_count);
@@ -317,7 +321,8 @@ static void read_goroutines(struct dump *dump)
         size_t first = next;
         while (next < told->call_count && told->calls[next].member == i)
             next++;
-        read_goroutine(dump, (uint32_t)i, told->calls + first, next - first);
+        if (!has_line[i])
+            read_goroutine(dump, (uint32_t)i, told->calls + first, next - first);
     }
 }
 
@@ -429,7 +434,8 @@ static void read_waiters(struct dump *dump, const struct told_wait *told, const 
 static void read_lines(struct dump *dump)
 {
     struct snapshot *snapshot = dump->snapshot;
-    learn_ids(dump);
+    if (snapshot->told->wait_count != 0)
+        learn_ids(dump);
     for (size_t i = 0; i < snapshot->told->wait_count; i++) {
         const struct told_wait *told = &snapshot->told->waits[i];
         struct thread_waits line;
@@ -462,9 +468,8 @@ void wait_dump_read(struct snapshot *snapshot, struct arena *scratch, struct dia
     if (snapshot->told == NULL || snapshot->kind == PROFILE_HEAP)
         return;
     wait_build_init(&dump.build, snapshot, scratch);
-    if (snapshot->told->wait_count != 0)
-        read_lines(&dump);
-    else if (snapshot->kind == PROFILE_GOROUTINES)
+    read_lines(&dump);
+    if (snapshot->kind == PROFILE_GOROUTINES)
         read_goroutines(&dump);
     wait_build_finish(&dump.build);
     if (dump.lines_lost != 0)
