@@ -15,7 +15,6 @@ enum {
     title_lines = 3,
     groups_lines = 2,
     advice_lines = 6,
-    advice_lines_first = 2, /* before evidence takes what it needs */
     confidence_lines = 2,
     /* A finding with fewer lines than these is shown by its title alone. */
     finding_lines_min = 5,
@@ -94,7 +93,7 @@ static void cut_phrase_at_sentence(struct verdict *verdict, size_t indent, size_
     if (phrase_lines(verdict, indent, lines_max) <= lines_max)
         return;
     for (size_t i = 1; i + 1 < all; i++) {
-        if (verdict->phrase.buffer[i] != ' ' || strchr(".:;", verdict->phrase.buffer[i - 1]) == NULL)
+        if (verdict->phrase.buffer[i] != ' ' || verdict->phrase.buffer[i - 1] != '.')
             continue;
         verdict->phrase.length = i;
         if (phrase_lines(verdict, indent, lines_max) > lines_max)
@@ -301,7 +300,6 @@ static struct heights share_lines(struct verdict *verdict, const struct finding 
     grow(&heights.title, wanted.title, &spare);
     grow(&heights.confidence, wanted.confidence, &spare);
     grow(&heights.groups, wanted.groups, &spare);
-    grow(&heights.advice, least(wanted.advice, advice_lines_first), &spare);
     grow(&heights.evidence, wanted.evidence, &spare);
     grow(&heights.advice, wanted.advice, &spare);
     return heights;
