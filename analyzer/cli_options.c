@@ -6,7 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum option_kind { OPTION_FLAG, OPTION_STRING, OPTION_COUNT, OPTION_DURATION, OPTION_CHOICE };
+enum option_kind { OPTION_FLAG, OPTION_STRING, OPTION_COUNT, OPTION_DURATION, OPTION_CHOICE, OPTION_PLUGIN };
 
 struct option_row {
     const char *heading; /* starts a group in --help; stands in its margin */
@@ -15,7 +15,7 @@ struct option_row {
     const char *argument; /* NULL: takes none; of a choice, its words between '|', by value from 0 */
     const char *help; /* NULL: the row before speaks for both */
     enum option_kind kind;
-    size_t offset; /* into struct cli_options: bool, const char *, uint64_t, uint64_t (microseconds), int */
+    size_t offset; /* into struct cli_options: bool, const char *, uint64_t, uint64_t (microseconds), int, const char *[] */
 };
 
 #define FIELD(name) offsetof(struct cli_options, name)
@@ -40,7 +40,7 @@ static const struct option_row rows[] = {
     {NULL, "cross-check", 0, NULL, "compare both unwinders on every thread", OPTION_FLAG, FIELD(analysis.cross_check)},
     {NULL, "lines", 0, "on|off", "off: no debug info; --demangle=off: as is", OPTION_CHOICE, FIELD(lines)},
     {NULL, "demangle", 0, "on|off", NULL, OPTION_CHOICE, FIELD(demangle)},
-    {"Groups", "by", 0, "line|pc|function", "what makes stacks equal [line]", OPTION_CHOICE, FIELD(by)},
+    {"Groups", "by", 0, "line|pc|function", "what makes stacks equal [line; Go: pc]", OPTION_CHOICE, FIELD(by)},
     {NULL, "top", 0, "N", "the N largest groups; --min-count=N: of N up", OPTION_COUNT, FIELD(analysis.top)},
     {NULL, "min-count", 0, "N", NULL, OPTION_COUNT, FIELD(analysis.count_min)},
     {NULL, "filter", 0, "RE", "whose function, file:line, module matches;", OPTION_STRING, FIELD(analysis.filter)},
@@ -48,6 +48,9 @@ static const struct option_row rows[] = {
     {"Verdict", "fail-on", 0, "none|info|warning|critical", "exit 1 if found; --all-findings", OPTION_CHOICE,
      FIELD(fail_on)},
     {NULL, "all-findings", 0, NULL, NULL, OPTION_FLAG, FIELD(write.all_findings)},
+    {NULL, "plugin", 0, "FILE|DIR", "more rules; --rule=ID: it alone; --no-rules", OPTION_PLUGIN, FIELD(plugins)},
+    {NULL, "rule", 0, "ID", NULL, OPTION_STRING, FIELD(analysis.rule)},
+    {NULL, "no-rules", 0, NULL, NULL, OPTION_FLAG, FIELD(analysis.no_rules)},
     {"Output", "format", 'f', "text|json", "text: as Go's debug=1, for pprof [text]", OPTION_STRING, FIELD(format)},
     {NULL, "output", 'o', "FILE", "replace FILE once all is written", OPTION_STRING, FIELD(output)},
     {NULL, "members", 0, NULL, "every thread; --frames=N [256], 0: all", OPTION_FLAG, FIELD(write.members)},
@@ -63,7 +66,7 @@ enum { row_count = sizeof rows / sizeof rows[0], long_option_base = 256, help_co
 
 void cli_options_print_help(FILE *stream)
 {
-    fputs("Usage: stackgroup [OPTIONS] CORE [EXE] | EXE -c CORE | -p PID\n", stream);
+    fputs("Usage: stackgroup [OPTIONS] CORE [EXE] | TEXT | EXE -c CORE | -p PID | rules\n", stream);
     for (int i = 0; i < row_count; i++) {
         const struct option_row *row = &rows[i];
         char letter[8] = "", left[48];
@@ -156,6 +159,13 @@ static bool row_apply(const struct option_row *row, const char *argument, struct
             return false;
         }
         return true;
+    case OPTION_PLUGIN:
+        if (options->analysis.plugin_count == cli_plugins_max) {
+            snprintf(ret_error, error_bytes, "--%s: '%s' is one too many; name their folder", row->name, argument);
+            return false;
+        }
+        options->plugins[options->analysis.plugin_count++] = argument;
+        return true;
     case OPTION_CHOICE: {
         int value = choice_value(row->argument, argument);
         if (value < 0) {
@@ -241,7 +251,7 @@ static void describe_refusal(int found, char **arguments, char *ret_error, size_
 bool cli_options_parse(int count, char **arguments, struct cli_options *ret_options, char *ret_error,
                        size_t error_bytes)
 {
-    struct cli_options options = {.format = "text", .frames = 256};
+    struct cli_options options = {.format = "text", .frames = 256, .by = -1};
     struct option long_options[row_count + 1] = {0};
     char letters[2 * row_count + 2] = ":";
     for (int i = 0; i < row_count; i++) {
@@ -273,6 +283,11 @@ bool cli_options_parse(int count, char **arguments, struct cli_options *ret_opti
         snprintf(ret_error, error_bytes, "--pid: %llu is no process id", (unsigned long long)options.pid);
         return false;
     }
+    if (options.analysis.no_rules && (options.analysis.rule != NULL || options.analysis.plugin_count != 0)) {
+        snprintf(ret_error, error_bytes, "--no-rules and --%s: only one of them",
+                 options.analysis.rule != NULL ? "rule" : "plugin");
+        return false;
+    }
     const char *lonely = options.save != NULL ? "--save" : options.analysis.samples > 1 ? "--samples" : NULL;
     if (options.interval_microseconds != 0 && options.analysis.samples == 0) {
         snprintf(ret_error, error_bytes, "--interval: needs --samples");
@@ -285,11 +300,12 @@ bool cli_options_parse(int count, char **arguments, struct cli_options *ret_opti
     options.analysis.interval_microseconds = options.interval_microseconds != 0 ? options.interval_microseconds : 1000000;
     options.analysis.pid = (uint32_t)options.pid;
     options.analysis.stop_microseconds_max = options.stop_milliseconds_max * 1000;
-    options.analysis.by = (enum sg_by)options.by;
+    options.analysis.by = (enum sg_by)(options.by + 1);
     options.analysis.unwinder = (enum sg_unwinder)options.unwinder;
     options.analysis.no_lines = options.lines != 0;
     options.analysis.no_demangle = options.demangle != 0;
     options.write.lines_max = options.frames > 1u << 30 ? 0 : (unsigned)options.frames;
     *ret_options = options;
+    ret_options->analysis.plugins = ret_options->plugins;
     return true;
 }

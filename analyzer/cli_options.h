@@ -9,6 +9,8 @@
 
 enum cli_color { CLI_COLOR_AUTO, CLI_COLOR_ALWAYS, CLI_COLOR_NEVER };
 
+enum { cli_plugins_max = 64 };
+
 struct cli_options {
     struct sg_options analysis;
     struct sg_write_options write;
@@ -16,12 +18,13 @@ struct cli_options {
     uint64_t pid;       /* -p, 0: none */
     uint64_t stop_milliseconds_max;
     uint64_t interval_microseconds; /* --interval, 0: not given */
+    const char *plugins[cli_plugins_max]; /* --plugin, analysis.plugin_count of them */
     const char *save;   /* --save, NULL: not */
     const char *format; /* "text" */
     const char *output; /* -o, NULL: standard output */
     int color;          /* enum cli_color */
     bool rolling, no_stop; /* how a process is read */
-    int by, unwinder;   /* enum sg_by, enum sg_unwinder */
+    int by, unwinder;   /* enum sg_by - 1, enum sg_unwinder */
     int lines, demangle; /* 0 on, 1 off */
     uint64_t frames;    /* --frames */
     int fail_on;        /* enum sg_severity */

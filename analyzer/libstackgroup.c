@@ -93,7 +93,7 @@ enum sg_status sg_analysis_run(struct sg_analysis *analysis, const struct sg_opt
     analysis->has_run = true;
     analysis->error[0] = 0;
     static const enum group_by by[] = {
-        [SG_BY_LINE] = GROUP_BY_LINE, [SG_BY_PC] = GROUP_BY_PC, [SG_BY_FUNCTION] = GROUP_BY_FUNCTION};
+        [SG_BY_DEFAULT] = GROUP_BY_LINE, [SG_BY_LINE] = GROUP_BY_LINE, [SG_BY_PC] = GROUP_BY_PC, [SG_BY_FUNCTION] = GROUP_BY_FUNCTION};
     static const enum stop_kind stops[] = {
         [SG_STOP_ALL] = STOP_KIND_ALL, [SG_STOP_ROLLING] = STOP_KIND_ROLLING, [SG_STOP_NONE] = STOP_KIND_NONE};
     static const enum unwinder_choice unwinder[] = {[SG_UNWINDER_AUTO] = UNWINDER_AUTO,
@@ -116,6 +116,13 @@ enum sg_status sg_analysis_run(struct sg_analysis *analysis, const struct sg_opt
                    .progress_context = options->progress_context},
         .symbolize = {.lines = !options->no_lines, .demangle = !options->no_demangle},
         .group = {.by = by[options->by], .top = options->top, .count_min = options->count_min},
+        .plugins = {.paths = options->plugins,
+                    .path_count = options->plugin_count,
+                    .no_search = options->no_plugin_search},
+        .rule = options->rule,
+        .no_rules = options->no_rules,
+        .explain = options->explain,
+        .by_kind = options->by == SG_BY_DEFAULT,
         .filter = options->filter,
         .exclude = options->exclude,
     };
@@ -197,12 +204,33 @@ enum sg_loss sg_analysis_loss(const struct sg_analysis *analysis)
     return loss;
 }
 
+static const enum sg_severity severities[] = {[SEVERITY_UNKNOWN] = SG_SEVERITY_NONE,
+                                              [SEVERITY_INFO] = SG_SEVERITY_INFO,
+                                              [SEVERITY_WARNING] = SG_SEVERITY_WARNING,
+                                              [SEVERITY_CRITICAL] = SG_SEVERITY_CRITICAL};
+
+bool sg_analysis_finding(const struct sg_analysis *analysis, size_t number, struct sg_finding *ret_finding)
+{
+    if (number >= analysis->pipeline.findings.count)
+        return false;
+    const struct finding *finding = &analysis->pipeline.findings.entries[number];
+    *ret_finding = (struct sg_finding){
+        .rule = finding->rule.data,
+        .severity = severities[finding->severity],
+        .title = finding->title.data,
+        .members = finding->members,
+    };
+    return true;
+}
+
+const char *sg_analysis_explanation(const struct sg_analysis *analysis, size_t number)
+{
+    const struct explanations *explanations = &analysis->pipeline.explanations;
+    return number < explanations->count ? explanations->entries[number] : NULL;
+}
+
 enum sg_severity sg_analysis_worst_severity(const struct sg_analysis *analysis)
 {
-    static const enum sg_severity severities[] = {[SEVERITY_UNKNOWN] = SG_SEVERITY_NONE,
-                                                  [SEVERITY_INFO] = SG_SEVERITY_INFO,
-                                                  [SEVERITY_WARNING] = SG_SEVERITY_WARNING,
-                                                  [SEVERITY_CRITICAL] = SG_SEVERITY_CRITICAL};
     /* The most severe stand first. */
     const struct findings *findings = &analysis->pipeline.findings;
     return findings->count == 0 ? SG_SEVERITY_NONE : severities[findings->entries[0].severity];

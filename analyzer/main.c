@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Arguments in, exit code out; the only unit that prints on its own account. */
 #include "cli_options.h"
+#include "cli_rules.h"
 #include "output_file.h"
 
 #include <signal.h>
@@ -141,8 +142,27 @@ static int run(struct cli_options *options)
     return code;
 }
 
+/* A program of hundreds of libraries keeps two files of each open. */
+static void prepare_process(void)
+{
+    static const int end_signals[] = {SIGINT, SIGTERM, SIGHUP};
+    struct rlimit files;
+    if (getrlimit(RLIMIT_NOFILE, &files) == 0) {
+        files.rlim_cur = files.rlim_max;
+        setrlimit(RLIMIT_NOFILE, &files);
+    }
+    for (size_t i = 0; i < sizeof end_signals / sizeof end_signals[0]; i++)
+        if (signal(end_signals[i], on_end_signal) == SIG_IGN) /* nohup, background jobs */
+            signal(end_signals[i], SIG_IGN);
+    signal(SIGBUS, on_bus_error);
+}
+
 int main(int count, char **arguments)
 {
+    if (count > 1 && strcmp(arguments[1], "rules") == 0) {
+        prepare_process();
+        return cli_rules_run(count - 1, arguments + 1);
+    }
     struct cli_options options;
     char error[512];
     if (!cli_options_parse(count, arguments, &options, error, sizeof error)) {
@@ -160,16 +180,6 @@ int main(int count, char **arguments)
         fprintf(stderr, "stackgroup: --format: '%s' is not a format; see stackgroup --help\n", options.format);
         return EXIT_USAGE;
     }
-    /* A program of hundreds of libraries keeps two files of each open. */
-    struct rlimit files;
-    if (getrlimit(RLIMIT_NOFILE, &files) == 0) {
-        files.rlim_cur = files.rlim_max;
-        setrlimit(RLIMIT_NOFILE, &files);
-    }
-    static const int end_signals[] = {SIGINT, SIGTERM, SIGHUP};
-    for (size_t i = 0; i < sizeof end_signals / sizeof end_signals[0]; i++)
-        if (signal(end_signals[i], on_end_signal) == SIG_IGN) /* nohup, background jobs */
-            signal(end_signals[i], SIG_IGN);
-    signal(SIGBUS, on_bus_error);
+    prepare_process();
     return run(&options);
 }

@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "pipeline.h"
 
+#include "waits/wait_dump.h"
+
 #include <errno.h>
 #include <inttypes.h>
 #include <stdio.h>
@@ -225,6 +227,9 @@ static const struct error *read_text(struct pipeline *pipeline, const struct pip
     const struct error *error = source_text_read(&text, &pipeline->text, &pipeline->snapshot, &pipeline->keep,
                                                  &pipeline->scratch, &pipeline->diagnostics);
     arena_reset(&pipeline->scratch);
+    if (error == NULL)
+        wait_dump_read(&pipeline->snapshot, &pipeline->scratch, &pipeline->diagnostics);
+    arena_reset(&pipeline->scratch);
     lap(at, &pipeline->stats.seconds_open);
     return error;
 }
@@ -241,6 +246,8 @@ static const struct error *read_image(struct pipeline *pipeline, const struct pi
         error = look(pipeline, options, &pipeline->keep, at);
     if (error != NULL)
         return error;
+    if (options->live.pid != 0)
+        source_live_read_descriptors(&pipeline->live, &pipeline->keep, &pipeline->diagnostics, &pipeline->image);
     if (options->save_fd != 0) {
         pipeline->save_errno = core_writer_write(&pipeline->image, options->save_fd, &pipeline->scratch);
         arena_reset(&pipeline->scratch);
@@ -266,6 +273,45 @@ static const struct error *read_image(struct pipeline *pipeline, const struct pi
     return NULL;
 }
 
+/* Before a process is stopped: what is wrong with the options is told at once. */
+static const struct error *load_rules(struct pipeline *pipeline, const struct pipeline_options *options)
+{
+    struct arena *keep = &pipeline->keep;
+    diagnostics_init(&pipeline->rule_diagnostics, keep);
+    pipeline->rules = rule_set_new(keep);
+    const struct error *error =
+        plugin_search_load(&options->plugins, pipeline->rules, keep, &pipeline->rule_diagnostics, NULL);
+    if (error != NULL)
+        return error;
+    for (size_t i = 0; i < rule_set_count(pipeline->rules); i++)
+        pipeline->rule_count += rule_set_selects(pipeline->rules, i, options->rule);
+    if (pipeline->rule_count == 0 && options->rule != NULL)
+        return error_new(keep, ERROR_USAGE, "no rule and no plugin is called '%.200s'; see stackgroup rules list",
+                         options->rule);
+    return NULL;
+}
+
+static void apply_rules(struct pipeline *pipeline, const struct pipeline_options *options)
+{
+    const struct diagnostics *told = &pipeline->rule_diagnostics;
+    struct detect_options detect = {.only = options->rule};
+    for (size_t i = 0; i < told->count; i++)
+        diagnostics_add(&pipeline->diagnostics, told->entries[i].weight, told->entries[i].code,
+                        text_from_string(told->entries[i].subject), "%s", told->entries[i].message);
+    pipeline->diagnostics.suppressed += told->suppressed;
+    /* Memory that is allocated, not members that stand somewhere. */
+    if (pipeline->snapshot.kind == PROFILE_HEAP)
+        pipeline->rule_count = 0;
+    pipeline->findings = detect_run(pipeline->rules, &pipeline->snapshot, &pipeline->grouping, &detect, &pipeline->keep,
+                                    &pipeline->scratch, &pipeline->diagnostics);
+    arena_reset(&pipeline->scratch);
+    if (options->explain)
+        pipeline->explanations =
+            detect_explain(pipeline->rules, &pipeline->snapshot, &pipeline->grouping, &detect, &pipeline->findings,
+                           &pipeline->keep, &pipeline->scratch, &pipeline->diagnostics);
+    arena_reset(&pipeline->scratch);
+}
+
 const struct error *pipeline_run(struct pipeline *pipeline, const struct pipeline_options *options)
 {
     struct arena *keep = &pipeline->keep;
@@ -275,6 +321,8 @@ const struct error *pipeline_run(struct pipeline *pipeline, const struct pipelin
         error = pattern_compile(keep, "--filter", options->filter, &pipeline->filter);
     if (error == NULL && options->exclude != NULL)
         error = pattern_compile(keep, "--exclude", options->exclude, &pipeline->exclude);
+    if (error == NULL && !options->no_rules)
+        error = load_rules(pipeline, options);
     if (error != NULL)
         return error;
 
@@ -284,12 +332,17 @@ const struct error *pipeline_run(struct pipeline *pipeline, const struct pipelin
         return error;
 
     struct group_options group = options->group;
+    if (options->by_kind && pipeline->snapshot.kind != PROFILE_THREADS)
+        group.by = GROUP_BY_PC;
     group.filter = pipeline->filter;
     group.exclude = pipeline->exclude;
     pipeline->grouping = group_snapshot(&pipeline->snapshot, &group, keep, &pipeline->scratch);
     diagnose_limits(pipeline);
     arena_reset(&pipeline->scratch);
     lap(&at, &stats->seconds_group);
+    if (!options->no_rules)
+        apply_rules(pipeline, options);
+    lap(&at, &stats->seconds_detect);
 
     for (size_t i = 0; i < pipeline->snapshot.member_count; i++)
         stats->frames += pipeline->snapshot.stacks[pipeline->snapshot.members[i].stack].step_count;
@@ -307,5 +360,7 @@ void pipeline_close(struct pipeline *pipeline)
     pattern_release(pipeline->exclude);
     source_core_close(&pipeline->core);
     source_text_close(&pipeline->text);
+    rule_set_release(pipeline->rules);
     pipeline->filter = pipeline->exclude = NULL;
+    pipeline->rules = NULL;
 }

@@ -4,7 +4,9 @@
 #define SG_PIPELINE_H
 
 #include "base/error.h"
+#include "detect/detect.h"
 #include "group/group.h"
+#include "plugin_search.h"
 #include "report/report.h"
 #include "samples.h"
 #include "snapshot_from_image.h"
@@ -26,7 +28,11 @@ struct pipeline_options {
     struct unwind_options unwind;
     struct symbolize_options symbolize;
     struct group_options group; /* filter and exclude are filled from the expressions below */
+    bool by_kind; /* group.by is for threads; all else goes by pc */
     const char *filter, *exclude;
+    struct plugin_options plugins;
+    const char *rule; /* as detect_options.only */
+    bool no_rules, explain;
 };
 
 /* A look at a live process that is kept until the next one has succeeded. */
@@ -61,6 +67,9 @@ struct pipeline {
     struct grouping grouping;
     struct findings findings;
     size_t rule_count; /* rules that were applied; 0: none was meant to */
+    struct explanations explanations;
+    struct rule_set *rules; /* NULL once closed */
+    struct diagnostics rule_diagnostics; /* of the plugins, until the target is read */
     struct report_stats stats;
     int save_errno; /* of options.save_fd, 0: all went well */
 };

@@ -145,6 +145,8 @@ static void add_members(struct build *build)
             .cpu_microseconds = thread->cpu_microseconds,
             .cpu_known = thread->cpu_known,
             .cpu_at_most = thread->cpu_at_most,
+            .started_microseconds = thread->started_microseconds,
+            .stood_still = thread->stood_still,
             .movement = thread_movement(build->stacks->samples, i),
         };
     }

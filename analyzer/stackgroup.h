@@ -33,7 +33,8 @@ enum sg_status {
     SG_WRITE, /* the output could not be written */
 };
 
-enum sg_by { SG_BY_LINE, SG_BY_PC, SG_BY_FUNCTION };
+/* Default: threads by line; goroutines and allocation sites by pc, as Go's own profiles do. */
+enum sg_by { SG_BY_DEFAULT, SG_BY_LINE, SG_BY_PC, SG_BY_FUNCTION };
 /* How a process is read: all threads at one instant; each thread stopped alone; without any stop, from /proc alone. */
 enum sg_stop { SG_STOP_ALL, SG_STOP_ROLLING, SG_STOP_NONE };
 enum sg_unwinder { SG_UNWINDER_AUTO, SG_UNWINDER_DWARF, SG_UNWINDER_LIBUNWIND };
@@ -62,6 +63,14 @@ struct sg_options {
     uint64_t top;       /* groups shown at most, 0: all */
     uint64_t count_min; /* groups with fewer threads are hidden */
     const char *filter, *exclude; /* PCRE2 over function names, file:line and modules of a stack; NULL: none */
+    bool no_rules;      /* nothing is looked for */
+    const char *rule;   /* "plugin/rule", "plugin" or "rule" that is looked for alone; NULL: all */
+    const char *const *plugins; /* further rules: files, or folders of *.yaml; a plugin of theirs replaces one of its name in
+                                 * the configuration folders ($XDG_CONFIG_HOME or ~/.config, then /etc, of each
+                                 * stackgroup/plugins), and that one a built-in one */
+    size_t plugin_count;
+    bool no_plugin_search; /* of the configuration folders */
+    bool explain;       /* why rules found nothing, for sg_analysis_explanation */
     uint64_t memory_max; /* bytes of memory an analysis may take, 0: the library's own ceiling */
     /* Called now and then from within sg_analysis_run; NULL: never. */
     void (*progress)(void *context, const char *stage, uint64_t done, uint64_t total);
@@ -111,6 +120,50 @@ SG_PUBLIC enum sg_loss sg_analysis_loss(const struct sg_analysis *analysis);
 /* Of the most severe finding. */
 enum sg_severity { SG_SEVERITY_NONE, SG_SEVERITY_INFO, SG_SEVERITY_WARNING, SG_SEVERITY_CRITICAL };
 SG_PUBLIC enum sg_severity sg_analysis_worst_severity(const struct sg_analysis *analysis);
+
+struct sg_finding {
+    const char *rule; /* "plugin/rule" */
+    enum sg_severity severity;
+    const char *title;
+    uint64_t members;
+};
+/* The most severe first, by number from 0; false past the last. Borrowed from the analysis. */
+SG_PUBLIC bool sg_analysis_finding(const struct sg_analysis *analysis, size_t number, struct sg_finding *ret_finding);
+/* Lines about one rule that matched at least in part, by number from 0; NULL past the last. */
+SG_PUBLIC const char *sg_analysis_explanation(const struct sg_analysis *analysis, size_t number);
+
+/* The rules alone. */
+struct sg_rules;
+struct sg_rule {
+    const char *id;       /* "plugin/rule" */
+    const char *path;     /* of its file, "built-in …" */
+    const char *severity, *detector, *members; /* "any", "threads", "goroutines" */
+    const char *title, *advice, *runbook; /* "" none */
+    uint64_t line;        /* of the file */
+    size_t example_count;
+};
+struct sg_example {
+    bool is_silent;       /* the rule must not find anything in it; else it must */
+    const char *dump;
+    size_t length;
+    uint64_t line;        /* of the file */
+};
+/* NULL when memory is short. */
+SG_PUBLIC struct sg_rules *sg_rules_new(void);
+SG_PUBLIC void sg_rules_free(struct sg_rules *rules);
+/* Once: reads the plugins of the options (plugins, no_plugin_search); `alone`: none but options->plugins. A plugin with
+ * errors is left out, see sg_rules_fault. */
+SG_PUBLIC enum sg_status sg_rules_load(struct sg_rules *rules, const struct sg_options *options, bool alone);
+SG_PUBLIC const char *sg_rules_error(const struct sg_rules *rules);
+/* By number from 0; false past the last. */
+SG_PUBLIC bool sg_rules_rule(const struct sg_rules *rules, size_t number, struct sg_rule *ret_rule);
+SG_PUBLIC bool sg_rules_example(const struct sg_rules *rules, size_t rule, size_t number, struct sg_example *ret_example);
+/* Whether `name` ("plugin/rule", "plugin" or "rule") names the rule. */
+SG_PUBLIC bool sg_rules_selects(const struct sg_rules *rules, size_t number, const char *name);
+/* The rule's runbook page; NULL: it has none, or it cannot be read. */
+SG_PUBLIC const char *sg_rules_page(struct sg_rules *rules, size_t number);
+/* One error of a plugin, by number from 0: "file.yaml:12:17: …", then the line and a caret. NULL past the last. */
+SG_PUBLIC const char *sg_rules_fault(const struct sg_rules *rules, size_t number);
 
 /* The formats that can be written, by number from 0; false past the last. */
 SG_PUBLIC bool sg_format(size_t number, const char **ret_name, const char **ret_help);

@@ -231,7 +231,8 @@ def test_thread_per_connection(server):
     assert largest["waits"] == [{
         "members": CONNECTIONS, "state": "write", "kind": "socket", "descriptors": CONNECTIONS, "family": "tcp",
         "local": f"127.0.0.1:{server.port}", "peer": "127.0.0.1", "tcp_state": "CLOSE_WAIT",
-        "receive_queue": largest["waits"][0]["receive_queue"], "learnt": "read"}]
+        "receive_queue": largest["waits"][0]["receive_queue"], "send_queue": largest["waits"][0]["send_queue"], "learnt": "read"}]
+    assert largest["waits"][0]["send_queue"] > CONNECTIONS * 4096
     assert {"family": "tcp", "local": f"127.0.0.1:{server.port}", "peer": "127.0.0.1", "state": "CLOSE_WAIT",
             "count": CONNECTIONS} in result["process"]["sockets"]
 
@@ -239,7 +240,7 @@ def test_thread_per_connection(server):
 def test_text(server):
     output = text(server.pid)
     assert re.search(rf"^# state: write \({CONNECTIONS}: sockets on 127\.0\.0\.1:{server.port}, CLOSE_WAIT, peers 127\.0\.0\.1, "
-                     r"\d+ bytes? queued\)$", output, re.MULTILINE), output
+                     r"\d+ bytes? queued, [\d,]+ not taken by the peer\)$", output, re.MULTILINE), output
     assert f"# sockets: {CONNECTIONS} CLOSE_WAIT on 127.0.0.1:{server.port} from 127.0.0.1\n" in output
     assert f"# sockets: 1 LISTEN on 127.0.0.1:{server.port}\n" in output
     assert re.search(rf"^# state: accept fd \d+ \(socket 127\.0\.0\.1:{server.port}, LISTEN, 0 connections to accept\)$", output,
@@ -260,6 +261,62 @@ def test_pipe_and_unix(server):
     assert found[server.pair_fd]["kind"] == "socket"
     assert found[server.pair_fd]["family"] == "unix"
     assert "tcp_state" not in found[server.pair_fd]
+    assert found[server.pair_fd]["peer_fd"] == server.pair_fd + 1
+    assert found[server.pair_fd]["peer"] == os.readlink(f"/proc/{server.pid}/fd/{server.pair_fd + 1}")
+    assert f" -> fd {server.pair_fd + 1} of this process, ESTABLISHED" in text(server.pid)
+
+
+def test_unix_peer_in_another_process(tmp_path):
+    """Told by the path that it is bound to, an abstract name too; without one by its inode alone."""
+    for name, shown in ((str(tmp_path / "peer.sock"), str(tmp_path / "peer.sock")), ("\0sg-test-peer", "@sg-test-peer")):
+        with socket.socket(socket.AF_UNIX) as listener:
+            listener.bind(name)
+            listener.listen()
+            code = f"import socket\nheld = socket.socket(socket.AF_UNIX)\nheld.connect({name!r})\nheld.recv(1)"
+            with running(sys.executable, "-c", code) as process, listener.accept()[0] as accepted:
+                assert until(lambda: blocked_threads(process.pid, "45") == 1)
+                (wait,) = waits(document(process.pid))
+                assert wait["peer"] == shown and "peer_fd" not in wait
+                assert f" -> {shown}, ESTABLISHED" in text(process.pid)
+                inode = os.readlink(f"/proc/{process.pid}/fd/{wait['fd']}")
+                code = "import os, sys\nos.read(int(sys.argv[1]), 1)"
+                os.set_inheritable(accepted.fileno(), True)
+                with subprocess.Popen([sys.executable, "-c", code, str(accepted.fileno())], close_fds=False) as reader:
+                    try:
+                        assert until(lambda: blocked_threads(reader.pid, "0") == 1)
+                        assert [wait["peer"] for wait in waits(document(reader.pid)) if wait["kind"] == "socket"] == [inode]
+                    finally:
+                        reader.kill()
+
+
+NAMESPACE = """
+import fcntl, socket, struct, sys
+probe = socket.socket()
+fcntl.ioctl(probe, 0x8914, struct.pack("16sH14x", b"lo", 1))  # SIOCSIFFLAGS, IFF_UP
+listener = socket.create_server(("127.0.0.1", int(sys.argv[1])))
+client = socket.create_connection(listener.getsockname())
+held = listener.accept()[0]
+held.shutdown(socket.SHUT_WR)
+pair = socket.socketpair()
+print("ready", flush=True)
+client.recv(1), pair[0].recv(1)
+"""
+
+
+def test_own_network_namespace():
+    """The same port in ours is somebody else's, in another state."""
+    if os.geteuid() != 0 or subprocess.run(["unshare", "-n", "true"], stderr=subprocess.DEVNULL).returncode:
+        pytest.skip("not root, or unshare is not permitted")
+    with socket.create_server(("127.0.0.1", 0)) as ours:
+        port = ours.getsockname()[1]
+        with running("unshare", "-n", sys.executable, "-c", NAMESPACE, port) as process:
+            assert process.stdout.readline() == "ready\n"
+            assert until(lambda: blocked_threads(process.pid, "45") == 1)
+            result = document(process.pid)
+            assert {"family": "tcp", "peer": f"127.0.0.1:{port}", "state": "CLOSE_WAIT", "count": 1} in result["process"]["sockets"]
+            assert {"family": "tcp", "local": f"127.0.0.1:{port}", "state": "LISTEN", "count": 1} in result["process"]["sockets"]
+            (wait,) = waits(result)
+            assert (wait["kind"], wait["family"], "peer_fd" in wait) == ("socket", "unix", True)
 
 
 def test_table(server):

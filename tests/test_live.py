@@ -430,12 +430,14 @@ def test_own_pid(stackgroup):
 
 
 def test_thread_id_is_no_process(stackgroup, tmp_path):
-    """/proc/TID is there for every thread. Either the whole process is shown or it is said whose thread it is."""
+    """/proc/TID is there for every thread: its whole process is shown, and it is said to be."""
     with target("count", 3, tmp_path / "counters") as child:
         tid = max(tids_of(child.pid))
-        done = oracles.stackgroup_run("--format=json", "-p", tid)
-        assert (done.returncode == 3 and f"process {child.pid}" in done.stderr) or \
-            (done.returncode == 0 and json.loads(done.stdout)["profiles"][0]["total"] == 4), done.stderr
+        for arguments in ((), ("--rolling",), ("--no-stop",), ("--samples=2", "--interval=10ms")):
+            document = snapshot(tid, *arguments)
+            assert document["profiles"][0]["total"] == 4 and document["source"]["pid"] == child.pid
+            said = [row["message"] for row in document["diagnostics"] if row["code"] == "pid-of-thread"]
+            assert len(said) == 1 and f"{tid} is a thread of process {child.pid}" in said[0]
         assert runs(child.pid)
 
 
@@ -465,6 +467,17 @@ def test_threads_that_start_and_end(stackgroup):
                       if any(frame.get("function") == "tc_live_parked" for frame in group["frames"])]
             assert sum(parked) == 4
         assert runs(child.pid)
+
+
+def test_threads_that_begin_all_the_time(stackgroup):
+    """A look at one after another ends some time, and says so. At one instant there are no later ones."""
+    said = {}
+    with target("churn", 24) as child:
+        for arguments in ((), ("--rolling",), ("--no-stop",)):
+            for _ in range(30):
+                document = snapshot(child.pid, "--lines=off", *arguments)
+                said.setdefault(arguments, []).append("threads-begin" in [row["code"] for row in document["diagnostics"]])
+    assert any(said[("--rolling",)]) and not any(said[()]), said
 
 
 # files and namespaces
@@ -518,23 +531,53 @@ def test_own_namespaces(stackgroup, tmp_path):
     assert members[str(pid)] == "1"
 
 
-def test_own_root(stackgroup, tmp_path):
-    """A static program below another root: its path here leads nowhere."""
+C_STATIC = next(row for row in cores.C_VARIANTS if row.name == "gcc-static")
+
+
+@contextlib.contextmanager
+def own_root(tmp_path):
+    """A root folder with nothing but /proc in it."""
     if os.geteuid() != 0:
         pytest.skip("not root")
-    built = build_or_skip(PROGRAMS["parked"], next(row for row in cores.C_VARIANTS if row.name == "gcc-static"))
     root = tmp_path / "root"
     (root / "proc").mkdir(parents=True)
-    shutil.copy(built.executable, root / "only-in-there")
     if subprocess.run(["mount", "--bind", "/proc", root / "proc"], capture_output=True).returncode:
         pytest.skip("mount is not permitted")
     try:
+        yield root
+    finally:
+        subprocess.run(["umount", root / "proc"], check=True)
+
+
+def test_own_root(stackgroup, tmp_path):
+    """A static program below another root: its path here leads nowhere."""
+    built = build_or_skip(PROGRAMS["parked"], C_STATIC)
+    with own_root(tmp_path) as root:
+        shutil.copy(built.executable, root / "only-in-there")
         with started(["chroot", root, "/only-in-there"], env={**os.environ, "TESTCORE_END": "wait"}) as child:
             document = snapshot(child.pid)
             assert document["source"]["exe"].endswith("/only-in-there")
-    finally:
-        subprocess.run(["umount", root / "proc"], check=True)
     assert any(name.startswith("tc_") for name in named_functions(document))
+
+
+def test_debug_files_of_its_own_root(stackgroup, tmp_path):
+    """What names a stripped program lies in the folder of debug files that its own root has, not ours."""
+    if not shutil.which("objcopy"):
+        pytest.skip("no objcopy")
+    built = build_or_skip(PROGRAMS["parked"], C_STATIC)
+    notes = subprocess.run(["readelf", "-n", built.executable], stdout=subprocess.PIPE, text=True, check=True).stdout
+    build_id = re.search(r"Build ID: ([0-9a-f]+)", notes).group(1)
+    with own_root(tmp_path) as root:
+        debug = root / "usr" / "lib" / "debug" / ".build-id" / build_id[:2] / f"{build_id[2:]}.debug"
+        debug.parent.mkdir(parents=True)
+        subprocess.run(["objcopy", "--only-keep-debug", built.executable, debug], check=True)
+        subprocess.run(["objcopy", "--strip-all", built.executable, root / "stripped"], check=True)
+        with started(["chroot", root, "/stripped"], env={**os.environ, "TESTCORE_END": "wait"}) as child:
+            document = snapshot(child.pid)
+            assert any(name.startswith("tc_") for name in named_functions(document))
+            assert any(frame.get("line") for group in document["profiles"][0]["groups"] for frame in group["frames"])
+            debug.unlink()
+            assert not any(name.startswith("tc_") for name in named_functions(snapshot(child.pid)))
 
 
 def test_not_permitted(stackgroup):
@@ -567,15 +610,16 @@ def test_own_process_of_a_user(stackgroup):
 # whatever becomes of us
 
 
-def test_killed_at_any_moment(stackgroup, tmp_path):
+@pytest.mark.parametrize("mode", [[], ["--rolling"], ["--no-stop"]], ids=["all", "rolling", "no-stop"])
+def test_killed_at_any_moment(mode, stackgroup, tmp_path):
     """SIGKILL at 200 random moments: no thread stays stopped, and all count on."""
     counters = tmp_path / "counters"
     choose = random.Random(2)
     with target("count", 100, counters) as child:
-        longest = run_seconds(stackgroup, child.pid)
+        longest = run_seconds(stackgroup, child.pid, *mode)
         ended = 0
         for _ in range(200):
-            ended += kill_at_random(stackgroup, child.pid, choose, longest)
+            ended += kill_at_random(stackgroup, child.pid, choose, longest, *mode)
             before = read_counters(counters)
             wait_for(lambda: all(now > then for now, then in zip(read_counters(counters), before)), 5)
             assert runs(child.pid)
@@ -583,15 +627,16 @@ def test_killed_at_any_moment(stackgroup, tmp_path):
         assert ended > 20
 
 
-def run_seconds(stackgroup, pid):
+def run_seconds(stackgroup, pid, *arguments):
     begun = time.monotonic()
-    subprocess.run([stackgroup, "--lines=off", "-p", str(pid)], stdout=subprocess.DEVNULL, check=True, timeout=20)
+    subprocess.run([stackgroup, "--lines=off", "-p", str(pid), *arguments], stdout=subprocess.DEVNULL, check=True, timeout=20)
     return time.monotonic() - begun
 
 
-def kill_at_random(stackgroup, pid, choose, longest):
+def kill_at_random(stackgroup, pid, choose, longest, *arguments):
     """Whether it was still at work."""
-    ours = subprocess.Popen([stackgroup, "--lines=off", "-p", str(pid)], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    ours = subprocess.Popen([stackgroup, "--lines=off", "-p", str(pid), *arguments], stdout=subprocess.DEVNULL,
+                            stderr=subprocess.DEVNULL)
     time.sleep(choose.random() * longest)
     at_work = ours.poll() is None
     ours.kill()
@@ -599,12 +644,13 @@ def kill_at_random(stackgroup, pid, choose, longest):
     return at_work
 
 
-def test_killed_while_signals_come(stackgroup):
+@pytest.mark.parametrize("mode", [[], ["--rolling"]], ids=["all", "rolling"])
+def test_killed_while_signals_come(mode, stackgroup):
     """A signal that was on its way when we were killed still arrives."""
     choose = random.Random(3)
     with target("signals", 20000) as child:
         longest = run_seconds(stackgroup, child.pid)
-        lines, _ = lines_while(child, lambda: kill_at_random(stackgroup, child.pid, choose, longest))
+        lines, _ = lines_while(child, lambda: kill_at_random(stackgroup, child.pid, choose, longest, *mode))
     assert lines == SIGNALS_WELL
 
 
@@ -663,3 +709,106 @@ def answers(port):
             return connection.recv(16) == b"+PONG\r\n"
     except OSError:
         return False
+
+
+GO_SERVER = r"""
+package main
+
+import (
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"os"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"time"
+)
+
+func serve() {
+	listener, _ := net.Listen("tcp", "127.0.0.1:0")
+	fmt.Println("http://" + listener.Addr().String())
+	http.Serve(listener, http.HandlerFunc(func(answer http.ResponseWriter, request *http.Request) {
+		if request.URL.Path == "/slow" {
+			time.Sleep(2 * time.Millisecond)
+		}
+		body, _ := io.ReadAll(request.Body)
+		answer.Write([]byte(strings.Repeat(string(body), 100)))
+	}))
+}
+
+/* Twenty clients at a time until standard input ends, each request with a connection kept or a new one. */
+func load(url string) {
+	var done atomic.Bool
+	var good, bad atomic.Int64
+	var clients sync.WaitGroup
+	for i := 0; i < 20; i++ {
+		clients.Add(1)
+		go func(number int) {
+			defer clients.Done()
+			client := &http.Client{Timeout: 10 * time.Second, Transport: &http.Transport{DisableKeepAlives: number < 5}}
+			for !done.Load() {
+				answer, err := client.Post(url+[]string{"/", "/slow"}[number%2], "text/plain", strings.NewReader("0123456789"))
+				if err != nil {
+					fmt.Println(err)
+					bad.Add(1)
+					continue
+				}
+				body, err := io.ReadAll(answer.Body)
+				answer.Body.Close()
+				if err != nil || len(body) != 1000 {
+					fmt.Println(len(body), err)
+					bad.Add(1)
+					continue
+				}
+				good.Add(1)
+				time.Sleep(time.Millisecond)
+			}
+		}(i)
+	}
+	fmt.Println("ready")
+	io.ReadAll(os.Stdin)
+	done.Store(true)
+	clients.Wait()
+	fmt.Println("good", good.Load(), "bad", bad.Load())
+}
+
+func main() {
+	if len(os.Args) > 1 {
+		load(os.Args[1])
+	} else {
+		serve()
+	}
+}
+"""
+
+
+@pytest.mark.long
+def test_go_server_under_load(stackgroup, tmp_path):
+    """200 stops of a busy Go server, whose runtime signals its own threads all the time: no request fails, no thread is lost."""
+    try:
+        go = oracles.tool("go")
+    except cores.Unavailable as error:
+        pytest.skip(str(error))
+    (tmp_path / "server.go").write_text(GO_SERVER)
+    subprocess.run([go, "build", "-o", tmp_path / "server", tmp_path / "server.go"], check=True, timeout=300,
+                   env={**os.environ, "GO111MODULE": "off", "GOFLAGS": ""})
+    with subprocess.Popen([tmp_path / "server"], stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, text=True) as server:
+        try:
+            url = server.stdout.readline().strip()
+            with subprocess.Popen([tmp_path / "server", url], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as client:
+                assert client.stdout.readline() == "ready\n"
+                threads = set()
+                for number in range(200):
+                    document = snapshot(server.pid, "--lines=off", *(["--rolling"] if number % 4 == 3 else []))
+                    seen = {int(member["id"]) for member in member_details(document)}
+                    assert threads <= seen and server.pid in seen
+                    threads = seen
+                assert client.poll() is None
+                output = client.communicate("", timeout=60)[0]
+            match = re.fullmatch(r"good (\d+) bad 0\n", output)
+            assert match and int(match.group(1)) > 2000, output[-2000:]
+            assert threads <= tids_of(server.pid) and runs(server.pid)
+        finally:
+            server.kill()

@@ -27,6 +27,7 @@ VARIANTS = [(PROGRAMS[program], variant) for program, names in (
     ("deadlock_pool", ("gcc-O2",)),
 ) for variant in PROGRAMS[program].variants if variant.name in names]
 UNSTOPPED = cores.Program("unstopped", "unstopped.c", (C_BASE,))
+MOVING = cores.Program("moving", "moving.c", (C_BASE,))
 
 
 @contextlib.contextmanager
@@ -170,6 +171,40 @@ def test_parent_in_vfork(stackgroup):
     assert {end for _, end in threads.values()} == {"outermost"}
     assert any("tc_vfork_thread" in [frame.function for frame in frames] for frames in oracles.json_stacks(document).threads.values())
     assert "vfork" in [row["state"] for group in document["profiles"][0]["groups"] for row in group["members_detail"]]
+
+
+def details(document):
+    return [row for group in document["profiles"][0]["groups"] for row in group["members_detail"]]
+
+
+@pytest.mark.parametrize("option", ["--rolling", "--no-stop"])
+def test_who_stood_still_meanwhile(option, stackgroup, tmp_path):
+    """Threads that wait for good are seen not to have run while the others were read, in a core saved of them too."""
+    began = time.time()
+    with running(MOVING, C_BASE, ["20"]) as (child, _):
+        for _ in range(5):
+            saved = tmp_path / "saved"
+            document, _ = look(child.pid, option, f"--save={saved}")
+            still = {}
+            for row in details(document):
+                still.setdefault(row["name"], []).append(row["stood_still"])
+                assert began - 1 <= row["since"] <= time.time()
+            assert still["stuck"] == [True] * 20 and still["spinning"] == [False]
+            core = json.loads(oracles.stackgroup_run(saved, "--format=json", "--members").stdout)
+            facts = [{row["id"]: (row["stood_still"], row["since"]) for row in details(each)} for each in (document, core)]
+            assert facts[0] == facts[1] and core["source"]["stop"] == document["source"]["stop"]
+        text = oracles.stackgroup_run(saved).stdout.splitlines()[0]
+        assert text == "# no fatal signal: written by stackgroup, its threads read one after another"
+        document, _ = look(child.pid)
+        assert not any("stood_still" in row for row in details(document))
+
+
+def test_busy_lock_is_not_still(stackgroup):
+    """Threads that pass one lock around are at the same few places whenever one looks; all of them still at once they are not."""
+    with running(UNSTOPPED, C_BASE, ["paths"]) as (child, _):
+        for option in ("--rolling", "--no-stop"):
+            still = [row["stood_still"] for _ in range(20) for row in details(look(child.pid, option)[0]) if row["id"] != str(child.pid)]
+            assert sum(still) < len(still) / 2, (option, sum(still), len(still))
 
 
 def test_running_thread_has_no_stack(stackgroup):

@@ -5,6 +5,7 @@ import contextlib
 import json
 import re
 import select
+import shutil
 import subprocess
 import threading
 import time
@@ -113,6 +114,19 @@ def test_memory_does_not_grow_with_samples(stackgroup):
     with moving(20) as child:
         sizes = [sampled(child, f"--samples={count}", "--interval=5ms", "--stats")["stats"]["arena_bytes"] for count in (3, 60)]
     assert sizes[1] < sizes[0] * 1.5
+
+
+def test_descriptors_are_read_once(stackgroup, tmp_path):
+    if not shutil.which("strace"):
+        pytest.skip("no strace")
+    with moving(1) as child:
+        log = tmp_path / "calls"
+        subprocess.run(["strace", "-f", "-o", log, "-e", "trace=openat", stackgroup, "-p", str(child.pid), "--samples=5",
+                        "--interval=1ms"], check=True, stdout=subprocess.DEVNULL, timeout=60)
+        document = sampled(child, "--samples=3", "--interval=1ms")
+    calls = log.read_text()
+    assert len(re.findall(r'"/proc/\d+/fd"', calls)) == 1 < len(re.findall(r'"/proc/\d+/maps"|/task/\d+/maps"', calls))
+    assert document["process"]["descriptors"] >= 3
 
 
 def test_usage(parked_core, stackgroup):

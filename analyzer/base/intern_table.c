@@ -39,6 +39,17 @@ void intern_table_init(struct intern_table *table, struct arena *arena)
     intern_table_add(table, TEXT(""));
 }
 
+bool intern_table_find(const struct intern_table *table, struct text text, uint32_t *ret_number)
+{
+    size_t mask = table->slot_count - 1;
+    for (size_t slot = hash_bytes(text.data, text.length, 0) & mask; table->slots[slot] != 0; slot = (slot + 1) & mask)
+        if (text_equals(table->texts[table->slots[slot] - 1], text)) {
+            *ret_number = table->slots[slot] - 1;
+            return true;
+        }
+    return false;
+}
+
 uint32_t intern_table_add(struct intern_table *table, struct text text)
 {
     size_t mask = table->slot_count - 1;

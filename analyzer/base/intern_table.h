@@ -20,6 +20,9 @@ void intern_table_init(struct intern_table *table, struct arena *arena);
 /* The text's number; a copy is made when it is new. */
 uint32_t intern_table_add(struct intern_table *table, struct text text);
 
+/* False when the text was never added. */
+bool intern_table_find(const struct intern_table *table, struct text text, uint32_t *ret_number);
+
 static inline struct text intern_table_text(const struct intern_table *table, uint32_t number)
 {
     return table->texts[number];

@@ -32,6 +32,8 @@ enum {
     /* Futex words that a live snapshot remembers having copied, a power of two: a lock that thousands wait for is copied
      * once; where programs wait for more words, some are copied again. */
     limit_live_words = 1024,
+    /* Processors that are kept from sleeping while threads are stopped one by one. */
+    limit_live_awake_processors = 3,
     /* Looks at a thread that moves while it is read without a stop. */
     limit_live_tries = 4,
     /* Microseconds of CPU time that a stop costs a blocked thread at most (20 to 130 were seen); more is its own. */
@@ -80,6 +82,8 @@ enum {
     limit_libunwind_failures = 32,
     /* Bytes of one rule file, its examples' dumps included. */
     limit_rule_file_bytes = 4 << 20,
+    /* Rule files of one folder. */
+    limit_plugin_files = 1000,
     /* Errors told of one rule file. */
     limit_rule_file_errors = 100,
     /* Matches of one expression of a rule that may reach the match limit, 1 to 10 ms each, before it is not tried any
@@ -91,6 +95,20 @@ enum {
     limit_yaml_nodes = 100000,
     limit_yaml_keys = 256,
     limit_yaml_depth = 16,
+    /* Cycles of one tangle of locks that are told apart: n threads that all wait for each other have more than n!. */
+    limit_lock_cycles = 64,
+    /* … the shortest of them, where there are more. */
+    limit_lock_cycles_told = 8,
+    /* Edges looked at for the cycles of one tangle, beside a few looks at each: 20 milliseconds' worth. */
+    limit_cycle_steps = 1 << 22,
+    /* Frames and places compared to find who may hold locks, where only stacks tell: 50 milliseconds' worth. */
+    limit_guess_steps = 1 << 24,
+    /* Sentences of one finding about its members' waits; a screen's worth. The edges are all in the JSON form … */
+    limit_finding_sentences = 24,
+    /* … up to so many. */
+    limit_finding_edges = 10000,
+    /* Members and locks of all the cycles of one tangle that are kept. */
+    limit_cycle_nodes = 1 << 21,
 };
 
 /* Segments and mappings: the kernel's vm.max_map_count is at most 2^31, in practice 65,530 to 1,048,576. */

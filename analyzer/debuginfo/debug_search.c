@@ -124,12 +124,15 @@ static bool debug_file_open(const struct debug_search *search, const char *path,
     return true;
 }
 
-/* Tries a path below --sysroot, then as it is. Returns the path that was opened, or NULL. */
+/* Tries a path below --sysroot, then below the target's own root, then as it is. Returns the path that was opened, or
+ * NULL. */
 static const char *debug_file_try(const struct debug_search *search, const char *path, int *ret_fd, Elf **ret_elf)
 {
-    const char *sysroot = module_files_options(search->files)->sysroot;
-    if (sysroot != NULL) {
-        const char *below = arena_printf(module_files_arena(search->files), "%s%s", sysroot, path);
+    const char *roots[] = {module_files_options(search->files)->sysroot, module_files_root(search->files)};
+    for (size_t i = 0; i < sizeof roots / sizeof roots[0]; i++) {
+        if (roots[i] == NULL)
+            continue;
+        const char *below = arena_printf(module_files_arena(search->files), "%s%s", roots[i], path);
         if (debug_file_open(search, below, ret_fd, ret_elf))
             return below;
     }
@@ -305,7 +308,10 @@ static bool module_file_open_alternate(struct module_files *files, struct module
     if (name[0] != '/') {
         /* Relative to where the file really is: build-id folders hold links. */
         AUTO_FREE char *real = realpath(from, NULL);
-        const char *origin = real == NULL ? from : real;
+        /* A link out of another root (/proc/PID/root) resolves to a path of ours. */
+        const char *root = module_files_root(files);
+        bool is_elsewhere = root != NULL && strncmp(from, root, strlen(root)) == 0;
+        const char *origin = real == NULL || is_elsewhere ? from : real;
         int folder_length = (int)(text_basename(text_from_string(origin)).data - origin);
         path = arena_printf(module_files_arena(files), "%.*s%s", folder_length, origin, name);
     }

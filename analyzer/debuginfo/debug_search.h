@@ -7,7 +7,8 @@
 #include "debuginfo/module_file.h"
 
 /* The separate debug file, with .symtab and DWARF; NULL when there is none. Found by build-id in the folders of
- * debug_path, then by .gnu_debuglink beside the module's file, in .debug/ there, and in debug_path; below sysroot first.
+ * debug_path, then by .gnu_debuglink beside the module's file, in .debug/ there, and in debug_path; below sysroot and
+ * below the root of a live target of its own first.
  * Checked by its build-id, else by the link's CRC; what differs is refused with a diagnostic. Opening maps the file and
  * unpacks nothing. */
 Elf *module_file_debug_elf(struct module_files *files, struct module_file *file);

@@ -43,6 +43,11 @@ const struct module *module_files_module(const struct module_files *files, const
     return &files->image->modules[file->module];
 }
 
+const char *module_files_root(const struct module_files *files)
+{
+    return files->image->root;
+}
+
 struct arena *module_files_arena(const struct module_files *files)
 {
     return files->arena;

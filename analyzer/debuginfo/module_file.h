@@ -80,6 +80,7 @@ Dwarf_CFI *module_file_eh_frame(struct module_file *file);
 
 /* For debug_search.c. */
 const struct module_file_options *module_files_options(const struct module_files *files);
+const char *module_files_root(const struct module_files *files); /* image.root */
 struct arena *module_files_arena(const struct module_files *files);
 struct diagnostics *module_files_diagnostics(const struct module_files *files);
 const struct module *module_files_module(const struct module_files *files, const struct module_file *file);

@@ -5,9 +5,10 @@
 
 /* In the order in which they run: what a cycle explains is not reported as a queue. */
 static const struct detector *const detectors[] = {
+    &detector_lock_cycle,
+    &detector_lock_queue,
     &detector_count,
 };
-
 
 /* How much a rule asks for: the narrower one says more. */
 static size_t rule_narrowness(const struct compiled_rule *rule)

@@ -24,9 +24,10 @@ size_t rule_set_count(const struct rule_set *set);
 struct text rule_set_id(const struct rule_set *set, size_t number);
 const struct rule *rule_set_rule(const struct rule_set *set, size_t number);
 
-/* The plugin's name and the file that the rule came from; "" built in. */
+/* The plugin's name, the file that the rule came from, and where its runbook lies; of the latter "" built in. */
 struct text rule_set_plugin(const struct rule_set *set, size_t number);
 struct text rule_set_path(const struct rule_set *set, size_t number);
+struct text rule_set_runbook_path(const struct rule_set *set, size_t number);
 bool rule_set_has_plugin(const struct rule_set *set, struct text plugin);
 /* Whether `only` of detect_options names the rule. */
 bool rule_set_selects(const struct rule_set *set, size_t number, const char *only);
@@ -40,5 +41,16 @@ struct detect_options {
 struct findings detect_run(struct rule_set *set, const struct snapshot *snapshot, const struct grouping *grouping,
                            const struct detect_options *options, struct arena *arena, struct arena *scratch,
                            struct diagnostics *diagnostics);
+
+/* Texts of several lines, one a rule that matched at least in part, or every rule that `options->only` names. */
+struct explanations {
+    const char **entries;
+    size_t count;
+};
+
+/* What of each rule matched and what failed, after detect_run. */
+struct explanations detect_explain(struct rule_set *set, const struct snapshot *snapshot, const struct grouping *grouping,
+                                   const struct detect_options *options, const struct findings *findings,
+                                   struct arena *arena, struct arena *scratch, struct diagnostics *diagnostics);
 
 #endif

@@ -220,8 +220,9 @@ static void add_groups(struct counting *counting, struct finding *finding, const
                               group->fingerprint);
     }
     if (finding->group_count > shown_groups)
-        places = arena_printf(arena, "%s, and %zu more groups", places, finding->group_count - shown_groups);
-    detection_add_evidence(counting->detection, finding, "%s of all %s %s (%s): %s",
+        places = arena_printf(arena, "%s, and %zu more group%s", places, finding->group_count - shown_groups,
+                              finding->group_count == shown_groups + 1 ? "" : "s");
+    detection_add_evidence(counting->detection, finding, "%s of all %s %s (%s) are here: %s",
                            detection_count_text(counting->detection, bucket->members),
                            detection_count_text(counting->detection, counting->snapshot->total),
                            detection_members_word(counting->detection, counting->snapshot->total),

@@ -121,7 +121,11 @@ static bool is_machinery(struct detection *detection, const struct stack_frame *
 {
     struct rule_set *set = detection->set;
     struct name_matches functions = {.names = detection->machinery_functions};
-    if (name_matches_has(&functions, &detection->names[NAME_FUNCTION], detection->snapshot->frames[frame->frame].function))
+    uint32_t function = detection->snapshot->frames[frame->frame].function;
+    /* Go's text form names no function of the runtime (formats.md). */
+    if (function == 0 && detection->snapshot->kind == PROFILE_GOROUTINES)
+        return true;
+    if (name_matches_has(&functions, &detection->names[NAME_FUNCTION], function))
         return true;
     for (size_t i = 0; i < set->machinery_count; i++) {
         const struct compiled_patterns *patterns = &set->machinery[i].patterns;
@@ -145,10 +149,21 @@ size_t detection_machinery(struct detection *detection, uint32_t stack)
         facts->has_machinery = true;
         while (facts->machinery < frame_count && is_machinery(detection, &frames[facts->machinery]))
             facts->machinery++;
-        if (facts->machinery == frame_count)
+        facts->root = frame_count;
+        while (facts->root > facts->machinery && is_machinery(detection, &frames[facts->root - 1]))
+            facts->root--;
+        if (facts->machinery == frame_count) {
             facts->machinery = 0;
+            facts->root = frame_count;
+        }
     }
     return facts->machinery;
+}
+
+size_t detection_root(struct detection *detection, uint32_t stack)
+{
+    detection_machinery(detection, stack);
+    return detection->stacks[stack].root;
 }
 
 struct text detection_call_site(struct detection *detection, uint32_t stack)

@@ -11,6 +11,7 @@ struct stack_facts {
     struct stack_frame *frames; /* NULL until asked for */
     size_t frame_count;
     size_t machinery;           /* leading frames */
+    size_t root;                /* frames without machinery that stands outermost (goexit) */
     struct text call_site;
     bool has_frames, has_machinery, has_call_site;
 };
@@ -60,6 +61,9 @@ const struct name_matches *detection_name_matches(struct detection *detection, u
 bool detection_pattern_matches(struct detection *detection, uint32_t pattern, const struct stack_frame *frame);
 /* … this string of the snapshot: of states and creators. */
 bool detection_pattern_matches_string(struct detection *detection, uint32_t pattern, uint32_t string);
+
+/* One past the outermost frame that is no machinery. */
+size_t detection_root(struct detection *detection, uint32_t stack);
 
 /* rule_match.c: whether the stack alone does what the match asks of stacks. */
 bool match_stack(struct detection *detection, const struct compiled_match *match, uint32_t stack);

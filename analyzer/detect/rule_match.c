@@ -64,8 +64,11 @@ bool match_stack(struct detection *detection, const struct compiled_match *match
         if (leaf >= frame_count || !matches_any(detection, &match->leaf, &frames[leaf]))
             return false;
     }
-    if (match->root.count != 0 && (frame_count == 0 || !matches_any(detection, &match->root, &frames[frame_count - 1])))
-        return false;
+    if (match->root.count != 0) {
+        size_t root = detection_root(detection, stack);
+        if (root == 0 || !matches_any(detection, &match->root, &frames[root - 1]))
+            return false;
+    }
     if (match->any.count != 0 && !matches_anywhere(detection, &match->any, frames, frame_count))
         return false;
     if (match->none.count != 0 && matches_anywhere(detection, &match->none, frames, frame_count))
@@ -175,6 +178,15 @@ bool detection_head_matches(struct detection *detection, const struct compiled_r
     return detection_matches(detection, rule, &rule->head, &detection->head_results[rule->number], member);
 }
 
+bool detection_head_state_matches(struct detection *detection, const struct compiled_rule *rule, const char *state)
+{
+    const struct compiled_match *head = &rule->head;
+    size_t others = head->leaf.count + head->stack.count + head->any.count + head->root.count + head->creator.count;
+    return match_kind(detection, rule) && others == 0 && head->waits_on == 0 && head->waited_seconds == 0 &&
+           head->state.count != 0 &&
+           pattern_matches(detection->set->patterns[head->state.numbers[0]].pattern, text_from_string(state));
+}
+
 bool detection_frame_matches(struct detection *detection, const struct compiled_rule *rule, enum rule_list list,
                              uint32_t frame, uint32_t location)
 {
@@ -238,8 +250,9 @@ static void make_captures(struct detection *detection, const struct compiled_rul
         for (size_t i = 0; i < match->stack.count; i++)
             add_captures(detection, list, match->stack.numbers[i], &frames[positions[i]]);
     add_captures_anywhere(detection, list, &match->any, frames, frame_count);
-    if (match->root.count != 0 && frame_count != 0)
-        add_captures(detection, list, match->root.numbers[0], &frames[frame_count - 1]);
+    size_t root = detection_root(detection, stack);
+    if (match->root.count != 0 && root != 0)
+        add_captures(detection, list, match->root.numbers[0], &frames[root - 1]);
     add_captures_anywhere(detection, list, &rule->acquire, frames, frame_count);
     add_captures_anywhere(detection, list, &rule->hold, frames, frame_count);
 }

@@ -224,6 +224,11 @@ struct text rule_set_path(const struct rule_set *set, size_t number)
     return set->rules[number]->path;
 }
 
+struct text rule_set_runbook_path(const struct rule_set *set, size_t number)
+{
+    return set->rules[number]->runbook_path;
+}
+
 bool rule_set_has_plugin(const struct rule_set *set, struct text plugin)
 {
     for (size_t i = 0; i < set->plugin_count; i++)

@@ -123,15 +123,21 @@ void core_layout_thread_facts(struct text_writer *writer, const struct core_thre
     uint8_t head[20];
     put_bytes(head, facts->tid, 4);
     put_bytes(head + 4, facts->namespace_tid, 4);
-    put_bytes(head + 8, (facts->registers_missing ? 1u : 0u) | (facts->cpu_known ? 2u : 0u), 4);
+    put_bytes(head + 8,
+              (facts->registers_missing ? 1u : 0u) | (facts->cpu_known ? 2u : 0u) | (facts->stop & 3u) << 2 |
+                  (facts->stood_still ? 16u : 0u),
+              4);
     put_bytes(head + 12, facts->registers_known, 8);
-    size_t size_bytes = sizeof head + facts->name.length + 1 + facts->state.length + 1;
+    uint8_t tail[8];
+    put_bytes(tail, facts->started_microseconds, 8);
+    size_t size_bytes = sizeof head + facts->name.length + 1 + facts->state.length + 1 + sizeof tail;
     write_note_header(writer, CORE_NOTE_OWN_NAME, CORE_NOTE_OWN_THREAD, size_bytes);
     text_writer_bytes(writer, head, sizeof head);
     text_writer_text(writer, facts->name);
     text_writer_bytes(writer, "", 1);
     text_writer_text(writer, facts->state);
     text_writer_bytes(writer, "", 1);
+    text_writer_bytes(writer, tail, sizeof tail);
     write_padding(writer, size_bytes);
 }
 

@@ -49,9 +49,13 @@ bool core_thread_facts_parse(const struct core_note *note, struct core_thread_fa
     uint32_t flags = byte_reader_u32(&reader);
     facts.registers_missing = (flags & 1) != 0;
     facts.cpu_known = (flags & 2) != 0;
+    facts.stop = flags >> 2 & 3;
+    facts.stood_still = (flags & 16) != 0;
     facts.registers_known = byte_reader_u64(&reader);
     facts.name = byte_reader_string(&reader);
     facts.state = byte_reader_string(&reader);
+    if (byte_reader_left(&reader) >= 8) /* cores written before it was known end here */
+        facts.started_microseconds = byte_reader_u64(&reader);
     if (reader.failed)
         return false;
     *ret_facts = facts;

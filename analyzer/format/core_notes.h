@@ -46,6 +46,9 @@ struct core_thread_facts {
     uint32_t tid, namespace_tid;
     bool registers_missing; /* those of its NT_PRSTATUS are zeros that mean nothing */
     bool cpu_known;
+    uint8_t stop;     /* 0: all threads are of one instant, 1: each was stopped in its turn, 2: none was stopped */
+    bool stood_still; /* of the latter two: it was seen not to have run in between */
+    uint64_t started_microseconds; /* since 1970, 0 unknown */
     uint64_t registers_known; /* bits by DWARF number of those that mean something, 0: all */
     struct text name;  /* "" unknown; borrowed */
     struct text state; /* what it is said to do where registers do not tell, "" they do; borrowed */

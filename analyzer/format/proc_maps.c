@@ -35,12 +35,12 @@ static bool map_parse(struct text line, struct proc_map *ret_map)
     if (!take_number(&line, 16, ' ', &map.file_offset) || !take_number(&line, 16, ':', &major) ||
         !take_number(&line, 16, ' ', &minor))
         return false;
-    /* A map without a path ends in the inode and a blank. */
-    if (!take_number(&line, 10, ' ', &map.inode))
+    /* A map without a path ends in the inode and a blank, which editors and mails take away. */
+    if (!text_equals(line, TEXT("0")) && !take_number(&line, 10, ' ', &map.inode))
         return false;
     while (line.length != 0 && line.data[0] == ' ')
         line.data++, line.length--;
-    map.path = line;
+    map.path = text_equals(line, TEXT("0")) && map.inode == 0 ? TEXT("") : line;
     *ret_map = map;
     return true;
 }

@@ -473,7 +473,7 @@ static const struct key_row rule_keys[] = {
     {"share", KEY_SHARE, IN_RULE(share_permille), false},
     {"grown", KEY_FACTOR, IN_RULE(grown_permille), false},
     {"by", KEY_BY, 0, false},
-    {"title", KEY_LINE, IN_RULE(title), true},
+    {"title", KEY_LINE, IN_RULE(title), false},
     {"advice", KEY_TEXT, IN_RULE(advice), false},
     {"runbook", KEY_PAGE, IN_RULE(runbook), false},
     {"examples", KEY_EXAMPLES, 0, false},
@@ -599,6 +599,10 @@ static void check_rule(struct parsing *parsing, const struct yaml_node *node, co
     }
     if (rule->detector == RULE_POOL && !parsing->is_cut && find_child(node, "acquire") == NULL)
         FAIL(parsing, node, "a rule of 'detector: pool' has no 'acquire'");
+    /* Those of locks say themselves who waits for whom. */
+    bool has_own_title = rule->detector == RULE_LOCK_CYCLE || rule->detector == RULE_LOCK_QUEUE;
+    if (!has_own_title && !parsing->is_cut && find_child(node, "title") == NULL)
+        FAIL(parsing, node, "a rule has no 'title'");
     for (size_t i = 0; i < parsing->file->rule_count && rule->id.length != 0; i++)
         if (text_equals(parsing->file->rules[i].id, rule->id))
             FAIL(parsing, find_child(node, "id"), "the id '%.64s' stands here twice, first in line %u", rule->id.data,

@@ -90,6 +90,23 @@ static struct thread_comment trust_parse(struct text text)
     return result;
 }
 
+/* "3 to 11 minutes", "45 seconds"; "2 minutes (23 of 32)" tells nothing of any one member. Thousands have commas. */
+static struct thread_comment waiting_parse(struct text text)
+{
+    struct thread_comment result = {.kind = THREAD_COMMENT_OTHER};
+    bool in_minutes = text_find(text, TEXT(" minute")) != SIZE_MAX;
+    uint64_t number = 0, part;
+    if (!text_take_decimal(&text, &number) || text_ends_with(text, TEXT(")")))
+        return result;
+    while (text_take_prefix(&text, TEXT(",")) && text_take_decimal(&text, &part) && number < UINT64_MAX / 60000 - 1)
+        number = number * 1000 + part;
+    if (number > UINT64_MAX / 60)
+        return result;
+    result.count = in_minutes ? number * 60 : number;
+    result.kind = THREAD_COMMENT_WAITING;
+    return result;
+}
+
 static struct thread_comment diagnostic_parse(enum thread_comment_kind kind, struct text text)
 {
     struct thread_comment result = {.kind = kind, .text = text};
@@ -111,6 +128,8 @@ struct thread_comment thread_comment_parse(struct text comment)
         enum thread_comment_kind kind;
     } rows[] = {
         {{"signal: ", 8}, THREAD_COMMENT_SIGNAL},     {{"process: ", 9}, THREAD_COMMENT_PROCESS},
+        {{"threads: ", 9}, THREAD_COMMENT_TOTALS},    {{"goroutines: ", 12}, THREAD_COMMENT_TOTALS},
+        {{"addresses: the dump tells none", 30}, THREAD_COMMENT_NUMBERS},
         {{"lost: ", 6}, THREAD_COMMENT_LOST},         {{"loss: ", 6}, THREAD_COMMENT_LOSS},
         {{"note: ", 6}, THREAD_COMMENT_NOTE},         {{"signalled", 9}, THREAD_COMMENT_SIGNALLED},
         {{"state: ", 7}, THREAD_COMMENT_STATE},       {{"members: ", 9}, THREAD_COMMENT_MEMBERS},
@@ -147,12 +166,21 @@ struct thread_comment thread_comment_parse(struct text comment)
             result.text.length = at;
         break;
     }
+    case THREAD_COMMENT_WAITING:
+        return waiting_parse(result.text);
+    case THREAD_COMMENT_TOTALS: {
+        uint64_t read;
+        if (!text_take_decimal(&result.text, &read) || !text_take_prefix(&result.text, TEXT(" of ")) ||
+            !text_take_decimal(&result.text, &result.count))
+            result.count = 0;
+        break;
+    }
     case THREAD_COMMENT_OTHER:
     case THREAD_COMMENT_SIGNAL:
     case THREAD_COMMENT_PROCESS:
+    case THREAD_COMMENT_NUMBERS:
     case THREAD_COMMENT_STATE:
     case THREAD_COMMENT_WAITS:
-    case THREAD_COMMENT_WAITING:
     case THREAD_COMMENT_CREATED:
         break;
     }

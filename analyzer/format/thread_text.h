@@ -12,6 +12,8 @@ enum thread_comment_kind {
     /* Before the groups. */
     THREAD_COMMENT_SIGNAL,  /* `text` follows "signal: " */
     THREAD_COMMENT_PROCESS, /* … "process: " */
+    THREAD_COMMENT_TOTALS,  /* `count` members the source spoke of, 0 not told */
+    THREAD_COMMENT_NUMBERS, /* addresses only tell places apart */
     THREAD_COMMENT_LOST,    /* diagnostics of three weights: the message; `name` is the code */
     THREAD_COMMENT_LOSS,
     THREAD_COMMENT_NOTE,
@@ -21,7 +23,7 @@ enum thread_comment_kind {
     THREAD_COMMENT_MEMBERS,   /* `text`: ids; `count` further ones are not listed */
     THREAD_COMMENT_MEMBER,    /* `id`, `name`, `text`: its state */
     THREAD_COMMENT_WAITS,     /* `text`, for thread_waits_parse */
-    THREAD_COMMENT_WAITING,   /* `text` follows "waiting: " */
+    THREAD_COMMENT_WAITING,   /* all members, for `count` seconds at least */
     THREAD_COMMENT_CREATED,   /* `text` follows "created by " */
     THREAD_COMMENT_END,       /* `text`: the reason; `address`, 0 none */
     THREAD_COMMENT_TRUST,     /* `text`: how `count` frames from the one at `address` on were found */

@@ -81,7 +81,7 @@ static bool check_characters(struct reading *reading)
         }
         struct text rest = {bytes.data + at, bytes.length - at};
         size_t length = text_utf8_character(rest);
-        bool is_break = length == 3 && (memcmp(rest.data, "\xe2\x80\xa8", 3) == 0 || memcmp(rest.data, "\xe2\x80\xa9", 3) == 0);
+        bool is_break = text_starts_with(rest, TEXT("\xe2\x80\xa8")) || text_starts_with(rest, TEXT("\xe2\x80\xa9"));
         if (length == 0 || is_break) {
             bool is_control = (unsigned char)c < 0x80 || (unsigned char)c == 0xc2;
             add_error(reading, place_of_offset(reading, at), is_break     ? "a line break that editors do not show (U+202%c)"

@@ -52,6 +52,7 @@ static void add_waiter(struct grouping *grouping, const struct waiter *waiter, c
         return;
     wait->fd_count++;
     wait->receive_queue += descriptor->receive_queue;
+    wait->send_queue += descriptor->send_queue;
     wait->receive_queue_known &= descriptor->receive_queue_known;
 }
 

@@ -60,14 +60,25 @@ static int compare_addresses(const struct snapshot *snapshot, uint32_t left, uin
     return a->end < b->end ? -1 : a->end > b->end;
 }
 
+static int compare_labels(const struct snapshot *snapshot, uint32_t left, uint32_t right)
+{
+    struct text a = snapshot_string(snapshot, snapshot->stacks[left].labels);
+    struct text b = snapshot_string(snapshot, snapshot->stacks[right].labels);
+    int order = memcmp(a.data, b.data, a.length < b.length ? a.length : b.length);
+    return order != 0 ? order : a.length < b.length ? -1 : a.length > b.length;
+}
+
 static int compare_group(const void *left, const void *right, void *context)
 {
     const struct group *a = left, *b = right;
     if (a->signalled != b->signalled)
         return a->signalled ? -1 : 1;
+    if (a->heap.bytes != b->heap.bytes)
+        return a->heap.bytes > b->heap.bytes ? -1 : 1;
     if (a->count != b->count)
         return a->count > b->count ? -1 : 1;
-    return compare_addresses(context, a->stack, b->stack);
+    int order = compare_addresses(context, a->stack, b->stack);
+    return order != 0 ? order : compare_labels(context, a->stack, b->stack);
 }
 
 static int compare_member(const void *left, const void *right, void *context)
@@ -159,6 +170,65 @@ static uint32_t count_states(const struct snapshot *snapshot, const uint32_t *me
     return used;
 }
 
+static int compare_creator(const void *left, const void *right)
+{
+    const struct creator_count *a = left, *b = right;
+    if (a->count != b->count)
+        return a->count > b->count ? -1 : 1;
+    return a->creator < b->creator ? -1 : a->creator > b->creator;
+}
+
+static int compare_number(const void *left, const void *right)
+{
+    const uint32_t *a = left, *b = right;
+    return *a < *b ? -1 : *a > *b;
+}
+
+/* Counts who started a group's members. */
+static void count_creators(const struct snapshot *snapshot, struct grouping *grouping, struct group *group,
+                           struct arena *arena, struct arena *scratch)
+{
+    const uint32_t *members = grouping->members + group->member_first;
+    struct pair {
+        uint32_t creator, count;
+    } *pairs = arena_array(scratch, struct pair, (size_t)group->member_count + 1);
+    size_t count = 0;
+    for (uint32_t i = 0; i < group->member_count; i++) {
+        const struct member *member = &snapshot->members[members[i]];
+        if (member->creator != 0)
+            pairs[count++] = (struct pair){member->creator, member->count};
+    }
+    qsort(pairs, count, sizeof *pairs, compare_number); /* the creator stands first in a pair */
+    group->creator_first = (uint32_t)grouping->creator_count;
+    for (size_t i = 0; i < count; i++) {
+        struct creator_count *last = grouping->creator_count == group->creator_first
+                                         ? NULL
+                                         : &grouping->creators[grouping->creator_count - 1];
+        if (last != NULL && last->creator == pairs[i].creator) {
+            last->count += pairs[i].count;
+            continue;
+        }
+        grouping->creators = arena_grow(arena, grouping->creators, grouping->creator_count, &grouping->creator_capacity,
+                                        sizeof *grouping->creators);
+        grouping->creators[grouping->creator_count++] = (struct creator_count){pairs[i].creator, pairs[i].count};
+    }
+    group->creator_count = (uint32_t)grouping->creator_count - group->creator_first;
+    if (group->creator_count != 0)
+        qsort(grouping->creators + group->creator_first, group->creator_count, sizeof *grouping->creators,
+              compare_creator);
+}
+
+static void count_waited(struct group *group, const struct member *member)
+{
+    if (!member->waited_known)
+        return;
+    if (group->waited_count == 0 || member->waited_seconds < group->waited_seconds_min)
+        group->waited_seconds_min = member->waited_seconds;
+    if (member->waited_seconds > group->waited_seconds_max)
+        group->waited_seconds_max = member->waited_seconds;
+    group->waited_count += member->count;
+}
+
 static void fill_group(const struct snapshot *snapshot, struct grouping *grouping, struct group *group,
                        struct arena *arena, struct arena *scratch, size_t *states_capacity)
 {
@@ -170,6 +240,7 @@ static void fill_group(const struct snapshot *snapshot, struct grouping *groupin
         group->cpu_known &= member->cpu_known;
         group->cpu_at_most |= member->cpu_at_most;
         group->cpu_microseconds += member->cpu_microseconds;
+        count_waited(group, member);
         group->moved += member->movement == MOVEMENT_MOVED ? member->count : 0;
         group->never_moved += member->movement == MOVEMENT_NONE ? member->count : 0;
     }
@@ -183,10 +254,25 @@ static void fill_group(const struct snapshot *snapshot, struct grouping *groupin
     group->state_first = (uint32_t)grouping->state_count;
     group->state_count = used;
     grouping->state_count += used;
+    count_creators(snapshot, grouping, group, arena, scratch);
     descriptor_waits_add(snapshot, grouping, group, arena);
     resource_waits_add(snapshot, grouping, group, arena, scratch);
     group->partial = snapshot->stacks[group->stack].end != STACK_END_OUTERMOST;
     fingerprint_stack(snapshot, &snapshot->stacks[group->stack], group->fingerprint);
+}
+
+static uint64_t sum(uint64_t a, uint64_t b)
+{
+    uint64_t result;
+    return __builtin_add_overflow(a, b, &result) ? UINT64_MAX : result;
+}
+
+static void add_heap(struct heap_usage *total, const struct heap_usage *usage)
+{
+    total->bytes = sum(total->bytes, usage->bytes);
+    total->objects = sum(total->objects, usage->objects);
+    total->bytes_allocated = sum(total->bytes_allocated, usage->bytes_allocated);
+    total->objects_allocated = sum(total->objects_allocated, usage->objects_allocated);
 }
 
 struct grouping group_snapshot(const struct snapshot *snapshot, const struct group_options *options,
@@ -221,6 +307,10 @@ struct grouping group_snapshot(const struct snapshot *snapshot, const struct gro
         struct group *group = &groups[group_of_stack[member->stack]];
         group->count += member->count;
         group->member_count++;
+        if (snapshot->heap != NULL) {
+            add_heap(&group->heap, &snapshot->heap[i]);
+            add_heap(&grouping.heap, &snapshot->heap[i]);
+        }
         group->signalled |= snapshot->signal.number != 0 && member->id != 0 && snapshot->signal.tid == member->id;
         stack_counts[member->stack] += member->count;
     }

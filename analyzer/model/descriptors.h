@@ -13,7 +13,12 @@ struct descriptor {
     uint64_t inode;         /* of sockets and pipes, else 0 */
     struct net_address local, peer; /* of sockets, whole, with their ports; version 0: none */
     uint64_t receive_queue; /* bytes not yet read; of a listening socket, connections to accept */
-    bool receive_queue_known;
+    uint64_t send_queue;    /* bytes that the peer has not acknowledged, those not yet sent counted */
+    bool receive_queue_known; /* and send_queue */
+    uint64_t peer_inode;    /* of a unix socket: of the socket that it is connected to, 0 unknown */
+    bool peer_is_own;       /* … this process has that too, as peer_fd */
+    int32_t peer_fd;
+    struct text peer_path;  /* … that it is bound to, "@name" for an abstract one; "" none */
     uint32_t watched;       /* of an epoll set: descriptors that it watches */
 };
 

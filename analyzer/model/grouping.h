@@ -13,6 +13,12 @@ struct state_count {
     uint32_t count;
 };
 
+/* Members of a group that the same function started. */
+struct creator_count {
+    uint32_t creator; /* string */
+    uint32_t count;
+};
+
 /* Members of a group that wait, in the same state, on descriptors of the same class. */
 struct descriptor_wait {
     uint32_t state;         /* string */
@@ -21,12 +27,16 @@ struct descriptor_wait {
     uint32_t fd_count;      /* distinct descriptors */
     const struct descriptor *first; /* the one with the lowest number */
     uint64_t receive_queue; /* of all the descriptors together, as in struct descriptor */
+    uint64_t send_queue;
     bool receive_queue_known;
 };
 
 /* Members of a group that wait for the same resource, and as the same: readers and writers apart. */
 struct resource_wait {
-    uint32_t resource; /* into snapshot.resources */
+    uint32_t resource;   /* into snapshot.resources */
+    bool is_several;     /* that and others of its kind; of plain rows only */
+    bool is_plain;     /* no more than the kind can be said, which states tell too: what system calls wait for, and what
+                          has neither address nor name */
     bool exclusive;
     uint64_t count;    /* members, those that one stands for counted */
     uint32_t waiter_first, waiter_count; /* into grouping.resource_waiters: indices of members, by ascending id */
@@ -41,6 +51,11 @@ struct group {
     uint32_t state_first, state_count; /* into grouping.states, most frequent first */
     uint32_t wait_first, wait_count; /* into grouping.waits, most frequent first; none: no descriptors are known */
     uint32_t resource_wait_first, resource_wait_count; /* into grouping.resource_waits, most waiters first */
+    uint32_t creator_first, creator_count; /* into grouping.creators, most frequent first; members whose creator is not
+                                            * known are in none */
+    uint32_t waited_count; /* members of which it is known how long they wait */
+    uint64_t waited_seconds_min, waited_seconds_max; /* of those */
+    struct heap_usage heap; /* of all members, in heap profiles */
     uint64_t cpu_microseconds;
     bool cpu_known, cpu_at_most;
     uint32_t moved, never_moved; /* members by enum movement, the rest is unknown */
@@ -57,12 +72,15 @@ struct grouping {
     uint32_t *members; /* indices into snapshot.members */
     struct state_count *states;
     size_t state_count;
+    struct creator_count *creators;
+    size_t creator_count, creator_capacity;
     struct descriptor_wait *waits;
     size_t wait_count, wait_capacity;
     struct resource_wait *resource_waits;
     size_t resource_wait_count, resource_wait_capacity;
     uint32_t *resource_waiters; /* indices into snapshot.members */
     size_t resource_waiter_count, resource_waiter_capacity;
+    struct heap_usage heap; /* of all members, in heap profiles */
     /* What filters, --min-count and --top left out. */
     uint64_t hidden_groups, hidden_members;
 };

@@ -46,10 +46,14 @@ struct thread {
     const uint8_t *registers; /* arch->registers_size_bytes raw bytes; NULL when lost */
     uint64_t registers_known; /* bits by DWARF number of those that are known, 0: all */
     uint64_t cpu_microseconds; /* user + system */
+    uint64_t started_microseconds; /* when it began, since 1970; 0 unknown */
     bool cpu_known;
     bool cpu_at_most; /* a kernel core's leader: what is left of the process's time, exited threads included */
     struct text name;       /* comm, "" unknown: cores have none */
     uint32_t namespace_tid; /* in the target's own pid namespace, 0: the same as tid */
+    bool stood_still;       /* of a live target whose threads were read one after another (STOP_KIND_ROLLING, _NONE): it
+                             * waited in this call and did not run from when it was read until all had been read and the
+                             * words that threads wait for were copied. What such threads wait for is of one instant */
     const char *state;      /* what it is said to do when there are no registers to tell, NULL: registers tell */
 };
 
@@ -65,9 +69,9 @@ struct signal_info {
     uint32_t tid; /* the thread that took it, 0 unknown */
 };
 
-/* How a live target was held while it was read. */
+/* How a live target was held while it was read; of a core that was saved of one, only how far it is from one instant. */
 enum stop_kind {
-    STOP_KIND_UNKNOWN, /* no live target */
+    STOP_KIND_UNKNOWN, /* no live target: one instant */
     STOP_KIND_ALL,     /* all threads at one instant */
     STOP_KIND_ROLLING, /* one thread after another */
     STOP_KIND_NONE,    /* not at all: what /proc tells of threads that wait */
@@ -94,6 +98,7 @@ struct image {
     struct text command; /* pr_fname, at most 15 bytes */
     struct text arguments; /* pr_psargs, at most 79 bytes */
     struct text exe;     /* path of the main module, or AT_EXECFN */
+    const char *root;    /* where this machine finds a live target's own root folder, NULL: it is this machine's */
     struct signal_info signal;
     const char *written_by; /* "kernel", "gcore", "stackgroup", NULL unknown */
     const struct descriptors *descriptors; /* NULL: not known */

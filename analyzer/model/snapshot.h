@@ -103,7 +103,9 @@ struct member {
     uint32_t namespace_id; /* tid in the target's own pid namespace, 0: the same */
     uint64_t cpu_microseconds;
     bool cpu_known, cpu_at_most;
+    uint64_t started_microseconds; /* as in struct thread */
     enum movement movement;
+    bool stood_still; /* as in struct thread: STOP_KIND_ROLLING and _NONE only */
     uint32_t wait_first, wait_count; /* into snapshot.waits; a select waits for several things */
     bool waited_known;
     uint64_t waited_seconds;         /* at least that long */
@@ -139,6 +141,7 @@ struct snapshot {
     size_t member_count;
 
     const struct heap_usage *heap; /* by member; NULL unless kind is PROFILE_HEAP */
+    struct text heap_unit;         /* of heap profiles: "heap/1048576", twice the sampling rate */
     const struct told *told;       /* what a text says of waits; NULL: no text, or nothing */
     bool lines_tell_returns;       /* the "#" lines of the text that was read hold return addresses, as Go 1.0's do */
     bool pcs_are_numbers;          /* the text tells no addresses: each pc stands for a place of its own and no more */

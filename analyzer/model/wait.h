@@ -54,6 +54,8 @@ enum holder_state {
 struct resource {
     enum wait_kind kind;
     uint64_t address;    /* of the object, not of the word waited on; 0 unknown. Of a join: the thread's id */
+    bool is_any;         /* nothing tells which one: it stands for all things of its kind that are not told apart, and
+                          * those who wait for it have no more in common than the kind */
     uint32_t name;       /* string "orders_lock" or "table+0x28"; 0 unknown */
     enum learnt learnt;  /* that it is of this kind */
     enum holder_state holder;

@@ -10,7 +10,7 @@
 
 struct report_stats {
     uint64_t frames; /* walked, of all threads */
-    double seconds_open, seconds_unwind, seconds_symbol, seconds_group;
+    double seconds_open, seconds_unwind, seconds_symbol, seconds_group, seconds_detect;
     uint64_t plans, path_hits, path_misses; /* compiled rows; frames that followed the path taken last, or not */
     uint64_t distinct_pcs;
     uint64_t arena_bytes;

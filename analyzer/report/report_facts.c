@@ -2,11 +2,13 @@
 #include "report/report_facts.h"
 
 #include "base/limits.h"
+#include "report/report_waits.h"
 
 #include <inttypes.h>
 
 enum {
     states_shown = 8,
+    creators_shown = 4,
     waits_shown = 4, /* classes of descriptors of one state */
     /* Bytes of a path within a phrase that holds many: the whole line must stay below 64 KiB. */
     path_bytes_shown = 200,
@@ -45,14 +47,19 @@ static bool is_live(const struct snapshot *snapshot)
     return snapshot->source_kind != NULL && strcmp(snapshot->source_kind, "process") == 0;
 }
 
+static bool is_text(const struct snapshot *snapshot)
+{
+    return snapshot->source_kind != NULL && strcmp(snapshot->source_kind, "text") == 0;
+}
+
 void report_write_signal(struct text_writer *writer, const struct snapshot *snapshot)
 {
     const struct signal_info *signal = &snapshot->signal;
-    if (snapshot->stop_kind == STOP_KIND_NONE) {
+    if (is_live(snapshot) && snapshot->stop_kind == STOP_KIND_NONE) {
         text_writer_string(writer, "not stopped: threads were read one after another");
         return;
     }
-    if (snapshot->stop_kind == STOP_KIND_ROLLING) {
+    if (is_live(snapshot) && snapshot->stop_kind == STOP_KIND_ROLLING) {
         text_writer_printf(writer,
                            "rolling: each thread stopped for %" PRIu64 " µs (median), %" PRIu64
                            " µs at most; no single instant",
@@ -70,9 +77,11 @@ void report_write_signal(struct text_writer *writer, const struct snapshot *snap
         return;
     }
     if (signal->number == 0) {
-        text_writer_string(writer, "no fatal signal");
+        text_writer_string(writer, is_text(snapshot) ? "no signal told" : "no fatal signal");
         if (snapshot->written_by != NULL)
             text_writer_printf(writer, ": written by %s", snapshot->written_by);
+        if (snapshot->stop_kind == STOP_KIND_ROLLING || snapshot->stop_kind == STOP_KIND_NONE)
+            text_writer_string(writer, ", its threads read one after another");
         return;
     }
     const char *name = signal_name(signal->number);
@@ -94,7 +103,7 @@ void report_write_signal(struct text_writer *writer, const struct snapshot *snap
                            snapshot->pid != 0 && signal->sender_pid == snapshot->pid ? " (itself)" : "",
                            signal->sender_uid);
     if (signal->tid != 0)
-        text_writer_printf(writer, ", thread %" PRIu32, signal->tid);
+        text_writer_printf(writer, ", %s %" PRIu32, member_noun(snapshot), signal->tid);
 }
 
 void report_write_process(struct text_writer *writer, const struct snapshot *snapshot)
@@ -139,14 +148,17 @@ void report_write_totals(struct text_writer *writer, const struct report_input *
         [GROUP_BY_LINE] = "line", [GROUP_BY_PC] = "pc", [GROUP_BY_FUNCTION] = "function"};
     const struct snapshot *snapshot = input->snapshot;
     const struct grouping *grouping = input->grouping;
-    text_writer_printf(writer, "threads: %" PRIu64, snapshot->total);
+    const char *noun = member_noun(snapshot);
+    text_writer_printf(writer, "%ss: %" PRIu64, noun, snapshot->total);
     if (snapshot->total_claimed > snapshot->total)
         text_writer_printf(writer, " of %" PRIu64, snapshot->total_claimed);
     uint64_t groups = grouping->group_count + grouping->hidden_groups;
-    text_writer_printf(writer, " in %" PRIu64 " group%s by %s", groups, plural(groups), by_names[grouping->by]);
+    bool by_number = grouping->by == GROUP_BY_PC && snapshot->pcs_are_numbers;
+    text_writer_printf(writer, " in %" PRIu64 " group%s by %s", groups, plural(groups),
+                       by_number ? "call sites" : by_names[grouping->by]);
     if (grouping->hidden_groups != 0)
-        text_writer_printf(writer, ", %" PRIu64 " group%s of %" PRIu64 " thread%s hidden by filters or limits",
-                           grouping->hidden_groups, plural(grouping->hidden_groups), grouping->hidden_members,
+        text_writer_printf(writer, ", %" PRIu64 " group%s of %" PRIu64 " %s%s hidden by filters or limits",
+                           grouping->hidden_groups, plural(grouping->hidden_groups), grouping->hidden_members, noun,
                            plural(grouping->hidden_members));
 }
 
@@ -182,8 +194,9 @@ void report_write_stats_counts(struct text_writer *writer, const struct report_s
 
 void report_write_stats_times(struct text_writer *writer, const struct report_stats *stats)
 {
-    static const char *const names[] = {"open", "unwind", "symbol", "group"};
-    const double seconds[] = {stats->seconds_open, stats->seconds_unwind, stats->seconds_symbol, stats->seconds_group};
+    static const char *const names[] = {"open", "unwind", "symbol", "group", "detect"};
+    const double seconds[] = {stats->seconds_open, stats->seconds_unwind, stats->seconds_symbol, stats->seconds_group,
+                              stats->seconds_detect};
     for (size_t i = 0; i < sizeof names / sizeof names[0]; i++) {
         text_writer_printf(writer, "%s %s ", i == 0 ? "stats:" : ",", names[i]);
         report_write_seconds(writer, (uint64_t)(seconds[i] * 1e6));
@@ -255,14 +268,33 @@ static void write_socket_state(struct text_writer *writer, const char *before, c
         text_writer_printf(writer, "%s%s", before, name);
 }
 
-static void write_queue(struct text_writer *writer, const struct descriptor_class *class, uint64_t queue)
+static void write_queues(struct text_writer *writer, const struct descriptor_class *class, uint64_t received,
+                         uint64_t sent)
 {
     text_writer_string(writer, ", ");
-    text_writer_count(writer, queue);
+    text_writer_count(writer, received);
     if (class->state == NET_STATE_LISTEN)
-        text_writer_printf(writer, " connection%s to accept", plural(queue));
+        text_writer_printf(writer, " connection%s to accept", plural(received));
     else
-        text_writer_printf(writer, " byte%s queued", plural(queue));
+        text_writer_printf(writer, " byte%s queued", plural(received));
+    if (sent == 0)
+        return;
+    text_writer_string(writer, ", ");
+    text_writer_count(writer, sent);
+    text_writer_string(writer, " not taken by the peer");
+}
+
+static void write_unix_peer(struct text_writer *writer, const struct descriptor *descriptor)
+{
+    if (descriptor->peer_inode == 0)
+        return;
+    text_writer_string(writer, " -> ");
+    if (descriptor->peer_is_own)
+        text_writer_printf(writer, "fd %" PRId32 " of this process", descriptor->peer_fd);
+    else if (descriptor->peer_path.length != 0)
+        write_path(writer, descriptor->peer_path);
+    else
+        text_writer_printf(writer, "socket:[%" PRIu64 "]", descriptor->peer_inode);
 }
 
 static void write_descriptor(struct text_writer *writer, const struct descriptors *descriptors,
@@ -277,6 +309,7 @@ static void write_descriptor(struct text_writer *writer, const struct descriptor
         text_writer_string(writer, " ");
         write_path(writer, class->name);
     }
+    write_unix_peer(writer, descriptor);
     if (class->kind == DESCRIPTOR_PIPE)
         text_writer_printf(writer, " %" PRIu64, descriptor->inode);
     if (class->kind == DESCRIPTOR_EPOLL) {
@@ -285,7 +318,7 @@ static void write_descriptor(struct text_writer *writer, const struct descriptor
     }
     write_socket_state(writer, ", ", class);
     if (descriptor->receive_queue_known)
-        write_queue(writer, class, descriptor->receive_queue);
+        write_queues(writer, class, descriptor->receive_queue, descriptor->send_queue);
 }
 
 static void write_wait(struct text_writer *writer, const struct descriptors *descriptors,
@@ -307,7 +340,7 @@ static void write_wait(struct text_writer *writer, const struct descriptors *des
     write_socket_state(writer, ", ", class);
     write_address(writer, class->is_accepted ? ", peers " : ", peer ", &class->peer);
     if (wait->receive_queue_known)
-        write_queue(writer, class, wait->receive_queue);
+        write_queues(writer, class, wait->receive_queue, wait->send_queue);
 }
 
 /* The rows that belong to one state: "200: sockets …" or "200: 150 on sockets …; 50 on pipes". False, and nothing
@@ -456,6 +489,53 @@ bool report_write_sockets_more(struct text_writer *writer, const struct descript
     return true;
 }
 
+/* "3", "45 seconds", "3 minutes": the unit is told once, behind the larger of two. */
+static void write_waited_number(struct text_writer *writer, uint64_t seconds, bool in_minutes)
+{
+    text_writer_count(writer, in_minutes ? seconds / 60 : seconds);
+}
+
+void report_write_waited(struct text_writer *writer, const struct group *group)
+{
+    bool in_minutes = group->waited_seconds_min >= 60;
+    uint64_t unit = in_minutes ? 60 : 1;
+    text_writer_string(writer, "waiting: ");
+    if (group->waited_seconds_min / unit != group->waited_seconds_max / unit) {
+        write_waited_number(writer, group->waited_seconds_min, in_minutes);
+        text_writer_string(writer, " to ");
+    }
+    write_waited_number(writer, group->waited_seconds_max, in_minutes);
+    text_writer_printf(writer, " %s%s", in_minutes ? "minute" : "second",
+                       plural(group->waited_seconds_max / unit));
+    if (group->waited_count != group->count)
+        text_writer_printf(writer, " (%" PRIu32 " of %" PRIu32 ")", group->waited_count, group->count);
+}
+
+void report_write_creators(struct text_writer *writer, const struct report_input *input, const struct group *group)
+{
+    const struct creator_count *creators = input->grouping->creators + group->creator_first;
+    uint64_t others = 0;
+    text_writer_string(writer, "created by ");
+    for (uint32_t i = 0; i < group->creator_count; i++) {
+        if (i >= creators_shown) {
+            others += creators[i].count;
+            continue;
+        }
+        text_writer_string(writer, i == 0 ? "" : ", ");
+        report_write_text(writer, snapshot_string(input->snapshot, creators[i].creator));
+        if (creators[i].count != group->count)
+            text_writer_printf(writer, " (%" PRIu32 ")", creators[i].count);
+    }
+    if (others != 0)
+        text_writer_printf(writer, ", %" PRIu32 " others (%" PRIu64 ")", group->creator_count - creators_shown, others);
+}
+
+void report_write_heap_usage(struct text_writer *writer, const struct heap_usage *usage)
+{
+    text_writer_printf(writer, "%" PRIu64 ": %" PRIu64 " [%" PRIu64 ": %" PRIu64 "]", usage->objects, usage->bytes,
+                       usage->objects_allocated, usage->bytes_allocated);
+}
+
 void report_write_member(struct text_writer *writer, const struct snapshot *snapshot, const struct member *member)
 {
     text_writer_printf(writer, "%" PRIu64, member->id);
@@ -509,44 +589,78 @@ size_t diagnostics_losses_later(const struct diagnostics *diagnostics)
     return later;
 }
 
+uint32_t group_ids_first(const struct report_input *input, const struct group *group)
+{
+    uint32_t first = 0;
+    while (first < group->member_count && group_member(input, group, first)->id == 0)
+        first++;
+    return first;
+}
+
 const struct member *group_member(const struct report_input *input, const struct group *group, uint32_t place)
 {
     return &input->snapshot->members[input->grouping->members[group->member_first + place]];
 }
 
+/* Whether Go would leave the line out; moves the cursor past the runtime's own calls at the leaf. */
+static bool line_is_hidden(struct frame_cursor *cursor, const struct location *location, const struct frame *frame)
+{
+    if (location->is_hidden)
+        return true;
+    if (cursor->snapshot->kind == PROFILE_THREADS)
+        return false;
+    struct text name = snapshot_string(cursor->snapshot, frame->function);
+    if (text_equals(name, TEXT("runtime.goexit")))
+        return true;
+    if (!cursor->shows_runtime && text_starts_with(name, TEXT("runtime.")))
+        return true;
+    cursor->shows_runtime = true;
+    return false;
+}
+
+/* The next frame, elided or not. */
+static bool frame_cursor_advance(struct frame_cursor *cursor, struct frame_line *ret_line)
+{
+    const struct snapshot *snapshot = cursor->snapshot;
+    while (cursor->step < cursor->stack->step_count) {
+        const struct step *step = &snapshot->steps[cursor->stack->step_first + cursor->step];
+        const struct location *location = &snapshot->locations[step->location];
+        const struct frame *frame = &snapshot->frames[location->frame_first + cursor->frame];
+        cursor->frame++;
+        if (cursor->frame >= location->frame_count) {
+            cursor->frame = 0;
+            cursor->step++;
+        }
+        if (line_is_hidden(cursor, location, frame))
+            continue;
+        *ret_line = (struct frame_line){.location = location, .frame = frame, .trust = step->trust};
+        cursor->line++;
+        return true;
+    }
+    return false;
+}
+
+static uint64_t count_lines(struct frame_cursor cursor)
+{
+    struct frame_line line;
+    while (frame_cursor_advance(&cursor, &line))
+        continue;
+    return cursor.line;
+}
+
 struct frame_cursor frame_cursor_new(const struct snapshot *snapshot, const struct stack *stack, unsigned lines_max)
 {
     struct frame_cursor cursor = {.snapshot = snapshot, .stack = stack};
-    uint64_t lines = 0;
-    for (uint32_t i = 0; i < stack->step_count; i++)
-        lines += snapshot->locations[snapshot->steps[stack->step_first + i].location].frame_count;
+    uint64_t lines = count_lines(cursor);
+    if (lines == 0) {
+        cursor.shows_runtime = true;
+        lines = count_lines(cursor);
+    }
     if (lines_max != 0 && lines > lines_max) {
         cursor.elided_first = (lines_max + 1) / 2;
         cursor.elided_count = lines - lines_max;
     }
     return cursor;
-}
-
-/* The next frame, left out or not. */
-static bool frame_cursor_advance(struct frame_cursor *cursor, struct frame_line *ret_line)
-{
-    if (cursor->step == cursor->stack->step_count)
-        return false;
-    const struct snapshot *snapshot = cursor->snapshot;
-    const struct step *step = &snapshot->steps[cursor->stack->step_first + cursor->step];
-    const struct location *location = &snapshot->locations[step->location];
-    *ret_line = (struct frame_line){
-        .location = location,
-        .frame = &snapshot->frames[location->frame_first + cursor->frame],
-        .trust = step->trust,
-    };
-    cursor->line++;
-    cursor->frame++;
-    if (cursor->frame >= location->frame_count) {
-        cursor->frame = 0;
-        cursor->step++;
-    }
-    return true;
 }
 
 bool frame_cursor_next(struct frame_cursor *cursor, struct frame_line *ret_line)

@@ -71,6 +71,15 @@ bool group_has_states(const struct report_input *input, const struct group *grou
  * on 10.0.0.4:80, CLOSE_WAIT, peers 10.0.0.7, 0 bytes queued)" */
 void report_write_states(struct text_writer *writer, const struct report_input *input, const struct group *group);
 
+/* "waiting: 2 to 3 minutes (23 of 32)"; of groups with waited_count. */
+void report_write_waited(struct text_writer *writer, const struct group *group);
+
+/* "created by main.start (23), main.main (9)"; of groups with creator_count. */
+void report_write_creators(struct text_writer *writer, const struct report_input *input, const struct group *group);
+
+/* "12: 1024 [20: 2048]", as in Go's heap profiles: objects and bytes in use, and allocated in all. */
+void report_write_heap_usage(struct text_writer *writer, const struct heap_usage *usage);
+
 /* "4711: futex wait, cpu 12.3 s" */
 void report_write_member(struct text_writer *writer, const struct snapshot *snapshot, const struct member *member);
 
@@ -79,6 +88,9 @@ void report_write_end(struct text_writer *writer, const struct stack *stack);
 
 /* Whether this diagnostic stands in the head; `index` is its place among those with weight. */
 bool diagnostic_is_in_head(const struct diagnostics *diagnostics, size_t index);
+
+/* How many of the group's members, which come first, have no id: a text may give numbers alone. */
+uint32_t group_ids_first(const struct report_input *input, const struct group *group);
 
 /* The member at a place of the group, 0 … count - 1. */
 const struct member *group_member(const struct report_input *input, const struct group *group, uint32_t place);
@@ -91,10 +103,13 @@ struct frame_line {
     enum frame_trust trust;
 };
 
-/* Walks the lines of a stack, leaf first. A value: copy it to look ahead. */
+/* Walks the lines of a stack, leaf first. A value: copy it to look ahead. Of goroutines only those lines are shown that
+ * Go shows (runtime/pprof, printStackRecord): not runtime.goexit, not the runtime's own calls at the leaf unless there is
+ * nothing else. */
 struct frame_cursor {
     const struct snapshot *snapshot;
     const struct stack *stack;
+    bool shows_runtime; /* from here on */
     uint32_t step, frame; /* next one; frame counts within the step's location */
     uint64_t line;        /* of all lines of the stack */
     uint64_t elided_first, elided_count;
@@ -118,10 +133,10 @@ bool frame_line_has_place(const struct frame_line *line);
 /* "/src/a.c:12", or "(libc.so.6)" when the line is not known. Only for lines that have a place. */
 void report_write_place(struct text_writer *writer, const struct snapshot *snapshot, const struct frame_line *line);
 
-/* Frames that rest on less than registers and CFI. */
+/* Frames that rest on registers and CFI; or, where a text was read, on its word as all of it does. */
 static inline bool frame_trust_is_plain(enum frame_trust trust)
 {
-    return trust == TRUST_REGISTERS || trust == TRUST_CFI;
+    return trust == TRUST_REGISTERS || trust == TRUST_CFI || trust == TRUST_TOLD;
 }
 
 #endif

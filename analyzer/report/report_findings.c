@@ -14,13 +14,14 @@ enum {
     /* Lines that a part takes at most while lines are short. */
     title_lines = 3,
     groups_lines = 2,
-    advice_lines = 3,
+    advice_lines = 6,
     confidence_lines = 2,
     /* A finding with fewer lines than these is shown by its title alone. */
     finding_lines_min = 5,
     info_lines = 3,
     titles_kept = 3,
     groups_shown = 8,
+    groups_joined = 64, /* groups looked through for several roles of one */
 };
 
 struct verdict {
@@ -85,6 +86,25 @@ static void put_phrase(struct verdict *verdict, enum verdict_part part, enum sev
     }
 }
 
+/* Cuts the phrase after the last whole sentence that fits, if one does. */
+static void cut_phrase_at_sentence(struct verdict *verdict, size_t indent, size_t lines_max)
+{
+    size_t all = verdict->phrase.length, best = 0;
+    if (phrase_lines(verdict, indent, lines_max) <= lines_max)
+        return;
+    for (size_t i = 1; i + 1 < all; i++) {
+        if (verdict->phrase.buffer[i] != ' ' || verdict->phrase.buffer[i - 1] != '.')
+            continue;
+        verdict->phrase.length = i;
+        if (phrase_lines(verdict, indent, lines_max) > lines_max)
+            break;
+        best = i;
+    }
+    verdict->phrase.length = best > sizeof "do: " ? best : all;
+    if (best > sizeof "do: ")
+        text_writer_string(&verdict->phrase, " …");
+}
+
 static void write_title(struct verdict *verdict, const struct finding *finding)
 {
     struct text_writer *phrase = phrase_new(verdict);
@@ -95,27 +115,52 @@ static void write_title(struct verdict *verdict, const struct finding *finding)
     report_write_text(phrase, finding->title);
 }
 
+static void write_role(struct text_writer *phrase, const char *before, const struct finding_group *group)
+{
+    text_writer_string(phrase, before);
+    if (group->role != NULL && group->role[0] != 0)
+        text_writer_printf(phrase, "%s: ", group->role);
+    text_writer_count(phrase, group->members);
+}
+
+/* Whether a group stands among those before it too: then its roles were told there. */
+static bool group_is_told(const struct finding *finding, size_t index)
+{
+    if (index >= groups_joined)
+        return false;
+    for (size_t i = 0; i < index; i++)
+        if (finding->groups[i].group == finding->groups[index].group)
+            return true;
+    return false;
+}
+
+/* "groups: g2 (holds and waits: 2, waits: 50), g3 (holds: 1)" */
 static void write_groups(struct verdict *verdict, const struct finding *finding)
 {
     const struct grouping *grouping = verdict->input->grouping;
     struct text_writer *phrase = phrase_new(verdict);
-    size_t shown = finding->group_count < groups_shown || verdict->lines_left == SIZE_MAX ? finding->group_count
-                                                                                          : groups_shown;
-    for (size_t i = 0; i < shown; i++) {
+    size_t shown = 0, others = 0;
+    for (size_t i = 0; i < finding->group_count; i++) {
         const struct finding_group *group = &finding->groups[i];
-        text_writer_string(phrase, i != 0 ? ", " : finding->group_count == 1 ? "group: " : "groups: ");
+        if (group_is_told(finding, i))
+            continue;
+        if (shown == groups_shown && verdict->lines_left != SIZE_MAX) {
+            others++;
+            continue;
+        }
+        text_writer_string(phrase, shown++ != 0 ? ", " : finding->group_count == 1 ? "group: " : "groups: ");
         if (verdict->form->groups_have_numbers)
             report_write_group_name(phrase, grouping, group->group);
         else
             text_writer_printf(phrase, "%.8s", grouping->groups[group->group].fingerprint);
-        if (group->role != NULL && group->role[0] != 0) {
-            text_writer_printf(phrase, " (%s: ", group->role);
-            text_writer_count(phrase, group->members);
-            text_writer_string(phrase, ")");
-        }
+        write_role(phrase, " (", group);
+        for (size_t j = i + 1; j < finding->group_count && j < groups_joined; j++)
+            if (finding->groups[j].group == group->group)
+                write_role(phrase, ", ", &finding->groups[j]);
+        text_writer_string(phrase, ")");
     }
-    if (shown < finding->group_count)
-        text_writer_printf(phrase, " … (+%zu)", finding->group_count - shown);
+    if (others != 0)
+        text_writer_printf(phrase, " … (+%zu)", others);
 }
 
 /* The next paragraph of the advice, its lines joined: blank lines and items of lists part them. False at the end. */
@@ -203,52 +248,96 @@ static size_t least(size_t left, size_t right)
     return left < right ? left : right;
 }
 
-/* The finding within `lines_max` lines, at least finding_lines_min; SIZE_MAX: whole. */
-static void put_finding(struct verdict *verdict, const struct finding *finding, size_t lines_max)
+/* How many lines the evidence takes; counting ends past `lines_max`. */
+static size_t evidence_lines(struct verdict *verdict, const struct finding *finding, size_t lines_max)
 {
-    bool whole = lines_max == SIZE_MAX;
-    enum severity severity = finding->severity;
-    size_t left = lines_max, groups = 0, advice = 0, confidence;
+    size_t lines = 0;
+    for (size_t i = 0; i < finding->evidence_count && lines <= lines_max; i++) {
+        report_write_text(phrase_new(verdict), finding->evidence[i]);
+        lines += phrase_lines(verdict, body_indent, lines_max);
+    }
+    return lines;
+}
+
+/* Lines of each part of a finding. */
+struct heights {
+    size_t title, evidence, groups, advice, confidence;
+};
+
+/* Takes of the spare lines what the part wants beyond what it has. */
+static void grow(size_t *part, size_t wanted, size_t *spare)
+{
+    size_t more = wanted > *part ? least(wanted - *part, *spare) : 0;
+    *part += more;
+    *spare -= more;
+}
+
+/* What each part gets of `lines_max` lines: one each that it cannot do without, then more in order of weight.
+ * `says_again`: the finding before was of the same rule, whose advice and page stand there. */
+static struct heights share_lines(struct verdict *verdict, const struct finding *finding, size_t lines_max,
+                                  bool says_again)
+{
+    struct heights wanted = {0}, heights = {.title = 1, .evidence = finding->evidence_count != 0};
     struct text rest = finding->advice;
     if (finding->group_count != 0) {
         write_groups(verdict, finding);
-        groups = whole ? SIZE_MAX : least(phrase_lines(verdict, body_indent, groups_lines), groups_lines);
+        wanted.groups = least(phrase_lines(verdict, body_indent, groups_lines), groups_lines);
     }
-    write_confidence(verdict, finding);
-    confidence = whole ? SIZE_MAX : least(phrase_lines(verdict, body_indent, confidence_lines), confidence_lines);
-    if (write_advice_first(verdict, &rest, whole))
-        advice = whole ? SIZE_MAX : least(phrase_lines(verdict, body_indent, advice_lines), advice_lines);
+    if (!says_again) {
+        write_confidence(verdict, finding);
+        wanted.confidence = least(phrase_lines(verdict, body_indent, confidence_lines), confidence_lines);
+        if (write_advice_first(verdict, &rest, false))
+            wanted.advice = least(phrase_lines(verdict, body_indent, advice_lines), advice_lines);
+    }
     write_title(verdict, finding);
-    size_t title = whole ? SIZE_MAX : least(phrase_lines(verdict, 0, title_lines), title_lines);
-    if (!whole) {
-        /* What cannot be done without: a line each. Then the title, then evidence and advice share. */
-        size_t needed = 1 + (finding->evidence_count != 0) + (groups != 0) + (advice != 0) + 1;
-        size_t spare = left > needed ? left - needed : 0;
-        size_t *const parts[] = {&title, &confidence, &groups, &advice};
-        for (size_t i = 0; i < sizeof parts / sizeof parts[0]; i++) {
-            if (*parts[i] == 0)
-                continue;
-            /* Advice leaves half of what is spare to the evidence. */
-            size_t extra = least(*parts[i] - 1, parts[i] == &advice ? (spare + 1) / 2 : spare);
-            *parts[i] = 1 + extra;
-            spare -= extra;
-        }
-        left = spare + (finding->evidence_count != 0);
-    }
-    put_phrase(verdict, VERDICT_TITLE, severity, 0, title);
-    put_evidence(verdict, finding, left);
-    if (groups != 0) {
+    wanted.title = least(phrase_lines(verdict, 0, title_lines), title_lines);
+    wanted.evidence = evidence_lines(verdict, finding, lines_max);
+    heights.groups = wanted.groups != 0;
+    heights.advice = wanted.advice != 0;
+    heights.confidence = wanted.confidence != 0;
+    size_t needed = heights.title + heights.evidence + heights.groups + heights.advice + heights.confidence;
+    size_t spare = lines_max > needed ? lines_max - needed : 0;
+    grow(&heights.title, wanted.title, &spare);
+    grow(&heights.confidence, wanted.confidence, &spare);
+    grow(&heights.groups, wanted.groups, &spare);
+    grow(&heights.evidence, wanted.evidence, &spare);
+    grow(&heights.advice, wanted.advice, &spare);
+    return heights;
+}
+
+static void put_finding_part(struct verdict *verdict, const struct finding *finding, const struct heights *heights,
+                             bool whole)
+{
+    enum severity severity = finding->severity;
+    write_title(verdict, finding);
+    put_phrase(verdict, VERDICT_TITLE, severity, 0, heights->title);
+    put_evidence(verdict, finding, heights->evidence);
+    if (heights->groups != 0 && finding->group_count != 0) {
         write_groups(verdict, finding);
-        put_phrase(verdict, VERDICT_DETAIL, severity, body_indent, groups);
+        put_phrase(verdict, VERDICT_DETAIL, severity, body_indent, heights->groups);
     }
-    rest = finding->advice;
-    if (advice != 0 && write_advice_first(verdict, &rest, whole)) {
-        put_phrase(verdict, VERDICT_SENTENCE, severity, body_indent, advice);
+    struct text rest = finding->advice;
+    if (heights->advice != 0 && write_advice_first(verdict, &rest, whole)) {
+        cut_phrase_at_sentence(verdict, body_indent, heights->advice);
+        put_phrase(verdict, VERDICT_SENTENCE, severity, body_indent, heights->advice);
         while (whole && write_advice(verdict, &rest, ""))
             put_phrase(verdict, VERDICT_SENTENCE, severity, advice_indent, SIZE_MAX);
     }
     write_confidence(verdict, finding);
-    put_phrase(verdict, VERDICT_DETAIL, severity, body_indent, confidence);
+    put_phrase(verdict, VERDICT_DETAIL, severity, body_indent, heights->confidence);
+}
+
+/* The finding within `lines_max` lines, at least finding_lines_min. */
+static void put_finding(struct verdict *verdict, const struct finding *finding, size_t lines_max, bool says_again)
+{
+    struct heights heights = share_lines(verdict, finding, lines_max, says_again);
+    put_finding_part(verdict, finding, &heights, false);
+}
+
+static void put_finding_whole(struct verdict *verdict, const struct finding *finding)
+{
+    static const struct heights all = {SIZE_MAX, SIZE_MAX, SIZE_MAX, SIZE_MAX, SIZE_MAX};
+    put_finding_part(verdict, finding, &all, true);
 }
 
 static void put_title_alone(struct verdict *verdict, const struct finding *finding)
@@ -298,8 +387,9 @@ static void put_a_screen(struct verdict *verdict, const struct findings *finding
         if (verdict->lines_left < kept + finding_lines_min)
             break;
         size_t left = verdict->lines_left - kept, half = (left + 1) / 2;
+        bool says_again = next != 0 && text_equals(findings->entries[next].rule, findings->entries[next - 1].rule);
         put_finding(verdict, &findings->entries[next],
-                    others == 0 ? left : half > finding_lines_min ? half : finding_lines_min);
+                    others == 0 ? left : half > finding_lines_min ? half : finding_lines_min, says_again);
     }
     for (; next < grave && (verdict->lines_left > 1 || (verdict->lines_left == 1 && next + 1 == grave)); next++)
         put_title_alone(verdict, &findings->entries[next]);
@@ -324,7 +414,7 @@ void report_write_verdict(const struct report_input *input, const struct verdict
         put_phrase(&verdict, VERDICT_DETAIL, SEVERITY_UNKNOWN, 0, SIZE_MAX);
     } else if (input->options.all_findings) {
         for (size_t i = 0; i < findings->count; i++)
-            put_finding(&verdict, &findings->entries[i], SIZE_MAX);
+            put_finding_whole(&verdict, &findings->entries[i]);
     } else {
         put_a_screen(&verdict, findings);
     }

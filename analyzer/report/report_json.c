@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* One JSON document, "stackgroup/1": the names are those of formats.md and stackgroup.schema.json, where each is
  * described. What is unknown is absent. */
+#include "format/goroutine_text.h"
 #include "report/json_writer.h"
 #include "report/report_waits.h"
 
@@ -158,6 +159,8 @@ static void write_frame(struct json_writer *json, const struct snapshot *snapsho
         write_build_id(json, &module->build_id);
     }
     json_writer_bool(json, "inlined", frame->inlined);
+    if (location->is_hidden)
+        json_writer_bool(json, "hidden", true);
     json_writer_string(json, "trust", frame_trust_name(trust));
     json_writer_close(json);
 }
@@ -204,6 +207,17 @@ static void write_states(struct json_writer *json, const struct snapshot *snapsh
     json_writer_close(json);
 }
 
+static void write_unix_peer(struct json_writer *json, const struct descriptor *descriptor)
+{
+    char name[32];
+    if (descriptor->peer_inode == 0)
+        return;
+    snprintf(name, sizeof name, "socket:[%" PRIu64 "]", descriptor->peer_inode);
+    json_writer_text(json, "peer", descriptor->peer_path.length != 0 ? descriptor->peer_path : text_from_string(name));
+    if (descriptor->peer_is_own)
+        json_writer_signed(json, "peer_fd", descriptor->peer_fd);
+}
+
 static void write_wait(struct json_writer *json, const struct snapshot *snapshot, const struct descriptor_wait *wait)
 {
     const struct descriptor *first = wait->first;
@@ -225,8 +239,12 @@ static void write_wait(struct json_writer *json, const struct snapshot *snapshot
         write_address(json, "peer", is_one ? &first->peer : &class->peer);
         if (class->protocol == NET_TCP || class->protocol == NET_TCP6)
             write_known_string(json, "tcp_state", net_state_name(class->protocol, class->state));
+        if (is_one)
+            write_unix_peer(json, first);
         if (wait->receive_queue_known)
             json_writer_number(json, "receive_queue", wait->receive_queue);
+        if (wait->receive_queue_known && class->state != NET_STATE_LISTEN)
+            json_writer_number(json, "send_queue", wait->send_queue);
     } else if (class->name.length != 0 || (is_one && class->kind == DESCRIPTOR_PIPE)) {
         json_writer_open_object(json, "resource", JSON_LINE);
         json_writer_string(json, "kind", descriptor_kind_name(class->kind));
@@ -296,7 +314,8 @@ static void write_resource_wait(struct json_writer *json, const struct report_in
     json_writer_open_object(json, NULL, JSON_LINE);
     json_writer_number(json, "members", row->count);
     json_writer_string(json, "kind", wait_kind_name(resource->kind));
-    write_resource(json, snapshot, resource);
+    if (!row->is_several)
+        write_resource(json, snapshot, resource);
     if (resource->kind == WAIT_RWLOCK)
         json_writer_string(json, "to", row->exclusive ? "write" : "read");
     write_holder(json, snapshot, resource);
@@ -322,8 +341,12 @@ static void write_waits(struct json_writer *json, const struct report_input *inp
     json_writer_open_array(json, "waits", JSON_BLOCK);
     for (uint32_t i = 0; i < group->wait_count; i++)
         write_wait(json, input->snapshot, &input->grouping->waits[group->wait_first + i]);
-    for (uint32_t i = 0; i < group->resource_wait_count; i++)
-        write_resource_wait(json, input, &input->grouping->resource_waits[group->resource_wait_first + i]);
+    for (uint32_t i = 0; i < group->resource_wait_count; i++) {
+        const struct resource_wait *row = &input->grouping->resource_waits[group->resource_wait_first + i];
+        /* Descriptors are told better above. */
+        if (!row->is_plain || group->wait_count == 0)
+            write_resource_wait(json, input, row);
+    }
     json_writer_close(json);
 }
 
@@ -333,13 +356,16 @@ static void write_members(struct json_writer *json, const struct report_input *i
     const uint32_t *members = input->grouping->members + group->member_first;
     json_writer_open_array(json, "members", JSON_LINE);
     for (uint32_t i = 0; i < group->member_count; i++)
-        json_writer_id(json, NULL, snapshot->members[members[i]].id);
+        if (snapshot->members[members[i]].id != 0)
+            json_writer_id(json, NULL, snapshot->members[members[i]].id);
     json_writer_close(json);
     if (!input->options.members)
         return;
     json_writer_open_array(json, "members_detail", JSON_BLOCK);
     for (uint32_t i = 0; i < group->member_count; i++) {
         const struct member *member = &snapshot->members[members[i]];
+        if (member->id == 0)
+            continue;
         json_writer_open_object(json, NULL, JSON_LINE);
         json_writer_id(json, "id", member->id);
         if (member->namespace_id != 0)
@@ -348,11 +374,82 @@ static void write_members(struct json_writer *json, const struct report_input *i
         write_known_text(json, "state", snapshot_string(snapshot, member->state));
         if (member->fd >= 0)
             json_writer_signed(json, "fd", member->fd);
+        if (member->waited_known)
+            json_writer_number(json, "wait_seconds", member->waited_seconds);
+        write_known_text(json, "created_by", snapshot_string(snapshot, member->creator));
+        if (member->creator_id != 0)
+            json_writer_id(json, "created_by_id", member->creator_id);
         write_cpu(json, member->cpu_known, member->cpu_microseconds, member->cpu_at_most);
+        if (member->started_microseconds != 0)
+            json_writer_seconds(json, "since", member->started_microseconds);
+        if (snapshot->stop_kind == STOP_KIND_ROLLING || snapshot->stop_kind == STOP_KIND_NONE)
+            json_writer_bool(json, "stood_still", member->stood_still);
         if (member->movement != MOVEMENT_UNKNOWN)
             json_writer_bool(json, "moved", member->movement == MOVEMENT_MOVED);
         json_writer_close(json);
     }
+    json_writer_close(json);
+}
+
+/* The most frequent state that is one of waiting. */
+static struct text group_reason(const struct report_input *input, const struct group *group)
+{
+    static const struct text running[] = {{"running", 7}, {"runnable", 8}, {"syscall", 7}, {"idle", 4}};
+    for (uint32_t i = 0; i < group->state_count; i++) {
+        struct text state =
+            snapshot_string(input->snapshot, input->grouping->states[group->state_first + i].state);
+        bool waits = state.length != 0;
+        for (size_t j = 0; j < sizeof running / sizeof running[0]; j++)
+            waits &= !text_equals(state, running[j]);
+        if (waits)
+            return state;
+    }
+    return TEXT("");
+}
+
+static void write_creators(struct json_writer *json, const struct report_input *input, const struct group *group)
+{
+    const struct creator_count *creators = input->grouping->creators + group->creator_first;
+    if (group->creator_count == 0)
+        return;
+    json_writer_text(json, "created_by", snapshot_string(input->snapshot, creators[0].creator));
+    if (group->creator_count == 1 && creators[0].count == group->count)
+        return;
+    json_writer_open_array(json, "creators", JSON_LINE);
+    for (uint32_t i = 0; i < group->creator_count; i++) {
+        json_writer_open_object(json, NULL, JSON_LINE);
+        json_writer_text(json, "function", snapshot_string(input->snapshot, creators[i].creator));
+        json_writer_number(json, "count", creators[i].count);
+        json_writer_close(json);
+    }
+    json_writer_close(json);
+}
+
+/* Go prints labels as {"k":"v", "k2":"v2"}; a key that comes twice is told once. */
+static void write_labels(struct json_writer *json, struct text labels)
+{
+    struct text rest = labels, key, value;
+    if (labels.length == 0)
+        return;
+    json_writer_open_object(json, "labels", JSON_LINE);
+    for (size_t i = 0; goroutine_label_next(&rest, &key, &value); i++) {
+        struct text seen = labels, other, ignored;
+        bool is_new = true;
+        for (size_t j = 0; j < i && goroutine_label_next(&seen, &other, &ignored); j++)
+            is_new &= !text_equals(other, key);
+        if (is_new)
+            json_writer_named_text(json, key, value);
+    }
+    json_writer_close(json);
+}
+
+static void write_heap(struct json_writer *json, const char *key, const struct heap_usage *usage)
+{
+    json_writer_open_object(json, key, JSON_LINE);
+    json_writer_number(json, "objects", usage->objects);
+    json_writer_number(json, "bytes", usage->bytes);
+    json_writer_number(json, "objects_allocated", usage->objects_allocated);
+    json_writer_number(json, "bytes_allocated", usage->bytes_allocated);
     json_writer_close(json);
 }
 
@@ -370,6 +467,19 @@ static void write_group(struct json_writer *json, const struct report_input *inp
     if (group->signalled)
         json_writer_bool(json, "signalled", true);
     write_states(json, snapshot, input->grouping->states + group->state_first, group->state_count);
+    if (snapshot->kind == PROFILE_GOROUTINES)
+        write_known_text(json, "wait_reason", group_reason(input, group));
+    if (group->waited_count != 0) {
+        json_writer_open_object(json, "wait_seconds", JSON_LINE);
+        json_writer_number(json, "min", group->waited_seconds_min);
+        json_writer_number(json, "max", group->waited_seconds_max);
+        json_writer_number(json, "members", group->waited_count);
+        json_writer_close(json);
+    }
+    write_creators(json, input, group);
+    write_labels(json, snapshot_string(snapshot, stack->labels));
+    if (snapshot->kind == PROFILE_HEAP)
+        write_heap(json, "heap", &group->heap);
     write_cpu(json, group->cpu_known, group->cpu_microseconds, group->cpu_at_most);
     if (snapshot->sample_count > 1) {
         json_writer_number(json, "moved", group->moved);
@@ -401,6 +511,10 @@ static void write_profile(struct json_writer *json, const struct report_input *i
     json_writer_number(json, "total", snapshot->total);
     if (snapshot->total_claimed > snapshot->total)
         json_writer_number(json, "total_claimed", snapshot->total_claimed);
+    if (snapshot->kind == PROFILE_HEAP)
+        write_heap(json, "heap", &grouping->heap);
+    if (snapshot->pcs_are_numbers)
+        json_writer_bool(json, "pcs_are_numbers", true);
     json_writer_string(json, "by", by_names[grouping->by]);
     if (grouping->hidden_groups != 0) {
         json_writer_open_object(json, "hidden", JSON_LINE);
@@ -591,7 +705,7 @@ static void write_stats(struct json_writer *json, const struct snapshot *snapsho
     json_writer_number(json, "frames", stats->frames);
     if (snapshot->stop_microseconds != 0)
         json_writer_number(json, "stop_microseconds", snapshot->stop_microseconds);
-    if (snapshot->stop_kind == STOP_KIND_ROLLING)
+    if (snapshot->stop_microseconds_median != 0)
         json_writer_number(json, "stop_microseconds_median", snapshot->stop_microseconds_median);
     json_writer_number(json, "distinct_pcs", stats->distinct_pcs);
     json_writer_number(json, "arena_bytes", stats->arena_bytes);
@@ -600,6 +714,7 @@ static void write_stats(struct json_writer *json, const struct snapshot *snapsho
     json_writer_seconds(json, "unwind", (uint64_t)(stats->seconds_unwind * 1e6));
     json_writer_seconds(json, "symbol", (uint64_t)(stats->seconds_symbol * 1e6));
     json_writer_seconds(json, "group", (uint64_t)(stats->seconds_group * 1e6));
+    json_writer_seconds(json, "detect", (uint64_t)(stats->seconds_detect * 1e6));
     json_writer_close(json);
     json_writer_open_object(json, "caches", JSON_LINE);
     json_writer_number(json, "plans", stats->plans);

@@ -194,12 +194,18 @@ static void show_group_line(const struct report_input *input, const struct group
     report_write_group_name(name, input->grouping, (uint32_t)(group - input->grouping->groups));
     text_writer_string(name, "  ");
     screen_put(screen, STYLE_DIM, CUT_END, SIZE_MAX, screen_phrase(screen));
-    text_writer_count(screen_phrase_new(screen), group->count);
+    bool is_heap = input->snapshot->kind == PROFILE_HEAP;
+    uint64_t count = is_heap ? group->heap.bytes : group->count;
+    uint64_t total = is_heap ? input->grouping->heap.bytes : input->snapshot->total;
+    text_writer_count(screen_phrase_new(screen), count);
     screen_put(screen, STYLE_BOLD, CUT_END, SIZE_MAX, screen_phrase(screen));
-    uint64_t total = input->snapshot->total == 0 ? 1 : input->snapshot->total;
-    uint64_t permille = ((uint64_t)group->count * 1000 + total / 2) / total;
+    uint64_t permille = total == 0 ? 0 : (uint64_t)((double)count * 1000 / (double)total + 0.5);
     struct text_writer *phrase = screen_phrase_new(screen);
-    text_writer_printf(phrase, " thread%s  ", group->count == 1 ? "" : "s");
+    text_writer_printf(phrase, " %s%s", is_heap ? "byte" : member_noun(input->snapshot), count == 1 ? "" : "s");
+    if (is_heap)
+        text_writer_printf(phrase, " in %" PRIu64 " object%s", group->heap.objects,
+                           group->heap.objects == 1 ? "" : "s");
+    text_writer_string(phrase, "  ");
     if (permille == 0)
         text_writer_string(phrase, "<0.1 %");
     else
@@ -219,29 +225,37 @@ static void show_group_line(const struct report_input *input, const struct group
 /* "waits: 40 on mutex orders_lock, held by thread 4711 (fsync, g3)" */
 static void show_resource_waits(const struct report_input *input, const struct group *group, struct screen *screen)
 {
-    uint32_t count = group->resource_wait_count, shown = count;
-    if (!input->options.members && shown > resource_waits_shown)
-        shown = resource_waits_shown;
-    for (uint32_t i = 0; i < shown; i++) {
+    uint32_t shown = 0, others = 0;
+    for (uint32_t i = 0; i < group->resource_wait_count; i++) {
+        const struct resource_wait *row = &input->grouping->resource_waits[group->resource_wait_first + i];
+        if (row->is_plain || resource_wait_is_plain(input, group, row))
+            continue;
+        if (!input->options.members && shown == resource_waits_shown) {
+            others++;
+            continue;
+        }
+        shown++;
         struct text_writer *phrase = screen_phrase_new(screen);
         text_writer_string(phrase, "waits: ");
-        report_write_resource_wait_short(phrase, input,
-                                         &input->grouping->resource_waits[group->resource_wait_first + i]);
+        report_write_resource_wait_short(phrase, input, row);
         screen_paragraph(screen, STYLE_PLAIN, fact_indent);
     }
-    if (shown == count)
+    if (others == 0)
         return;
-    text_writer_printf(screen_phrase_new(screen), "waits: … (+%" PRIu32 " resource%s)", count - shown,
-                       count - shown == 1 ? "" : "s");
+    text_writer_printf(screen_phrase_new(screen), "waits: … (+%" PRIu32 " resource%s)", others,
+                       others == 1 ? "" : "s");
     screen_paragraph(screen, STYLE_PLAIN, fact_indent);
 }
 
 static void show_members(const struct report_input *input, const struct group *group, struct screen *screen)
 {
+    uint32_t first = group_ids_first(input, group), known = group->member_count - first;
+    if (known == 0)
+        return;
     if (input->options.members) {
-        for (uint32_t i = 0; i < group->member_count; i++) {
+        for (uint32_t i = first; i < group->member_count; i++) {
             struct text_writer *phrase = screen_phrase_new(screen);
-            text_writer_string(phrase, "thread ");
+            text_writer_printf(phrase, "%s ", member_noun(input->snapshot));
             report_write_member(phrase, input->snapshot, group_member(input, group, i));
             screen_paragraph(screen, STYLE_DIM, fact_indent);
         }
@@ -249,11 +263,11 @@ static void show_members(const struct report_input *input, const struct group *g
     }
     struct text_writer *phrase = screen_phrase_new(screen);
     text_writer_string(phrase, "members:");
-    uint32_t shown = group->member_count < report_members_shown ? group->member_count : report_members_shown;
+    uint32_t shown = known < report_members_shown ? known : report_members_shown;
     for (uint32_t i = 0; i < shown; i++)
-        text_writer_printf(phrase, " %" PRIu64, group_member(input, group, i)->id);
-    if (shown < group->member_count)
-        text_writer_printf(phrase, " … (+%" PRIu32 ")", group->member_count - shown);
+        text_writer_printf(phrase, " %" PRIu64, group_member(input, group, first + i)->id);
+    if (shown < group->count)
+        text_writer_printf(phrase, " … (+%" PRIu32 ")", group->count - shown);
     screen_paragraph(screen, STYLE_DIM, fact_indent);
 }
 
@@ -326,8 +340,22 @@ static void show_group(const struct report_input *input, const struct group *gro
         report_write_movement(screen_phrase_new(screen), input->snapshot, group);
         screen_paragraph(screen, STYLE_PLAIN, fact_indent);
     }
+    if (stack->labels != 0) {
+        struct text_writer *phrase = screen_phrase_new(screen);
+        text_writer_string(phrase, "labels: ");
+        report_write_text(phrase, snapshot_string(input->snapshot, stack->labels));
+        screen_paragraph(screen, STYLE_PLAIN, fact_indent);
+    }
+    if (group->waited_count != 0) {
+        report_write_waited(screen_phrase_new(screen), group);
+        screen_paragraph(screen, STYLE_PLAIN, fact_indent);
+    }
     show_resource_waits(input, group, screen);
     show_members(input, group, screen);
+    if (group->creator_count != 0) {
+        report_write_creators(screen_phrase_new(screen), input, group);
+        screen_paragraph(screen, STYLE_PLAIN, fact_indent);
+    }
     if (group->cpu_known && group->cpu_microseconds != 0) {
         struct text_writer *phrase = screen_phrase_new(screen);
         text_writer_string(phrase, "cpu: ");

@@ -55,10 +55,28 @@ static void write_verdict_line(void *context, enum verdict_part part, enum sever
     text_writer_string(writer, "\n");
 }
 
+/* The line that a reader knows the profile by. Go doubles the sampling rate in its heap profiles' and pprof halves it. */
+static void write_profile_header(const struct report_input *input, struct text_writer *writer)
+{
+    static const char *const words[] = {[PROFILE_THREADS] = "thread", [PROFILE_GOROUTINES] = "goroutine"};
+    const struct snapshot *snapshot = input->snapshot;
+    if (snapshot->kind != PROFILE_HEAP) {
+        text_writer_printf(writer, "%s profile: total %" PRIu64 "\n", words[snapshot->kind], snapshot->total);
+        return;
+    }
+    text_writer_string(writer, "heap profile: ");
+    report_write_heap_usage(writer, &input->grouping->heap);
+    text_writer_string(writer, " @ ");
+    text_writer_safe(writer, snapshot->heap_unit);
+    text_writer_string(writer, "\n");
+}
+
 /* pprof's heap parser is asked before the one for this format and looks anywhere in the first line; so that line must
- * hold no text of the target. The signal's does not. */
+ * hold no text of the target. The signal's does not. A heap profile's own first line must be the first. */
 static void write_head(const struct report_input *input, struct text_writer *writer)
 {
+    if (input->snapshot->kind == PROFILE_HEAP)
+        write_profile_header(input, writer);
     write_comment(writer);
     report_write_signal(writer, input->snapshot);
     text_writer_string(writer, "\n");
@@ -72,6 +90,8 @@ static void write_head(const struct report_input *input, struct text_writer *wri
     text_writer_string(writer, "\n# ");
     report_write_totals(writer, input);
     text_writer_string(writer, "\n");
+    if (input->snapshot->pcs_are_numbers)
+        text_writer_string(writer, "# addresses: the dump tells none; the numbers behind @ only tell places apart\n");
     write_process(input->snapshot->descriptors, writer);
 }
 
@@ -133,8 +153,8 @@ static void write_resource_wait(const struct report_input *input, const struct r
         text_writer_string(writer, "# waits: ");
         report_write_resource_wait(writer, snapshot, row, all ? count : row->count);
         text_writer_bytes(writer, ids.buffer, ids.length);
-        if (!all && next < row->waiter_count)
-            text_writer_printf(writer, " … (+%" PRIu32 ")", row->waiter_count - next);
+        if (!all && in_line != 0 && in_line < row->count)
+            text_writer_printf(writer, " … (+%" PRIu64 ")", row->count - in_line);
         text_writer_string(writer, "\n");
     } while (all && next < row->waiter_count);
     text_writer_deinit(&ids);
@@ -143,23 +163,29 @@ static void write_resource_wait(const struct report_input *input, const struct r
 static void write_resource_waits(const struct report_input *input, const struct group *group,
                                  struct text_writer *writer)
 {
-    uint32_t count = group->resource_wait_count, shown = count;
-    if (!input->options.members && shown > resource_waits_shown)
-        shown = resource_waits_shown;
-    for (uint32_t i = 0; i < shown; i++)
-        write_resource_wait(input, &input->grouping->resource_waits[group->resource_wait_first + i], writer);
-    if (shown < count)
-        text_writer_printf(writer, "# waits: … (+%" PRIu32 " resource%s)\n", count - shown,
-                           count - shown == 1 ? "" : "s");
+    uint32_t shown = 0, others = 0;
+    for (uint32_t i = 0; i < group->resource_wait_count; i++) {
+        const struct resource_wait *row = &input->grouping->resource_waits[group->resource_wait_first + i];
+        if (resource_wait_is_plain(input, group, row))
+            continue;
+        if (!input->options.members && shown == resource_waits_shown) {
+            others++;
+            continue;
+        }
+        write_resource_wait(input, row, writer);
+        shown++;
+    }
+    if (others != 0)
+        text_writer_printf(writer, "# waits: … (+%" PRIu32 " resource%s)\n", others, others == 1 ? "" : "s");
 }
 
 static void write_members(const struct report_input *input, const struct group *group, struct text_writer *writer)
 {
-    uint32_t shown = group->member_count;
+    uint32_t first = group_ids_first(input, group), shown = group->member_count - first;
     if (!input->options.members && shown > report_members_shown)
         shown = report_members_shown;
     int column = 0;
-    for (uint32_t i = 0; i < shown; i++) {
+    for (uint32_t i = first; i < first + shown; i++) {
         char id[24];
         int length = snprintf(id, sizeof id, " %" PRIu64, group_member(input, group, i)->id);
         if (column == 0 || column + length > line_columns) {
@@ -169,11 +195,11 @@ static void write_members(const struct report_input *input, const struct group *
         text_writer_bytes(writer, id, (size_t)length);
         column += length;
     }
-    if (shown < group->member_count)
-        text_writer_printf(writer, " … (+%" PRIu32 ")", group->member_count - shown);
+    if (shown != 0 && shown < group->count)
+        text_writer_printf(writer, " … (+%" PRIu32 ")", group->count - shown);
     if (column != 0)
         text_writer_string(writer, "\n");
-    for (uint32_t i = 0; input->options.members && i < shown; i++) {
+    for (uint32_t i = first; input->options.members && i < first + shown; i++) {
         text_writer_string(writer, "# member ");
         report_write_member(writer, input->snapshot, group_member(input, group, i));
         text_writer_string(writer, "\n");
@@ -185,7 +211,11 @@ static void write_addresses(const struct report_input *input, const struct group
 {
     const struct snapshot *snapshot = input->snapshot;
     const struct stack *stack = &snapshot->stacks[group->stack];
-    text_writer_printf(writer, "%" PRIu32 " @", group->count);
+    if (snapshot->kind == PROFILE_HEAP)
+        report_write_heap_usage(writer, &group->heap);
+    else
+        text_writer_printf(writer, "%" PRIu32, group->count);
+    text_writer_string(writer, " @");
     uint32_t shown = stack->step_count < limit_addresses_in_line ? stack->step_count : limit_addresses_in_line;
     for (uint32_t i = 0; i < shown; i++) {
         const struct location *location = &snapshot->locations[snapshot->steps[stack->step_first + i].location];
@@ -217,7 +247,7 @@ static void frame_line_cell(const struct snapshot *snapshot, const struct frame_
 {
     scratch->length = 0;
     if (column == column_address)
-        text_writer_hex(scratch, location_lookup(line->location));
+        text_writer_hex(scratch, location_lookup(line->location) + snapshot->lines_tell_returns);
     else
         report_write_name(scratch, snapshot, line, true);
 }
@@ -320,15 +350,25 @@ static void write_group(const struct report_input *input, const struct group *gr
     const struct snapshot *snapshot = input->snapshot;
     const struct stack *stack = &snapshot->stacks[group->stack];
     write_addresses(input, group, writer);
+    if (stack->labels != 0) {
+        text_writer_string(writer, "# labels: ");
+        report_write_text(writer, snapshot_string(snapshot, stack->labels));
+        text_writer_string(writer, "\n");
+    }
     if (group->signalled) {
         text_writer_string(writer, "# signalled");
         if (snapshot->signal.tid != 0)
-            text_writer_printf(writer, ": thread %" PRIu32, snapshot->signal.tid);
+            text_writer_printf(writer, ": %s %" PRIu32, member_noun(snapshot), snapshot->signal.tid);
         text_writer_string(writer, "\n");
     }
     if (group_has_states(input, group)) {
         text_writer_string(writer, "# state: ");
         report_write_states(writer, input, group);
+        text_writer_string(writer, "\n");
+    }
+    if (group->waited_count != 0) {
+        text_writer_string(writer, "# ");
+        report_write_waited(writer, group);
         text_writer_string(writer, "\n");
     }
     write_resource_waits(input, group, writer);
@@ -338,6 +378,11 @@ static void write_group(const struct report_input *input, const struct group *gr
         text_writer_string(writer, "\n");
     }
     write_members(input, group, writer);
+    if (group->creator_count != 0) {
+        text_writer_string(writer, "# ");
+        report_write_creators(writer, input, group);
+        text_writer_string(writer, "\n");
+    }
     if (group->cpu_known && group->cpu_microseconds != 0) {
         text_writer_string(writer, "# cpu: ");
         report_write_cpu(writer, group->cpu_microseconds, group->cpu_at_most);
@@ -359,6 +404,8 @@ static void write_group(const struct report_input *input, const struct group *gr
  * itself. */
 static void write_memory_map(const struct snapshot *snapshot, struct text_writer *writer)
 {
+    if (snapshot->mapping_count == 0)
+        return;
     text_writer_string(writer, "--- Memory map: ---\n");
     for (size_t i = 0; i < snapshot->mapping_count; i++) {
         const struct mapping *mapping = &snapshot->mappings[i];
@@ -384,7 +431,8 @@ static void report_text_write(const struct report_input *input, struct text_writ
     }
     write_head(input, writer);
     write_losses_in_head(input->diagnostics, writer);
-    text_writer_printf(writer, "thread profile: total %" PRIu64 "\n", input->snapshot->total);
+    if (input->snapshot->kind != PROFILE_HEAP)
+        write_profile_header(input, writer);
     for (size_t i = 0; i < input->grouping->group_count; i++)
         write_group(input, &input->grouping->groups[i], writer);
     write_diagnostics_rest(input->diagnostics, writer);

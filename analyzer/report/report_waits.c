@@ -9,7 +9,9 @@ enum { holders_shown = 16, fingerprint_digits_shown = 8 };
 
 const char *member_noun(const struct snapshot *snapshot)
 {
-    return snapshot->kind == PROFILE_GOROUTINES ? "goroutine" : "thread";
+    static const char *const nouns[] = {
+        [PROFILE_THREADS] = "thread", [PROFILE_GOROUTINES] = "goroutine", [PROFILE_HEAP] = "allocation site"};
+    return nouns[snapshot->kind];
 }
 
 static const struct member *holder_at(const struct snapshot *snapshot, const struct resource *resource, uint32_t place)
@@ -98,9 +100,9 @@ void report_write_resource_wait(struct text_writer *writer, const struct snapsho
     enum learnt learnt = resource_wait_learnt(snapshot, row);
     text_writer_printf(writer, "%" PRIu64 " on %s", count, wait_kind_name(resource->kind));
     /* A join's address is the thread's id, which is told as its holder. */
-    if (resource->address != 0 && resource->kind != WAIT_JOIN)
+    if (!row->is_several && resource->address != 0 && resource->kind != WAIT_JOIN)
         text_writer_printf(writer, " 0x%" PRIx64, resource->address);
-    if (resource->name != 0) {
+    if (!row->is_several && resource->name != 0) {
         text_writer_string(writer, " (");
         report_write_text(writer, snapshot_string(snapshot, resource->name));
         text_writer_string(writer, ")");
@@ -110,6 +112,13 @@ void report_write_resource_wait(struct text_writer *writer, const struct snapsho
     /* Without a holder before it, the word would be taken for the name. */
     if (resource->holder != HOLDER_NEVER && learnt != LEARNT_UNKNOWN)
         text_writer_printf(writer, " (%s)", learnt_name(learnt));
+}
+
+bool resource_wait_is_plain(const struct report_input *input, const struct group *group,
+                            const struct resource_wait *row)
+{
+    const struct resource *resource = &input->snapshot->resources[row->resource];
+    return resource->is_any && group->state_count == 1 && input->grouping->states[group->state_first].state != 0;
 }
 
 void report_write_group_name(struct text_writer *writer, const struct grouping *grouping, uint32_t group)

@@ -90,6 +90,11 @@ static void write_threads(const struct image *image, size_t first, size_t end, s
                                             .registers_missing = thread->registers == NULL,
                                             .registers_known = thread->registers_known,
                                             .cpu_known = thread->cpu_known,
+                                            .stop = image->stop_kind == STOP_KIND_ROLLING ? 1
+                                                    : image->stop_kind == STOP_KIND_NONE  ? 2
+                                                                                          : 0,
+                                            .stood_still = thread->stood_still,
+                                            .started_microseconds = thread->started_microseconds,
                                             .name = thread->name,
                                             .state = thread->state == NULL ? (struct text){"", 0}
                                                                            : text_from_string(thread->state),

@@ -11,6 +11,7 @@
 #include <sched.h>
 #include <stdio.h>
 #include <string.h>
+#include <time.h>
 
 /* Where a thread is and how often it was given a processor. While neither changes it has not run, so that its stack has
  * not changed either: a loop may come back to the same call with the same arguments, but not without running. */
@@ -93,6 +94,7 @@ static void read_thread(struct live_stop *stop, struct live_thread *thread, int 
         live_stop_copy_memory(stop, thread, sp, 0);
         if (!has_moved(call_fd, schedule_fd, &before)) {
             thread->registers_known = known;
+            thread->runs_known = proc_schedstat_runs(text_from_string(before.schedule), &thread->runs);
             thread->outcome = LIVE_THREAD_READ;
             return;
         }
@@ -100,10 +102,18 @@ static void read_thread(struct live_stop *stop, struct live_thread *thread, int 
     }
 }
 
+/* Threads that were listed and have not been looked at are left out, and said to be. */
+static void drop_unread(struct live_stop *stop)
+{
+    for (size_t i = 0; i < stop->thread_count; i++)
+        if (stop->threads[i].outcome == LIVE_THREAD_UNKNOWN)
+            stop->threads[i].outcome = LIVE_THREAD_GONE;
+}
+
 static void read_rounds(struct live_stop *stop, int *ret_errno)
 {
     size_t done = 0;
-    for (int round = 0; round < limit_live_rounds; round++) {
+    for (int round = 0;; round++) {
         uint32_t *tids;
         size_t count;
         if (!proc_tasks(&stop->arena, stop->pid, &tids, &count))
@@ -113,6 +123,11 @@ static void read_rounds(struct live_stop *stop, int *ret_errno)
                 live_stop_add(stop, tids[i]);
         if (stop->thread_count == done)
             return;
+        stop->rounds_exhausted = round == limit_live_rounds;
+        if (stop->rounds_exhausted) {
+            drop_unread(stop);
+            return;
+        }
         done = stop->thread_count;
         if (stop->stacks == NULL && !live_stop_reserve(stop)) {
             *ret_errno = errno;
@@ -138,4 +153,78 @@ const struct error *live_read_run(struct live_stop *stop, struct arena *arena)
                          stop->pid);
     return error_new(arena, ERROR_OPEN, "process %" PRIu32 ": cannot be read: %s", stop->pid,
                      failed == 0 ? "it has ended" : strerror(failed));
+}
+
+enum second_look { LOOK_MOVED, LOOK_STILL, LOOK_RUNNING };
+
+/* Still: it stands in the call that its registers show, and was given a processor at most `runs_max` times since it was
+ * last counted. Counts it anew. */
+static enum second_look look_again(const struct live_stop *stop, struct live_thread *thread, uint64_t runs_max)
+{
+    struct system_call before, now;
+    struct registers registers;
+    uint64_t sp, pc, runs, runs_before = thread->runs;
+    char line[256];
+    const struct arch *arch = stop->image->arch;
+    if (!thread->runs_known || !arch->system_call_decode(thread->registers, &before) || !before.blocked)
+        return LOOK_MOVED;
+    AUTO_CLOSE int call_fd = open_of_thread(stop, thread->tid, "syscall");
+    if (!read_again(call_fd, line, sizeof line))
+        return LOOK_MOVED;
+    if (!parse_call(line, &now, &sp, &pc))
+        return LOOK_RUNNING;
+    arch->registers_decode(thread->registers, &registers);
+    /* The number may have become restart_syscall's. */
+    if (now.number < 0 || sp != registers.values[arch->sp] || pc != registers.pc ||
+        memcmp(now.arguments, before.arguments, sizeof now.arguments) != 0)
+        return LOOK_MOVED;
+    /* Counted after the call was read, so that it did not run in between. */
+    thread->runs_known = proc_runs(stop->pid, thread->tid, &runs);
+    if (!thread->runs_known || runs - runs_before > runs_max)
+        return LOOK_MOVED;
+    thread->runs = runs;
+    return LOOK_STILL;
+}
+
+static void copy_words_again(struct live_stop *stop)
+{
+    for (size_t i = 0; i < stop->thread_count; i++) {
+        struct live_thread *thread = &stop->threads[i];
+        if (thread->word_bytes == 0)
+            continue;
+        ssize_t got = pread(stop->memory_fd, thread->word, thread->word_bytes, (off_t)thread->word_start);
+        thread->word_bytes = got < 0 ? 0 : (size_t)got;
+    }
+}
+
+/* A stop takes a thread out of its call, through the tracer's stop, and back: it is given a processor twice. */
+enum { runs_of_a_stop = 2 };
+
+static void look_at_all(struct live_stop *stop, uint64_t runs_max)
+{
+    for (size_t i = 0; i < stop->thread_count; i++) {
+        struct live_thread *thread = &stop->threads[i];
+        if (!thread->stood_still)
+            continue;
+        enum second_look look = look_again(stop, thread, runs_max);
+        for (int attempt = 1; look == LOOK_RUNNING && attempt < limit_live_tries && runs_max != 0; attempt++) {
+            struct timespec pause = {0, 200000}; /* it is on its way back into its call */
+            nanosleep(&pause, NULL);
+            look = look_again(stop, thread, runs_max);
+        }
+        thread->stood_still = look == LOOK_STILL;
+    }
+}
+
+void live_read_again(struct live_stop *stop)
+{
+    for (size_t i = 0; i < stop->thread_count; i++)
+        stop->threads[i].stood_still =
+            stop->threads[i].outcome == LIVE_THREAD_STOPPED || stop->threads[i].outcome == LIVE_THREAD_READ;
+    /* After a stop a look of its own is needed to count from: what was woken while it was stopped runs when it is let go,
+     * and may wait at the same place again. */
+    if (stop->kind == STOP_KIND_ROLLING)
+        look_at_all(stop, runs_of_a_stop);
+    copy_words_again(stop);
+    look_at_all(stop, 0);
 }

@@ -2,10 +2,12 @@
 #include "source/live_stop.h"
 
 #include "base/limits.h"
+#include "source/live_processors.h"
 #include "source/proc_files.h"
 
 #include <elf.h>
 #include <errno.h>
+#include <inttypes.h>
 #include <pthread.h>
 #include <sched.h>
 #include <stdio.h>
@@ -25,6 +27,7 @@ struct stopper {
     bool out_of_memory;
     uint64_t started;  /* nanoseconds, at the first interrupt */
     size_t waiting;    /* threads interrupted and not yet stopped */
+    struct live_processors processors; /* of rolling stops */
 };
 
 static uint64_t nanoseconds_now(void)
@@ -209,8 +212,17 @@ static void copy_futex_word(struct live_stop *stop, struct live_thread *thread)
     uint64_t *slot = word_slot(stop, start);
     if (*slot == start)
         return;
-    thread->word = copy_bytes(stop, start, (size_t)(end - start), &thread->word_bytes);
     thread->word_start = *slot = start;
+    if (stop->kind != STOP_KIND_ROLLING) {
+        thread->word = copy_bytes(stop, start, (size_t)(end - start), &thread->word_bytes);
+        return;
+    }
+    /* live_read_again copies it when all have been stopped: there is no instant yet that it could be of. */
+    thread->word = stop->stacks + stop->stacks_used;
+    thread->word_bytes = (size_t)(end - start);
+    if (thread->word_bytes > stop->stacks_bytes - stop->stacks_used)
+        thread->word_bytes = 0;
+    stop->stacks_used += (thread->word_bytes + 15) & ~(size_t)15;
 }
 
 void live_stop_forget_memory(struct live_stop *stop, struct live_thread *thread, size_t stacks_used)
@@ -386,7 +398,8 @@ static bool reserve(struct stopper *stopper)
 static void stop_all(struct stopper *stopper)
 {
     struct live_stop *stop = stopper->stop;
-    while (seize_new(stopper) != 0)
+    /* Those that begin later are taken when the others stand, and begin no more. */
+    for (int round = 0; round < limit_live_rounds && seize_new(stopper) != 0; round++)
         ;
     if (stop->thread_count == 0 || !reserve(stopper))
         return;
@@ -435,15 +448,53 @@ static int compare_durations(const void *left, const void *right)
 /* A thread in an uninterruptible call gets this long before the next has its turn; it is copied when it does stop. */
 enum { roll_wait_nanoseconds = 2000000 };
 
+struct turn {
+    uint32_t tid;
+    int processor; /* where it ran last, -1 unknown */
+};
+
+static int compare_turns(const void *left, const void *right)
+{
+    const struct turn *a = left, *b = right;
+    return a->processor != b->processor ? (a->processor > b->processor) - (a->processor < b->processor)
+                                        : (a->tid > b->tid) - (a->tid < b->tid);
+}
+
+/* The threads that had no turn yet, those of one processor after another. */
+static struct turn *list_turns(struct live_stop *stop, size_t *ret_count)
+{
+    struct turn *turns = arena_array(&stop->arena, struct turn, stop->thread_count + 1);
+    size_t count = 0;
+    for (size_t i = 0; i < stop->thread_count; i++) {
+        char path[64], buffer[1024];
+        struct text line;
+        struct proc_stat stat;
+        if (stop->threads[i].interrupted || stop->threads[i].outcome != LIVE_THREAD_UNKNOWN)
+            continue;
+        turns[count] = (struct turn){.tid = stop->threads[i].tid, .processor = -1};
+        snprintf(path, sizeof path, "/proc/%" PRIu32 "/task/%" PRIu32 "/stat", stop->pid, turns[count].tid);
+        if (proc_read_short(path, buffer, sizeof buffer, &line) && proc_stat_parse(line, &stat))
+            turns[count].processor = stat.processor;
+        count++;
+    }
+    qsort(turns, count, sizeof *turns, compare_turns);
+    *ret_count = count;
+    return turns;
+}
+
 static void stop_one(struct stopper *stopper, uint32_t tid, uint32_t *durations, size_t *duration_count)
 {
     struct live_stop *stop = stopper->stop;
+    uint64_t runs;
+    bool runs_known = proc_runs(stop->pid, tid, &runs);
     if (ptrace(PTRACE_SEIZE, (pid_t)tid, NULL, NULL) != 0) {
         if (errno != ESRCH && stopper->failed_errno == 0)
             stopper->failed_errno = errno;
         return;
     }
     struct live_thread *thread = live_stop_find(stop, tid);
+    thread->runs_known = runs_known;
+    thread->runs = runs_known ? runs : 0;
     thread->interrupted = true;
     uint64_t started = nanoseconds_now();
     if (ptrace(PTRACE_INTERRUPT, (pid_t)tid, NULL, NULL) != 0) {
@@ -462,7 +513,8 @@ static void stop_rolling(struct stopper *stopper)
     size_t duration_count = 0, done = 0;
     bool is_reached = false;
     uint32_t *durations = NULL;
-    for (int round = 0; round < limit_live_rounds; round++) {
+    live_processors_open(&stopper->processors);
+    for (int round = 0;; round++) {
         uint32_t *tids;
         size_t count;
         if (!proc_tasks(&stop->arena, stop->pid, &tids, &count))
@@ -472,15 +524,22 @@ static void stop_rolling(struct stopper *stopper)
                 live_stop_add(stop, tids[i]);
         if (stop->thread_count == done || (stop->stacks == NULL && !reserve(stopper)))
             break;
+        stop->rounds_exhausted = round == limit_live_rounds;
+        if (stop->rounds_exhausted)
+            break;
         done = stop->thread_count;
         uint32_t *longer = arena_array(&stop->arena, uint32_t, stop->thread_count);
         if (duration_count != 0)
             memcpy(longer, durations, duration_count * sizeof *durations);
         durations = longer;
-        for (size_t i = 0; i < stop->thread_count; i++)
-            if (!stop->threads[i].interrupted && stop->threads[i].outcome == LIVE_THREAD_UNKNOWN)
-                stop_one(stopper, stop->threads[i].tid, durations, &duration_count);
+        size_t turn_count;
+        const struct turn *turns = list_turns(stop, &turn_count);
+        for (size_t i = 0; i < turn_count; i++) {
+            live_processors_move(&stopper->processors, turns[i].processor);
+            stop_one(stopper, turns[i].tid, durations, &duration_count);
+        }
     }
+    live_processors_close(&stopper->processors);
     uint64_t started = nanoseconds_now();
     while (stopper->waiting != 0 && nanoseconds_now() - started < (uint64_t)limit_live_wait_milliseconds * 1000000) {
         struct timespec pause = {0, 50000};
@@ -511,6 +570,7 @@ static void *stopper_main(void *context)
         stop_rolling(stopper);
     else
         stop_all(stopper);
+    live_processors_close(&stopper->processors);
     return NULL;
 }
 

@@ -44,6 +44,10 @@ struct live_thread {
     uint64_t word_start;     /* the same around the futex word that it waits for */
     uint8_t *word;
     size_t word_bytes;       /* 0: none, or copied with another thread that waits for it */
+    uint64_t runs;           /* times that it was given a processor, counted just before it was read; of threads that are
+                              * not stopped all at once */
+    bool runs_known;
+    bool stood_still;        /* live_read_again */
 };
 
 struct live_stop {
@@ -60,6 +64,7 @@ struct live_stop {
     size_t refused_count;
     uint64_t stop_microseconds;  /* from the first interrupt to the last detach; of rolling stops the longest */
     uint64_t stop_microseconds_median; /* of rolling stops */
+    bool rounds_exhausted;       /* threads went on to begin when the task list had been read limit_live_rounds times */
     bool cut_short;              /* stop_microseconds_max was reached: the rest were let go unread */
     uint8_t *stacks;             /* one mapping that all copies lie in */
     size_t stacks_bytes, stacks_used;

@@ -5,6 +5,7 @@
 #include "base/intern_table.h"
 #include "base/limits.h"
 #include "source/proc_files.h"
+#include "source/unix_peers.h"
 
 #include <dirent.h>
 #include <errno.h>
@@ -280,6 +281,31 @@ static void name_protocols(struct descriptor_reader *reader)
     }
 }
 
+static void find_unix_peers(struct descriptor_reader *reader)
+{
+    struct unix_peer *peers = arena_array(reader->arena, struct unix_peer, protocol_questions_max);
+    size_t count = 0;
+    for (size_t i = 0; i < reader->found_count && count < protocol_questions_max; i++) {
+        const struct found_descriptor *found = &reader->found[i];
+        if (found->is_first && found->socket.protocol == NET_UNIX && found->socket.state == NET_STATE_ESTABLISHED)
+            peers[count++].inode = found->descriptor.inode;
+    }
+    unix_peers_find(reader->tid, peers, count, reader->arena);
+    for (size_t i = 0; i < count; i++) {
+        if (peers[i].peer_inode == 0)
+            continue;
+        uint32_t own = *find_slot(reader, peers[i].peer_inode);
+        for (uint32_t number = *find_slot(reader, peers[i].inode); number != 0;
+             number = reader->found[number - 1].next_same) {
+            struct descriptor *descriptor = &reader->found[number - 1].descriptor;
+            descriptor->peer_inode = peers[i].peer_inode;
+            descriptor->peer_path = peers[i].path;
+            descriptor->peer_is_own = own != 0;
+            descriptor->peer_fd = own != 0 ? reader->found[own - 1].descriptor.fd : -1;
+        }
+    }
+}
+
 /* Whether the connection came in: who connects is given a port by the kernel, who accepts listens on its own. */
 static bool is_accepted(const struct descriptor_reader *reader, const struct net_socket *socket)
 {
@@ -387,6 +413,8 @@ static void build(struct descriptor_reader *reader)
         descriptor->local = found->socket.local;
         descriptor->peer = found->socket.peer;
         descriptor->receive_queue = found->socket.receive_queue;
+        /* Of a listening socket it is the length of its queue. */
+        descriptor->send_queue = found->socket.state == NET_STATE_LISTEN ? 0 : found->socket.send_queue;
         descriptor->receive_queue_known =
             found->socket.protocol != NET_UNKNOWN && found->socket.protocol != NET_UNIX;
         result->classes[descriptor->class_number].count += found->is_first;
@@ -409,6 +437,7 @@ const struct descriptors *proc_descriptors_read(uint32_t tid, struct arena *aren
     index_sockets(reader);
     read_tables(reader);
     name_protocols(reader);
+    find_unix_peers(reader);
     build(reader);
     return reader->result;
 }

@@ -60,6 +60,12 @@ struct text proc_status_value(struct text status, const char *name)
     return (struct text){"", 0};
 }
 
+uint64_t proc_ticks_microseconds(uint64_t ticks)
+{
+    uint64_t ticks_per_second = (uint64_t)sysconf(_SC_CLK_TCK);
+    return ticks * (1000000 / (ticks_per_second == 0 ? 100 : ticks_per_second));
+}
+
 bool proc_stat_parse(struct text line, struct proc_stat *ret_stat)
 {
     /* The name stands in parentheses and may hold any byte, parentheses and newlines too: the last ')' ends it. */
@@ -69,20 +75,39 @@ bool proc_stat_parse(struct text line, struct proc_stat *ret_stat)
         return false;
     unsigned long long user, system, start;
     char state;
-    /* Fields 3 state, 14 utime, 15 stime, 22 starttime. */
+    int processor;
+    /* Fields 3 state, 14 utime, 15 stime, 22 starttime, 39 processor. */
     int fields = sscanf(close + 1,
-                        " %c %*s %*s %*s %*s %*s %*s %*s %*s %*s %*s %llu %llu %*s %*s %*s %*s %*s %*s %llu", &state,
-                        &user, &system, &start);
-    if (fields != 4)
+                        " %c %*s %*s %*s %*s %*s %*s %*s %*s %*s %*s %llu %llu %*s %*s %*s %*s %*s %*s %llu %*s %*s %*s"
+                        " %*s %*s %*s %*s %*s %*s %*s %*s %*s %*s %*s %*s %*s %d",
+                        &state, &user, &system, &start, &processor);
+    if (fields != 5)
         return false;
-    uint64_t ticks = (uint64_t)sysconf(_SC_CLK_TCK);
     *ret_stat = (struct proc_stat){
         .state = state,
         .comm = {open + 1, (size_t)(close - open - 1)},
-        .cpu_microseconds = (user + system) * (1000000 / (ticks == 0 ? 100 : ticks)),
+        .cpu_microseconds = proc_ticks_microseconds(user + system),
         .start_ticks = start,
+        .processor = processor,
     };
     return true;
+}
+
+bool proc_schedstat_runs(struct text schedstat, uint64_t *ret_runs)
+{
+    unsigned long long runs; /* nanoseconds on and waiting for a processor, then times on one */
+    if (schedstat.length == 0 || sscanf(schedstat.data, "%*u %*u %llu", &runs) != 1)
+        return false;
+    *ret_runs = runs;
+    return true;
+}
+
+bool proc_runs(uint32_t pid, uint32_t tid, uint64_t *ret_runs)
+{
+    char path[96], buffer[128];
+    struct text content;
+    snprintf(path, sizeof path, "/proc/%u/task/%u/schedstat", pid, tid);
+    return proc_read_short(path, buffer, sizeof buffer, &content) && proc_schedstat_runs(content, ret_runs);
 }
 
 bool proc_tasks(struct arena *arena, uint32_t pid, uint32_t **ret_tids, size_t *ret_count)

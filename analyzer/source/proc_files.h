@@ -24,8 +24,15 @@ struct proc_stat {
     struct text comm;  /* at most 15 bytes, any */
     uint64_t cpu_microseconds;  /* user + system */
     uint64_t start_ticks;       /* since boot, in clock ticks; tells a reused id */
+    int processor;              /* where it ran last */
 };
 bool proc_stat_parse(struct text line, struct proc_stat *ret_stat);
+uint64_t proc_ticks_microseconds(uint64_t ticks);
+
+/* How often a thread was given a processor, from its /proc/PID/task/TID/schedstat; false where the kernel does not count
+ * (CONFIG_SCHED_INFO). */
+bool proc_schedstat_runs(struct text schedstat, uint64_t *ret_runs);
+bool proc_runs(uint32_t pid, uint32_t tid, uint64_t *ret_runs);
 
 /* The ids in /proc/PID/task, ascending as the kernel lists them. False with errno when it cannot be read. */
 bool proc_tasks(struct arena *arena, uint32_t pid, uint32_t **ret_tids, size_t *ret_count);

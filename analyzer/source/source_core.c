@@ -217,6 +217,11 @@ static void read_thread_facts(struct core_reader *reader, const struct core_note
     thread->name = text_copy(reader->arena, facts.name);
     thread->namespace_tid = facts.namespace_tid;
     thread->cpu_known = facts.cpu_known;
+    thread->stood_still = facts.stood_still;
+    thread->started_microseconds = facts.started_microseconds;
+    static const enum stop_kind stops[4] = {[1] = STOP_KIND_ROLLING, [2] = STOP_KIND_NONE};
+    if (stops[facts.stop] != STOP_KIND_UNKNOWN)
+        image->stop_kind = stops[facts.stop];
     thread->registers_known = facts.registers_known;
     if (facts.state.length != 0)
         thread->state = text_copy(reader->arena, facts.state).data;

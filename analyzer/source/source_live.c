@@ -17,6 +17,8 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
+#include <time.h>
 
 enum { page_bytes = 4096, path_bytes = 4096 };
 
@@ -51,6 +53,23 @@ static bool read_short(const struct live_reader *reader, uint32_t tid, const cha
 static const struct error *no_process(struct live_reader *reader)
 {
     return error_new(reader->arena, ERROR_OPEN, "process %" PRIu32 ": there is none such", reader->pid);
+}
+
+/* /proc/TID is there for every thread: one that leads no process stands for the process that it belongs to. */
+static void find_process(struct live_reader *reader)
+{
+    char path[64], buffer[4096];
+    struct text status;
+    snprintf(path, sizeof path, "/proc/%" PRIu32 "/status", reader->pid);
+    if (!proc_read_short(path, buffer, sizeof buffer, &status))
+        return;
+    struct text leader = proc_status_value(status, "Tgid");
+    uint32_t pid = leader.length == 0 ? 0 : (uint32_t)strtoul(leader.data, NULL, 10);
+    if (pid == 0 || pid == reader->pid)
+        return;
+    diagnostics_add(reader->diagnostics, DIAGNOSTIC_NOTE, "pid-of-thread", (struct text){"", 0},
+                    "%" PRIu32 " is a thread of process %" PRIu32 ", all of whose threads are shown", reader->pid, pid);
+    reader->pid = pid;
 }
 
 /* Finds a thread that is alive; says what the process is when there is none. */
@@ -221,6 +240,21 @@ static void locate_files(struct live_reader *reader)
     }
 }
 
+/* A root of its own: by chroot, or by a mount namespace. */
+static void find_root(struct live_reader *reader)
+{
+    static const char *const names[] = {"root/.", "ns/mnt"};
+    for (size_t i = 0; i < sizeof names / sizeof names[0]; i++) {
+        char own[64], theirs[64];
+        struct stat own_status, their_status;
+        snprintf(own, sizeof own, "/proc/self/%s", names[i]);
+        snprintf(theirs, sizeof theirs, "/proc/%" PRIu32 "/%s", reader->tid, names[i]);
+        if (stat(own, &own_status) == 0 && stat(theirs, &their_status) == 0 &&
+            (own_status.st_dev != their_status.st_dev || own_status.st_ino != their_status.st_ino))
+            reader->image->root = arena_printf(reader->arena, "/proc/%" PRIu32 "/root", reader->tid);
+    }
+}
+
 static void read_identity(struct live_reader *reader)
 {
     struct image *image = reader->image;
@@ -304,11 +338,22 @@ static void take_memory(struct live_reader *reader)
     memory_layer_freeze(&image->memory, &image->memory.core);
 }
 
+/* When the clock that threads' starts are counted by began, since 1970; by hundredths of a second, as they are. */
+static uint64_t boot_microseconds(void)
+{
+    struct timespec now, since_boot;
+    clock_gettime(CLOCK_REALTIME, &now);
+    clock_gettime(CLOCK_BOOTTIME, &since_boot);
+    int64_t hundredths = (int64_t)(now.tv_sec - since_boot.tv_sec) * 100 + (now.tv_nsec - since_boot.tv_nsec) / 10000000;
+    return hundredths < 0 ? 0 : (uint64_t)hundredths * 10000;
+}
+
 static void take_threads(struct live_reader *reader)
 {
     struct image *image = reader->image;
     struct live_stop *stop = &reader->source->stop;
     image->threads = arena_array(reader->arena, struct thread, stop->thread_count);
+    uint64_t booted = boot_microseconds();
     bool own_namespace = memchr(proc_status_value(reader->status, "NSpid").data, '\t',
                                 proc_status_value(reader->status, "NSpid").length) != NULL;
     for (size_t i = 0; i < stop->thread_count; i++) {
@@ -316,7 +361,10 @@ static void take_threads(struct live_reader *reader)
         if (from->outcome == LIVE_THREAD_GONE)
             continue;
         struct thread *thread = &image->threads[image->thread_count++];
-        *thread = (struct thread){.tid = from->tid, .registers = from->registers, .registers_known = from->registers_known};
+        *thread = (struct thread){.tid = from->tid,
+                                  .registers = from->registers,
+                                  .registers_known = from->registers_known,
+                                  .stood_still = from->stood_still};
         struct text content;
         char buffer[4096];
         struct proc_stat stat = {.state = '?'};
@@ -324,6 +372,7 @@ static void take_threads(struct live_reader *reader)
             thread->name = text_copy(reader->arena, stat.comm);
             thread->cpu_microseconds = stat.cpu_microseconds;
             thread->cpu_known = true;
+            thread->started_microseconds = booted + proc_ticks_microseconds(stat.start_ticks);
         }
         if (own_namespace && read_short(reader, from->tid, "status", buffer, sizeof buffer, &content)) {
             struct text ids = proc_status_value(content, "NSpid");
@@ -349,6 +398,11 @@ static void take_threads(struct live_reader *reader)
     image->stop_microseconds_median = stop->stop_microseconds_median;
     note_instants(reader);
     take_refused(reader);
+    if (stop->rounds_exhausted)
+        diagnostics_add(reader->diagnostics, DIAGNOSTIC_LOSS, "threads-begin", (struct text){"", 0},
+                        "threads went on to begin while they were read: those that began after the list had been read "
+                        "%d times are not shown",
+                        limit_live_rounds);
 }
 
 const struct error *source_live_open(const struct live_options *options, struct arena *arena,
@@ -363,8 +417,9 @@ const struct error *source_live_open(const struct live_options *options, struct 
                                  .diagnostics = diagnostics,
                                  .source = ret_source,
                                  .image = ret_image};
-    if (options->pid == (uint32_t)getpid())
-        return error_new(arena, ERROR_OPEN, "process %" PRIu32 ": that is stackgroup itself", options->pid);
+    find_process(&reader);
+    if (reader.pid == (uint32_t)getpid())
+        return error_new(arena, ERROR_OPEN, "process %" PRIu32 ": that is stackgroup itself", reader.pid);
     const struct error *error = find_living_thread(&reader);
     if (error == NULL && options->stop_kind != STOP_KIND_NONE)
         error = check_tracer(&reader);
@@ -378,7 +433,7 @@ const struct error *source_live_open(const struct live_options *options, struct 
     if (ret_source->memory_fd < 0)
         return error_new(arena, ERROR_OPEN,
                          "process %" PRIu32 ": not permitted to read its memory: run as root, or as its user",
-                         options->pid);
+                         reader.pid);
     error = read_maps(&reader);
     if (error != NULL)
         return error;
@@ -386,8 +441,9 @@ const struct error *source_live_open(const struct live_options *options, struct 
     if (options->to_be_saved)
         live_core_copy(ret_image, ret_source->memory_fd, arena, diagnostics);
     locate_files(&reader);
+    find_root(&reader);
     read_identity(&reader);
-    ret_source->stop = (struct live_stop){.pid = options->pid,
+    ret_source->stop = (struct live_stop){.pid = reader.pid,
                                           .image = ret_image,
                                           .memory_fd = ret_source->memory_fd,
                                           .main_stack_start = reader.main_stack_start,
@@ -398,14 +454,22 @@ const struct error *source_live_open(const struct live_options *options, struct 
                                                  : live_stop_run(&ret_source->stop, arena);
     if (error != NULL)
         return error;
+    if (options->stop_kind != STOP_KIND_ALL)
+        live_read_again(&ret_source->stop);
     take_threads(&reader);
     ret_image->memory.target = arena_new(arena, struct memory_target);
     *ret_image->memory.target =
         (struct memory_target){.read = read_target, .context = ret_source, .bytes_left = limit_asked_bytes};
-    ret_image->descriptors = proc_descriptors_read(reader.tid, arena, diagnostics);
+    ret_source->tid = reader.tid;
     if (ret_image->thread_count == 0)
-        return error_new(arena, ERROR_OPEN, "process %" PRIu32 ": it ended while it was read", options->pid);
+        return error_new(arena, ERROR_OPEN, "process %" PRIu32 ": it ended while it was read", reader.pid);
     return NULL;
+}
+
+void source_live_read_descriptors(const struct live_source *source, struct arena *arena, struct diagnostics *diagnostics,
+                                  struct image *image)
+{
+    image->descriptors = proc_descriptors_read(source->tid, arena, diagnostics);
 }
 
 void source_live_close(struct live_source *source)

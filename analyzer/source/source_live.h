@@ -8,6 +8,7 @@
 #include "source/live_stop.h"
 
 struct live_source {
+    uint32_t tid;          /* a thread that had not ended */
     int memory_fd;         /* /proc/PID/mem, -1 when closed */
     struct live_stop stop; /* owns the copied stacks */
 };
@@ -19,12 +20,15 @@ struct live_options {
     bool to_be_saved; /* by core_writer: live_core_copy adds what only a core needs */
 };
 
-/* The image's tables live in `arena`, its memory there and in the source, which it asks for what was not copied: until
+/* All but the descriptors. The image's tables live in `arena`, its memory there and in the source, which it asks for what was not copied: until
  * it is closed, and where it lies now. Errors: there is no such process, it is a
  * zombie or a kernel thread, of another architecture, traced by somebody else, or attaching is not permitted. */
 const struct error *source_live_open(const struct live_options *options, struct arena *arena,
                                      struct diagnostics *diagnostics, struct live_source *ret_source,
                                      struct image *ret_image);
+/* What its descriptors are; of several looks only the last needs it. */
+void source_live_read_descriptors(const struct live_source *source, struct arena *arena, struct diagnostics *diagnostics,
+                                  struct image *image);
 void source_live_close(struct live_source *source);
 
 #endif

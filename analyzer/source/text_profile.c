@@ -42,12 +42,12 @@ struct profile {
     uint64_t *ids;
     size_t id_count, id_capacity;
     struct text state, creator;
-    size_t detail_first, detail_count; /* into details, by the group's "# member" lines */
-    struct thread_comment *details;
-    size_t detail_capacity;
+    struct thread_comment *details; /* the group's "# member" lines */
+    size_t detail_count, detail_capacity;
     size_t told_first; /* of its lines in told->waits */
     uint64_t waited_seconds;
     /* Of the whole text. */
+    uint64_t total_claimed; /* that stackgroup's head tells */
     uint64_t line_distance; /* from the address of a "#" line to that of the list */
     struct intern_table outermost; /* last addresses of stacks that no limit of Go's cut */
     size_t unattached; /* frame lines whose address the group does not have */
@@ -224,16 +224,12 @@ static uint32_t add_stack(struct profile *profile)
 {
     if (!profile->is_placeholder)
         add_steps(profile);
-    uint64_t *last = profile->address_count == 0 ? NULL : &profile->addresses[profile->address_count - 1];
+    const uint64_t *last = profile->address_count == 0 ? NULL : &profile->addresses[profile->address_count - 1];
+    uint32_t number;
     if (profile->build->snapshot->kind == PROFILE_GOROUTINES && profile->end == STACK_END_OUTERMOST && last != NULL &&
-        is_depth_limit(profile->address_count)) {
-        size_t known = profile->outermost.count;
-        intern_table_add(&profile->outermost, (struct text){(const char *)last, sizeof *last});
-        if (profile->outermost.count != known) {
-            profile->end = STACK_END_FRAME_LIMIT;
-            profile->outermost.count = known; /* no proof of an outermost call */
-        }
-    }
+        is_depth_limit(profile->address_count) &&
+        !intern_table_find(&profile->outermost, (struct text){(const char *)last, sizeof *last}, &number))
+        profile->end = STACK_END_FRAME_LIMIT;
     return text_build_stack(profile->build, profile->end, profile->end_address, profile->labels);
 }
 
@@ -295,7 +291,8 @@ static void open_group(struct profile *profile, uint64_t count, struct text addr
 {
     profile->open = true;
     profile->count = count;
-    profile->address_count = profile->frame_count = profile->trust_count = profile->trust_next = profile->id_count = profile->detail_count = 0;
+    profile->address_count = profile->frame_count = profile->trust_count = profile->trust_next = 0;
+    profile->id_count = profile->detail_count = 0;
     profile->labels = 0;
     profile->is_placeholder = false;
     profile->end = STACK_END_OUTERMOST;
@@ -345,7 +342,6 @@ static void group_comment(struct profile *profile, struct text text)
     struct text_build *build = profile->build;
     struct thread_comment comment = thread_comment_parse(text);
     struct told *told = build->told;
-    uint64_t minutes;
     switch (comment.kind) {
     case THREAD_COMMENT_STATE:
         profile->state = comment.text;
@@ -363,9 +359,8 @@ static void group_comment(struct profile *profile, struct text text)
             arena_grow(build->keep, told->waits, told->wait_count, &told->wait_capacity, sizeof *told->waits);
         told->waits[told->wait_count++] = (struct told_wait){.text = text_copy(build->keep, comment.text)};
         break;
-    case THREAD_COMMENT_WAITING: /* "3 to 11 minutes": at least that long, all of them */
-        if (text_take_decimal(&comment.text, &minutes) && minutes < UINT64_MAX / 60)
-            profile->waited_seconds = minutes * 60;
+    case THREAD_COMMENT_WAITING:
+        profile->waited_seconds = comment.count;
         break;
     case THREAD_COMMENT_CREATED:
         profile->creator = comment.text;
@@ -380,6 +375,8 @@ static void group_comment(struct profile *profile, struct text text)
     case THREAD_COMMENT_SIGNALLED:
     case THREAD_COMMENT_SIGNAL:
     case THREAD_COMMENT_PROCESS:
+    case THREAD_COMMENT_TOTALS:
+    case THREAD_COMMENT_NUMBERS:
     case THREAD_COMMENT_LOST:
     case THREAD_COMMENT_LOSS:
     case THREAD_COMMENT_NOTE:
@@ -401,12 +398,14 @@ static void read_signal(struct snapshot *snapshot, struct text text)
     snapshot->signal.number = (int32_t)value;
     const char *found = memmem(text.data, text.length, address, sizeof address - 1);
     if (found != NULL) {
-        struct text rest = {found + sizeof address - 1, (size_t)(text.data + text.length - found) - (sizeof address - 1)};
+        size_t at = (size_t)(found - text.data) + sizeof address - 1;
+        struct text rest = {text.data + at, text.length - at};
         snapshot->signal.address_known = text_take_hex(&rest, &snapshot->signal.address);
     }
     found = memmem(text.data, text.length, thread, sizeof thread - 1);
     if (found != NULL) {
-        struct text rest = {found + sizeof thread - 1, (size_t)(text.data + text.length - found) - (sizeof thread - 1)};
+        size_t at = (size_t)(found - text.data) + sizeof thread - 1;
+        struct text rest = {text.data + at, text.length - at};
         if (text_take_decimal(&rest, &value) && value <= UINT32_MAX)
             snapshot->signal.tid = (uint32_t)value;
     }
@@ -436,6 +435,13 @@ static void read_process(struct text_build *build, struct text text)
         snapshot->exe = text_copy(build->keep, text);
 }
 
+/* Notes that reading the text makes anew. */
+static bool is_said_again(struct text code)
+{
+    return text_equals(code, TEXT("frames-hidden")) || text_equals(code, TEXT("excerpt")) ||
+           text_equals(code, TEXT("head-count")) || text_equals(code, TEXT("stack-incomplete"));
+}
+
 static void head_comment(struct profile *profile, struct text text)
 {
     static const enum diagnostic_weight weights[] = {[THREAD_COMMENT_LOST] = DIAGNOSTIC_LOST,
@@ -450,9 +456,17 @@ static void head_comment(struct profile *profile, struct text text)
     case THREAD_COMMENT_PROCESS:
         read_process(build, comment.text);
         break;
+    case THREAD_COMMENT_TOTALS:
+        profile->total_claimed = comment.count;
+        break;
+    case THREAD_COMMENT_NUMBERS:
+        build->snapshot->pcs_are_numbers = true;
+        break;
     case THREAD_COMMENT_LOST:
     case THREAD_COMMENT_LOSS:
     case THREAD_COMMENT_NOTE:
+        if (is_said_again(comment.name))
+            break;
         diagnostics_add(build->diagnostics, weights[comment.kind], text_copy(build->keep, comment.name).data, TEXT(""),
                         "%.*s", (int)(comment.text.length < 4096 ? comment.text.length : 4096), comment.text.data);
         break;
@@ -487,7 +501,8 @@ static void diagnose(struct profile *profile, const struct text_junk *junk)
                         "the dump's writer names no function for %" PRIu64 " of %" PRIu64
                         " addresses (in the largest group %" PRIu64 " of %" PRIu64
                         "): Go leaves out the runtime's own frames, so that what a goroutine waits for is hidden",
-                        profile->hidden, profile->addresses_in_all, profile->largest_hidden, profile->largest_addresses);
+                        profile->hidden, profile->addresses_in_all, profile->largest_hidden,
+                        profile->largest_addresses);
 }
 
 static void close_profile(struct profile *profile)
@@ -558,6 +573,8 @@ void text_profile_read(struct text_build *build, struct text text)
     for (profile_text_next(&reader, &item); item.kind != PROFILE_ITEM_END; profile_text_next(&reader, &item)) {
         if (item.kind == PROFILE_ITEM_HEADER && profile.profiles++ != 0)
             past_groups = true;
+        if (item.kind == PROFILE_ITEM_SECTION && text_starts_with(item.text, TEXT("--- Memory map:")))
+            break; /* read above */
         if (item.kind == PROFILE_ITEM_SECTION)
             past_groups = true;
         profile.further_groups += past_groups && item.kind == PROFILE_ITEM_GROUP;
@@ -565,7 +582,8 @@ void text_profile_read(struct text_build *build, struct text text)
             continue;
         switch (item.kind) {
         case PROFILE_ITEM_HEADER:
-            build->snapshot->total_claimed = item.count;
+            build->snapshot->total_claimed =
+                item.count > profile.total_claimed ? item.count : profile.total_claimed;
             break;
         case PROFILE_ITEM_GROUP:
             close_group(&profile);
@@ -626,11 +644,17 @@ void text_heap_read(struct text_build *build, struct text text)
     struct heap_usage *usages = NULL, found = {0};
     size_t capacity = 0, heads = 0;
     heap_text_init(&reader, text);
-    for (heap_text_next(&reader, &item); item.kind != HEAP_ITEM_END && heads < 2; heap_text_next(&reader, &item)) {
+    for (heap_text_next(&reader, &item); item.kind != HEAP_ITEM_END; heap_text_next(&reader, &item)) {
+        heads += item.kind == HEAP_ITEM_HEADER;
+        if (heads > 1) { /* a second dump follows */
+            diagnostics_add(build->diagnostics, DIAGNOSTIC_NOTE, "further-profile", TEXT(""),
+                            "another profile begins at offset %zu and is not read", item.offset);
+            break;
+        }
         switch (item.kind) {
         case HEAP_ITEM_HEADER:
-            if (heads++ == 0)
-                total = item.numbers;
+            total = item.numbers;
+            build->snapshot->heap_unit = text_copy(build->keep, item.text);
             break;
         case HEAP_ITEM_RECORD:
             close_record(&profile, &numbers, &usages, &capacity);

@@ -16,8 +16,18 @@ struct call_record {
     bool has_offset;
     bool is_waiting_call; /* its arguments are kept: they name what is waited for */
     bool is_runtime;      /* of package runtime, save the main goroutine's first function */
+    bool is_goexit;       /* what every goroutine returns to */
     uint32_t location;    /* alone and without a pc; index_none: not yet made */
 };
+
+/* Open addressing; 0 is free and no goroutine's number, so that each 0 counts as new. */
+struct id_set {
+    uint64_t *slots;
+    size_t slot_count, count;
+};
+
+/* Few distinct statuses come again and again: the last string of each hash is kept. */
+enum { status_slots = 64 };
 
 struct trace {
     struct text_build *build;
@@ -25,7 +35,7 @@ struct trace {
     size_t record_count, record_capacity;
     uint32_t *slots; /* number + 1, 0 is free */
     size_t slot_count;
-    struct intern_table ids; /* of goroutines that were read */
+    struct id_set ids; /* of goroutines that were read */
     /* The goroutine under way. */
     bool open, is_duplicate, is_unavailable, is_elided;
     struct goroutine_header header;
@@ -33,9 +43,13 @@ struct trace {
     uint64_t creator_id;
     uint32_t inlined[64]; /* records of inlined calls that wait for the call that holds them */
     uint32_t inlined_count;
-    uint32_t outermost; /* record; index_none */
+    uint32_t outermost; /* record of the first function; index_none */
     size_t told_first;  /* of its calls in told->calls */
     bool told_closed;   /* a call that is no waiting machinery was seen */
+    struct {
+        struct text text;
+        uint32_t string;
+    } statuses[status_slots];
     /* Labels repeat: those of the goroutine before, and their string. */
     struct text labels_text;
     uint32_t labels;
@@ -82,6 +96,7 @@ static uint32_t record_add(struct trace *trace, const struct call_record *key)
     record.frame.function = text_build_string(build, key->function_text);
     record.is_waiting_call = is_waiting_call(key->function_text);
     record.is_runtime = is_runtime_call(key->function_text);
+    record.is_goexit = text_equals(key->function_text, TEXT("runtime.goexit"));
     if (goroutine_place_parse(key->place_text, &place)) {
         record.frame.file = text_build_string(build, place.file);
         record.frame.line = place.line;
@@ -143,7 +158,8 @@ static void flush_inlined(struct trace *trace)
 
 static void keep_arguments(struct trace *trace, const struct goroutine_item *item, const struct call_record *record)
 {
-    struct told_call call = {.member = (uint32_t)trace->build->snapshot->member_count, .function = record->frame.function};
+    struct told_call call = {.member = (uint32_t)trace->build->snapshot->member_count,
+                             .function = record->frame.function};
     struct text arguments = item->arguments;
     bool uncertain;
     while (call.argument_count < told_arguments_max &&
@@ -156,7 +172,8 @@ static void add_call(struct trace *trace, const struct goroutine_item *item)
 {
     uint32_t number = record_find(trace, item->function, item->place);
     const struct call_record *record = &trace->records[number];
-    trace->outermost = number;
+    if (!record->is_goexit)
+        trace->outermost = number;
     trace->told_closed |= !record->is_waiting_call && !record->is_runtime;
     if (record->is_waiting_call && !trace->told_closed && !trace->is_duplicate)
         keep_arguments(trace, item, record);
@@ -203,6 +220,40 @@ static bool is_runtime_goroutine(const struct trace *trace)
            (trace->outermost != index_none && trace->records[trace->outermost].is_runtime);
 }
 
+/* False when the id is in the set already. */
+static bool id_set_add(struct id_set *set, uint64_t id, struct arena *arena)
+{
+    if (id == 0)
+        return true;
+    if (set->count * 2 >= set->slot_count) {
+        struct id_set grown = {.slot_count = set->slot_count == 0 ? 1024 : set->slot_count * 4};
+        grown.slots = arena_array(arena, uint64_t, grown.slot_count);
+        for (size_t i = 0; i < set->slot_count; i++)
+            if (set->slots[i] != 0)
+                id_set_add(&grown, set->slots[i], arena);
+        *set = grown;
+    }
+    /* Neighbours stay neighbours, for the cache's sake: dumps go nearly by number. */
+    uint64_t block = (id >> 9) * 0x9e3779b97f4a7c15u >> 23;
+    size_t slot = (size_t)(block << 9 | (id & 511)) & (set->slot_count - 1);
+    for (; set->slots[slot] != 0; slot = (slot + 1) & (set->slot_count - 1))
+        if (set->slots[slot] == id)
+            return false;
+    set->slots[slot] = id;
+    set->count++;
+    return true;
+}
+
+static uint32_t status_string(struct trace *trace, struct text status)
+{
+    size_t slot = status.length == 0 ? 0 : (status.length * 7 + (unsigned char)status.data[0]) % status_slots;
+    if (trace->statuses[slot].string == 0 || !text_equals(trace->statuses[slot].text, status)) {
+        trace->statuses[slot].text = status;
+        trace->statuses[slot].string = text_build_string(trace->build, status);
+    }
+    return trace->statuses[slot].string;
+}
+
 static void close_goroutine(struct trace *trace, bool is_cut)
 {
     struct text_build *build = trace->build;
@@ -224,7 +275,7 @@ static void close_goroutine(struct trace *trace, bool is_cut)
     uint32_t labels = labels_string(trace, trace->header.labels);
     struct member *member = text_build_member(build, text_build_stack(build, end, 0, labels), 1);
     member->id = trace->header.id;
-    member->state = text_build_string(build, trace->header.status);
+    member->state = status_string(trace, trace->header.status);
     member->waited_known = trace->header.minutes != 0;
     member->waited_seconds =
         trace->header.minutes > UINT64_MAX / 60 ? UINT64_MAX : trace->header.minutes * 60;
@@ -235,7 +286,6 @@ static void close_goroutine(struct trace *trace, bool is_cut)
 
 static void open_goroutine(struct trace *trace, const struct goroutine_item *item)
 {
-    size_t known = trace->ids.count;
     trace->open = true;
     trace->header = item->header;
     trace->is_unavailable = trace->is_elided = trace->told_closed = false;
@@ -244,8 +294,17 @@ static void open_goroutine(struct trace *trace, const struct goroutine_item *ite
     trace->inlined_count = 0;
     trace->outermost = index_none;
     trace->told_first = trace->build->told->call_count;
-    intern_table_add(&trace->ids, (struct text){(const char *)&item->header.id, sizeof item->header.id});
-    trace->is_duplicate = trace->ids.count == known;
+    trace->is_duplicate = !id_set_add(&trace->ids, item->header.id, trace->build->scratch);
+}
+
+static bool find_hex(struct text line, struct text before, uint64_t *ret_value)
+{
+    const char *found = line.length == 0 ? NULL : memmem(line.data, line.length, before.data, before.length);
+    if (found == NULL)
+        return false;
+    size_t at = (size_t)(found - line.data) + before.length;
+    struct text rest = {line.data + at, line.length - at};
+    return text_take_hex(&rest, ret_value);
 }
 
 /* The signal of "[signal SIGSEGV: segmentation violation code=0x1 addr=0x18 pc=0x48a3c5]" or "SIGQUIT: quit". */
@@ -258,16 +317,12 @@ static void read_signal(struct snapshot *snapshot, struct text line)
             line.data[strlen(name)] != ':')
             continue;
         snapshot->signal.number = number;
-        const char *code = memmem(line.data, line.length, " code=", 6), *address;
-        struct text rest = code == NULL ? TEXT("") : (struct text){code + 6, line.length - (size_t)(code + 6 - line.data)};
         uint64_t value;
-        if (text_take_hex(&rest, &value) && value <= INT32_MAX) {
+        if (find_hex(line, TEXT(" code="), &value) && value <= INT32_MAX) {
             snapshot->signal.code = (int32_t)value;
             snapshot->signal.code_known = true;
         }
-        address = memmem(line.data, line.length, " addr=", 6);
-        rest = address == NULL ? TEXT("") : (struct text){address + 6, line.length - (size_t)(address + 6 - line.data)};
-        snapshot->signal.address_known = text_take_hex(&rest, &snapshot->signal.address);
+        snapshot->signal.address_known = find_hex(line, TEXT(" addr="), &snapshot->signal.address);
     }
 }
 
@@ -279,7 +334,8 @@ static void add_cause(struct trace *trace, struct text line)
         return;
     }
     int length = line.length < 300 ? (int)line.length : 300;
-    diagnostics_add(build->diagnostics, DIAGNOSTIC_NOTE, "cause-told", TEXT(""), "the dump says: %.*s", length, line.data);
+    diagnostics_add(build->diagnostics, DIAGNOSTIC_NOTE, "cause-told", TEXT(""), "the dump says: %.*s", length,
+                    line.data);
 }
 
 static void diagnose(struct trace *trace, const struct goroutine_text *reader, struct text text)
@@ -289,15 +345,16 @@ static void diagnose(struct trace *trace, const struct goroutine_text *reader, s
     text_build_junk(trace->build, reader->junk.lines, reader->junk.first_offset);
     if (reader->is_cut || text.length == go_bytes_max)
         diagnostics_add(diagnostics, DIAGNOSTIC_LOST, "dump-cut", TEXT(""),
-                        "the text breaks off within a goroutine at offset %zu; further ones may be missing", text.length);
+                        "the text breaks off within a goroutine at offset %zu; further ones may be missing",
+                        text.length);
     if (trace->runtime_goroutines != 0)
         diagnostics_add(diagnostics, DIAGNOSTIC_NOTE, "runtime-goroutines", TEXT(""),
                         "%" PRIu64 " goroutines of Go's runtime are left out, as Go's own profile does",
                         trace->runtime_goroutines);
     if (trace->duplicates != 0)
         diagnostics_add(diagnostics, DIAGNOSTIC_NOTE, "goroutines-twice", TEXT(""),
-                        "%" PRIu64 " goroutines stand in the text again, as where a second dump follows; only the first "
-                        "of each is counted",
+                        "%" PRIu64 " goroutines stand in the text again, as where a second dump follows; only the "
+                        "first of each is counted",
                         trace->duplicates);
 }
 
@@ -306,7 +363,6 @@ void text_trace_read(struct text_build *build, struct text text)
     struct trace trace = {.build = build};
     struct goroutine_text reader;
     struct goroutine_item item;
-    intern_table_init(&trace.ids, build->scratch);
     goroutine_text_init(&reader, text);
     for (goroutine_text_next(&reader, &item); item.kind != GOROUTINE_ITEM_END; goroutine_text_next(&reader, &item)) {
         switch (item.kind) {

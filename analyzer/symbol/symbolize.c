@@ -261,9 +261,23 @@ bool symbolizer_function_start(struct symbolizer *symbolizer, uint64_t address, 
     return true;
 }
 
+/* The module whose data lies there. Zeroed data (.bss) that does not fit behind the file's last page is in a mapping of its
+ * own, without a path, right behind the module's. */
+static uint32_t find_data_module(const struct image *image, uint64_t address)
+{
+    uint32_t index = image_find_module(image, address);
+    if (index != index_none)
+        return index;
+    const struct mapping *mapping = image_find_mapping(image, address);
+    if (mapping == NULL || mapping->path.length != 0 || mapping == image->mappings ||
+        mapping[-1].end != mapping->start)
+        return index_none;
+    return image_find_module(image, mapping->start - 1);
+}
+
 bool symbolizer_data_name(struct symbolizer *symbolizer, uint64_t address, struct arena *arena, struct text *ret_name)
 {
-    uint32_t index = image_find_module(symbolizer->image, address);
+    uint32_t index = find_data_module(symbolizer->image, address);
     if (index == index_none)
         return false;
     struct symbolizer_module *module = symbolizer_open_symbols(symbolizer, index);

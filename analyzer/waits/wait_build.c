@@ -119,6 +119,15 @@ static void finish_resources(struct wait_build *build)
         build->holds[i].resource = places[build->holds[i].resource];
 }
 
+/* They are where each member was looked at once, in turn. */
+static bool are_ordered(const struct wait *waits, size_t count)
+{
+    for (size_t i = 1; i < count; i++)
+        if (compare_waits(&waits[i - 1], &waits[i]) > 0)
+            return false;
+    return true;
+}
+
 void wait_build_finish(struct wait_build *build)
 {
     struct snapshot *snapshot = build->snapshot;
@@ -130,7 +139,8 @@ void wait_build_finish(struct wait_build *build)
     for (size_t i = 0; i < build->wait_count; i++)
         snapshot->waits[i] = build->waits[i];
     snapshot->wait_count = build->wait_count;
-    qsort(snapshot->waits, snapshot->wait_count, sizeof *snapshot->waits, compare_waits);
+    if (!are_ordered(snapshot->waits, snapshot->wait_count))
+        qsort(snapshot->waits, snapshot->wait_count, sizeof *snapshot->waits, compare_waits);
     for (size_t i = 0; i < snapshot->wait_count; i++) {
         struct member *member = &snapshot->members[snapshot->waits[i].member];
         if (member->wait_count++ == 0)

@@ -14,7 +14,7 @@ enum {
 
 enum how { WHOLE, START };
 
-/* Names as normalise_c leaves them, for libc's own functions. glibc 2.31 to 2.41, musl 1.2. */
+/* Names as wait_call_plain_name leaves them, for libc's own functions. glibc 2.31 to 2.41, musl 1.2. */
 static const struct {
     const char *name;
     uint8_t how, meaning;
@@ -167,8 +167,7 @@ static const struct {
     {"std::__atomic_futex_unsigned", "", CALL_WORD}, /* std::future */
 };
 
-/* Without what libc puts before its own functions' names: underscores, GI_ (internal aliases), new_ (versions). */
-static struct text normalise_c(struct text name)
+struct text wait_call_plain_name(struct text name)
 {
     static const struct text prefixes[] = {{"GI_", 3}, {"new_", 4}, {"old_", 4}};
     name = name_normalise(name);
@@ -201,7 +200,7 @@ static uint8_t name_meaning(struct text name)
                 return path_names[i].meaning;
         return CALL_UNKNOWN;
     }
-    name = normalise_c(name);
+    name = wait_call_plain_name(name);
     for (size_t i = 0; i < sizeof c_names / sizeof c_names[0]; i++) {
         struct text row = text_from_string(c_names[i].name);
         if (c_names[i].how == WHOLE ? text_equals(name, row) : text_starts_with(name, row))

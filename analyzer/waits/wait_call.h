@@ -43,6 +43,10 @@ void wait_calls_init(struct wait_calls *calls, const struct snapshot *snapshot, 
 
 enum wait_call wait_calls_of_stack(struct wait_calls *calls, uint32_t stack);
 
+/* A C function's name without what libc puts before those of its own: underscores, GI_ (internal aliases), new_ (versions).
+ * A run of the argument's bytes. */
+struct text wait_call_plain_name(struct text name);
+
 /* The same by one function's name, for tests: CALL_UNKNOWN also for names that are passed over. */
 enum wait_call wait_call_of_name(struct text name);
 

@@ -17,6 +17,7 @@ struct wait_context {
     struct wait_calls calls;
     struct wait_build build;
     uint64_t unreadable; /* locks whose bytes are not at hand */
+    const struct blocking_call *last_row; /* that wait_descriptor.c found last, NULL none */
 };
 
 /* A thread's wait on a futex word. */

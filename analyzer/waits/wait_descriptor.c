@@ -126,9 +126,13 @@ static void read_row(struct wait_context *context, uint32_t member, const struct
 void wait_descriptor_read(struct wait_context *context, uint32_t member, const char *name,
                           const struct system_call *call)
 {
-    for (size_t i = 0; i < sizeof calls / sizeof calls[0]; i++)
-        if (strcmp(calls[i].name, name) == 0) {
-            read_row(context, member, &calls[i], call);
-            return;
-        }
+    /* Threads that do the same come after each other, as a rule. */
+    if (context->last_row == NULL || strcmp(context->last_row->name, name) != 0) {
+        context->last_row = NULL;
+        for (size_t i = 0; i < sizeof calls / sizeof calls[0] && context->last_row == NULL; i++)
+            if (strcmp(calls[i].name, name) == 0)
+                context->last_row = &calls[i];
+    }
+    if (context->last_row != NULL)
+        read_row(context, member, context->last_row, call);
 }

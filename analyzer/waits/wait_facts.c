@@ -8,11 +8,25 @@
 
 #include <inttypes.h>
 
-/* A stopped and restarted call whose code does not tell its number (musl): the frames tell a futex. */
+/* A stopped and restarted call whose code does not tell its number (musl): the frames do. Only a few calls are restarted
+ * so (kernel, restart_block). */
 static const char *restarted_name(struct wait_context *context, uint32_t member)
 {
-    enum wait_call call = wait_calls_of_stack(&context->calls, context->snapshot->members[member].stack);
-    return call != CALL_UNKNOWN ? "futex" : NULL;
+    enum { steps_looked_at = 6 };
+    static const char *const names[] = {"nanosleep", "clock_nanosleep", "poll"};
+    const struct snapshot *snapshot = context->snapshot;
+    const struct stack *stack = &snapshot->stacks[snapshot->members[member].stack];
+    if (wait_calls_of_stack(&context->calls, snapshot->members[member].stack) != CALL_UNKNOWN)
+        return "futex";
+    for (uint32_t i = 0; i < stack->step_count && i < steps_looked_at; i++) {
+        const struct location *location = &snapshot->locations[snapshot->steps[stack->step_first + i].location];
+        struct text name = wait_call_plain_name(snapshot_string(
+            snapshot, snapshot->frames[location->frame_first + location->frame_count - 1].function));
+        for (size_t k = 0; k < sizeof names / sizeof names[0]; k++)
+            if (text_equals(name, text_from_string(names[k])))
+                return names[k];
+    }
+    return NULL;
 }
 
 static void read_member(struct wait_context *context, struct wait_futex *futex, uint32_t member)
@@ -25,16 +39,15 @@ static void read_member(struct wait_context *context, struct wait_futex *futex, 
         return;
     struct registers registers;
     arch->registers_decode(thread->registers, &registers);
-    uint64_t sp = registers.values[arch->sp];
     const char *name = arch->system_call_name(call.number);
     if (name != NULL && strcmp(name, "restart_syscall") == 0)
         name = restarted_name(context, member);
     if (name == NULL)
         return;
     if (strcmp(name, "futex") == 0)
-        wait_futex_read(futex, context, member, &call, sp);
+        wait_futex_read(futex, context, member, &call, &registers);
     else if (strcmp(name, "futex_waitv") == 0)
-        wait_futex_read_several(futex, context, member, &call, sp);
+        wait_futex_read_several(futex, context, member, &call, &registers);
     else
         wait_descriptor_read(context, member, name, &call);
 }

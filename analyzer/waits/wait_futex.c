@@ -91,12 +91,13 @@ static bool is_musl(const struct wait_context *context, const struct futex_wait 
     return context->calls.has_musl || (wait->call == CALL_MUTEX && wait->word % 8 == 4);
 }
 
-static struct futex_object read_object(struct wait_context *context, const struct futex_wait *wait, uint64_t sp)
+static struct futex_object read_object(struct wait_context *context, const struct futex_wait *wait,
+                                       const struct registers *registers)
 {
     struct futex_object object;
     if (wait->call != CALL_UNKNOWN) {
         if (wait_words_read(context, wait, &object) ||
-            (is_musl(context, wait) ? wait_musl_read(context, wait, sp, &object)
+            (is_musl(context, wait) ? wait_musl_read(context, wait, registers, &object)
                                     : wait_pthread_read(context, wait, &object)))
             return object;
     } else if ((context->threads.libc != LIBC_MUSL && wait_pthread_guess(context, wait, &object)) ||
@@ -105,11 +106,12 @@ static struct futex_object read_object(struct wait_context *context, const struc
     return read_bare(context, wait);
 }
 
-static void read_wait(struct wait_futex *futex, struct wait_context *context, const struct futex_wait *wait, uint64_t sp)
+static void read_wait(struct wait_futex *futex, struct wait_context *context, const struct futex_wait *wait,
+                      const struct registers *registers)
 {
     struct futex_memo *memo = find_memo(futex, wait->word, wait->call, wait->expected);
     if (!memo->used) {
-        *memo = (struct futex_memo){wait->word, wait->call, wait->expected, read_object(context, wait, sp), true};
+        *memo = (struct futex_memo){wait->word, wait->call, wait->expected, read_object(context, wait, registers), true};
         if (++futex->memo_count * 2 > futex->slot_count) {
             grow_memos(futex, context->scratch);
             memo = find_memo(futex, wait->word, wait->call, wait->expected);
@@ -120,7 +122,7 @@ static void read_wait(struct wait_futex *futex, struct wait_context *context, co
 }
 
 void wait_futex_read(struct wait_futex *futex, struct wait_context *context, uint32_t member,
-                     const struct system_call *call, uint64_t sp)
+                     const struct system_call *call, const struct registers *registers)
 {
     struct futex_wait wait = {
         .member = member,
@@ -142,11 +144,11 @@ void wait_futex_read(struct wait_futex *futex, struct wait_context *context, uin
     default: /* waking and the like do not wait */
         return;
     }
-    read_wait(futex, context, &wait, sp);
+    read_wait(futex, context, &wait, registers);
 }
 
 void wait_futex_read_several(struct wait_futex *futex, struct wait_context *context, uint32_t member,
-                             const struct system_call *call, uint64_t sp)
+                             const struct system_call *call, const struct registers *registers)
 {
     uint64_t count = call->arguments[1] < waitv_count_max ? call->arguments[1] : waitv_count_max;
     for (uint64_t i = 0; i < count; i++) {
@@ -160,6 +162,6 @@ void wait_futex_read_several(struct wait_futex *futex, struct wait_context *cont
             .expected = (uint32_t)load_u64(row),
             .is_private = (load_u32(row + 16) & waitv_private) != 0,
         };
-        read_wait(futex, context, &wait, sp);
+        read_wait(futex, context, &wait, registers);
     }
 }

@@ -12,12 +12,12 @@ struct wait_futex {
 
 void wait_futex_init(struct wait_futex *futex, struct arena *arena);
 
-/* `call` is a futex call, whatever its number, that the member is blocked in; `sp` its stack pointer. */
+/* `call` is a futex call, whatever its number, that the member is blocked in with these registers. */
 void wait_futex_read(struct wait_futex *futex, struct wait_context *context, uint32_t member,
-                     const struct system_call *call, uint64_t sp);
+                     const struct system_call *call, const struct registers *registers);
 
 /* The same for futex_waitv: an array of words. */
 void wait_futex_read_several(struct wait_futex *futex, struct wait_context *context, uint32_t member,
-                             const struct system_call *call, uint64_t sp);
+                             const struct system_call *call, const struct registers *registers);
 
 #endif

@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "waits/wait_musl.h"
 
+#include "base/byte_reader.h"
+
 enum {
     thread_id_max = 4 << 20, /* the kernel's PID_MAX_LIMIT */
     word_id = 0x3fffffff,    /* of a lock word: its upper bits say that somebody waits, and that the owner died */
@@ -8,8 +10,11 @@ enum {
     /* pthread_mutex_t: type, lock, waiters */
     mutex_lock_bytes = 4,
     mutex_type_known = 0x8f, /* 3 normal, recursive, error-checking; 4 robust, 8 PI, 128 between processes */
+    mutex_type_inherit = 8,
     mutex_type_shared = 0x80,
     normal_locked = 16, /* EBUSY: a normal mutex does not say by whom */
+
+    block_join_bytes = 0x38, /* in a thread's block: the word that who joins it waits on */
 
     rwlock_count = 0x7fffffff,
     rwlock_write_locked = 0x7fffffff,
@@ -21,8 +26,8 @@ enum {
     condition_newest_bytes = 8,
     condition_oldest_bytes = 40,
     condition_sequence_bytes = 8, /* of one between processes, whose waiters stand on it */
-    /* Bytes of stack between the stack pointer and the caller's frame, where its argument is kept. */
-    condition_frame_bytes = 1024,
+    /* Bytes of stack above the stack pointer that hold the frame of the call and its arguments. */
+    frame_bytes = 1024,
 };
 
 static uint32_t read_mutex(struct wait_context *context, const struct futex_wait *wait)
@@ -75,34 +80,45 @@ static uint32_t read_rwlock(struct wait_context *context, const struct futex_wai
     return number;
 }
 
+/* 0 when it is not there. Of a live target it is asked for: what a waiting thread stands in does not move. */
 static uint64_t read_pointer(const struct wait_context *context, uint64_t address)
 {
-    uint64_t value;
-    return memory_read_u64(&context->image->memory, address, &value) ? value : 0;
+    uint8_t bytes[8];
+    bool is_late;
+    size_t got = memory_ask(&context->image->memory, address, bytes, sizeof bytes, &is_late);
+    return got == sizeof bytes ? load_u64(bytes) : 0;
+}
+
+static bool is_there(const struct wait_context *context, uint64_t address)
+{
+    uint8_t bytes[16];
+    bool is_late;
+    return memory_ask(&context->image->memory, address, bytes, sizeof bytes, &is_late) == sizeof bytes;
 }
 
 /* Whether a condition variable lies there: its newest waiter has none before it, its oldest none behind. */
 static bool is_condition(const struct wait_context *context, uint64_t address)
 {
-    uint64_t none_newer, none_older;
     uint64_t newest = read_pointer(context, address + condition_newest_bytes);
     uint64_t oldest = read_pointer(context, address + condition_oldest_bytes);
-    return newest != 0 && oldest != 0 && memory_read_u64(&context->image->memory, newest, &none_newer) &&
-           memory_read_u64(&context->image->memory, oldest + 8, &none_older) && none_newer == 0 && none_older == 0 &&
-           (newest != oldest ? read_pointer(context, newest + 8) != 0 && read_pointer(context, oldest) != 0
-                             : read_pointer(context, newest + 8) == 0);
+    if (newest == 0 || oldest == 0 || newest % 8 != 0 || oldest % 8 != 0 ||
+        !is_there(context, newest) || !is_there(context, oldest) || read_pointer(context, newest) != 0 ||
+        read_pointer(context, oldest + 8) != 0)
+        return false;
+    return newest == oldest || (read_pointer(context, newest + 8) != 0 && read_pointer(context, oldest) != 0);
 }
 
-/* The condition variable is an argument that the waiter's frame keeps, and that leads back to a list of waiters.
- * 0 when it is not found. */
-static uint64_t find_condition(const struct wait_context *context, const struct futex_wait *wait, uint64_t sp)
+/* The word is on the waiter's stack; the condition variable is an argument that its frame or a register still holds. 0
+ * when it is not found. */
+static uint64_t find_condition(const struct wait_context *context, const struct registers *registers)
 {
-    if (!wait->is_private)
-        return wait->word - condition_sequence_bytes;
-    uint64_t end = wait->word + condition_frame_bytes;
-    if (sp > wait->word || wait->word - sp > condition_frame_bytes)
-        return 0;
-    for (uint64_t at = sp & ~(uint64_t)7; at < end; at += 8) {
+    const struct arch *arch = context->image->arch;
+    for (int i = 0; i < arch->register_count; i++)
+        if ((arch->callee_saved >> i & 1) != 0 && registers->values[i] != 0 && registers->values[i] % 8 == 0 &&
+            is_condition(context, registers->values[i]))
+            return registers->values[i];
+    uint64_t sp = registers->values[arch->sp];
+    for (uint64_t at = (sp + 7) & ~(uint64_t)7; at - sp < frame_bytes; at += 8) {
         uint64_t candidate = read_pointer(context, at);
         if (candidate != 0 && candidate % 8 == 0 && is_condition(context, candidate))
             return candidate;
@@ -154,7 +170,7 @@ static uint32_t read_stdio(struct wait_context *context, const struct futex_wait
     return number;
 }
 
-bool wait_musl_read(struct wait_context *context, const struct futex_wait *wait, uint64_t sp,
+bool wait_musl_read(struct wait_context *context, const struct futex_wait *wait, const struct registers *registers,
                     struct futex_object *ret_object)
 {
     struct futex_object object = {index_none, false};
@@ -168,7 +184,7 @@ bool wait_musl_read(struct wait_context *context, const struct futex_wait *wait,
         object = (struct futex_object){read_rwlock(context, wait), wait->call == CALL_RWLOCK_WRITE};
         break;
     case CALL_CONDITION:
-        address = find_condition(context, wait, sp);
+        address = wait->is_private ? find_condition(context, registers) : wait->word - condition_sequence_bytes;
         object.resource = read_plain(context, wait, WAIT_CONDITION, address, address != 0 ? LEARNT_READ : LEARNT_INFERRED,
                                      HOLDER_NEVER);
         break;
@@ -179,8 +195,9 @@ bool wait_musl_read(struct wait_context *context, const struct futex_wait *wait,
         if (!read_join(context, wait, &object.resource))
             object.resource = read_plain(context, wait, WAIT_JOIN, 0, LEARNT_INFERRED, HOLDER_UNKNOWN);
         break;
-    case CALL_BARRIER: /* a word on the stack of the thread that came first: the same for all */
-        object.resource = read_plain(context, wait, WAIT_BARRIER, wait->word, LEARNT_INFERRED, HOLDER_NEVER);
+    case CALL_BARRIER:
+        /* The word is on the stack of the thread that came first, and the barrier is not looked at any more. */
+        object.resource = read_plain(context, wait, WAIT_BARRIER, 0, LEARNT_INFERRED, HOLDER_NEVER);
         break;
     case CALL_ONCE:
         object = (struct futex_object){read_plain(context, wait, WAIT_ONCE, wait->word, LEARNT_READ, HOLDER_UNKNOWN), true};
@@ -213,16 +230,18 @@ bool wait_musl_read(struct wait_context *context, const struct futex_wait *wait,
 bool wait_musl_guess(struct wait_context *context, const struct futex_wait *wait, struct futex_object *ret_object)
 {
     uint32_t words[3], number;
-    /* The field that joins wait on holds a state, not an id. */
-    if (wait->expected <= 3 && !wait->is_private && context->threads.libc == LIBC_MUSL &&
+    uint64_t block = wait->word - block_join_bytes;
+    if (context->threads.libc == LIBC_MUSL && wait_threads_find_block(&context->threads, block) != index_none &&
         read_join(context, wait, &number)) {
         *ret_object = (struct futex_object){number, false};
         return true;
     }
     if (wait->word % 8 != mutex_lock_bytes ||
         !wait_context_words(context, wait->word - mutex_lock_bytes, words, 3) ||
-        (words[0] & ~(uint32_t)mutex_type_known) != 0 || (words[0] & 15) == 0 || wait->expected != words[1] ||
-        words[2] == 0 || words[2] > thread_id_max ||
+        (words[0] & ~(uint32_t)mutex_type_known) != 0 || (words[0] & 15) == 0 || words[2] > thread_id_max)
+        return false;
+    /* The kernel keeps the word of PI mutexes, and counts no waiters. */
+    if (((words[0] & mutex_type_inherit) == 0 && (words[2] == 0 || wait->expected != words[1])) ||
         wait_threads_find(&context->threads, words[1] & word_id) == index_none)
         return false;
     *ret_object = (struct futex_object){read_mutex(context, wait), true};

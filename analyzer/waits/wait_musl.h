@@ -6,8 +6,8 @@
 
 #include "waits/wait_context.h"
 
-/* By the call that the thread stands in; `sp` is its stack pointer. False when it tells nothing that can be found here. */
-bool wait_musl_read(struct wait_context *context, const struct futex_wait *wait, uint64_t sp,
+/* By the call that the thread stands in; `registers` are its own. False when it tells nothing that can be found here. */
+bool wait_musl_read(struct wait_context *context, const struct futex_wait *wait, const struct registers *registers,
                     struct futex_object *ret_object);
 
 /* Without names: a mutex or a join that the bytes prove. */

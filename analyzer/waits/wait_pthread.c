@@ -338,7 +338,7 @@ static bool guess_rwlock(const struct wait_context *context, const struct futex_
     return words[(wait->word - address) / 4] == wait->expected;
 }
 
-static bool guess_join(const struct wait_context *context, const struct futex_wait *wait)
+static bool guess_join(struct wait_context *context, const struct futex_wait *wait)
 {
     uint32_t value, member = wait_threads_find(&context->threads, wait->expected);
     return member != index_none && wait_context_words(context, wait->word, &value, 1) && value == wait->expected &&

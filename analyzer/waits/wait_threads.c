@@ -14,6 +14,7 @@ enum {
     musl_tid = 0x30,
     /* A field waited on lies at most that far into its block. */
     block_bytes = 0x1000,
+    blocks_sampled = 64,
     thread_id_max = 4 << 20, /* the kernel's PID_MAX_LIMIT */
 };
 
@@ -66,11 +67,12 @@ struct layout_fit {
     size_t found, equal;
 };
 
+/* Of every `stride`th thread: each block is a page of its own to be read. */
 static struct layout_fit fit_layout(const struct wait_threads *threads, const struct image *image,
-                                    const struct block_layout *layout, struct arena *arena)
+                                    const struct block_layout *layout, size_t stride, struct arena *arena)
 {
     struct layout_fit fit = {.ids = arena_array(arena, uint32_t, image->thread_count + 1)};
-    for (size_t i = 0; i < image->thread_count; i++) {
+    for (size_t i = 0; i < image->thread_count; i += stride) {
         fit.ids[i] = block_id(image, thread_block_address(image, &image->threads[i]), layout);
         fit.found += fit.ids[i] != 0;
         fit.equal += fit.ids[i] != 0 && fit.ids[i] == threads->ids[i];
@@ -90,7 +92,7 @@ static void read_ids(struct wait_threads *threads, const struct image *image, st
     }
     threads->ids_known = true;
     for (size_t i = 0; i < sizeof layouts / sizeof layouts[0]; i++) {
-        struct layout_fit fit = fit_layout(threads, image, &layouts[i], arena);
+        struct layout_fit fit = fit_layout(threads, image, &layouts[i], 1 + image->thread_count / blocks_sampled, arena);
         if (fit.found == 0)
             continue;
         /* A thread that is just being made has its parent's id or none: most must agree, not all. */
@@ -98,7 +100,10 @@ static void read_ids(struct wait_threads *threads, const struct image *image, st
             threads->libc = layouts[i].libc;
             return;
         }
-        if (is_told || fit.equal != 0 || fit.found < 2 || !are_distinct(fit.ids, image->thread_count, arena))
+        if (is_told || fit.equal != 0)
+            continue;
+        fit = fit_layout(threads, image, &layouts[i], 1, arena);
+        if (fit.found < 2 || !are_distinct(fit.ids, image->thread_count, arena))
             continue;
         threads->libc = layouts[i].libc;
         threads->ids = fit.ids;
@@ -115,9 +120,10 @@ static int compare_blocks(const void *left, const void *right)
     return a->member < b->member ? -1 : a->member > b->member;
 }
 
-static void read_blocks(struct wait_threads *threads, const struct image *image, struct arena *arena)
+static void read_blocks(struct wait_threads *threads)
 {
-    threads->blocks = arena_array(arena, struct thread_block, image->thread_count + 1);
+    const struct image *image = threads->image;
+    threads->blocks = arena_array(threads->arena, struct thread_block, image->thread_count + 1);
     for (size_t i = 0; i < image->thread_count; i++) {
         uint64_t address = thread_block_address(image, &image->threads[i]);
         if (address != 0)
@@ -130,8 +136,8 @@ static void read_blocks(struct wait_threads *threads, const struct image *image,
 static enum libc_kind libc_of_modules(const struct image *image)
 {
     for (size_t i = 0; i < image->module_count; i++) {
-        struct text name = text_basename(image->modules[i].path);
-        if (text_starts_with(name, TEXT("ld-musl-")) || text_starts_with(name, TEXT("libc.musl-")))
+        struct text path = image->modules[i].path, name = text_basename(path);
+        if (text_ends_with(path, TEXT("-musl/libc.so")) || text_starts_with(name, TEXT("ld-musl-")) || text_starts_with(name, TEXT("libc.musl-")))
             return LIBC_MUSL;
         if (text_equals(name, TEXT("libc.so.6")) || text_starts_with(name, TEXT("ld-linux")) ||
             (text_starts_with(name, TEXT("libc-2.")) && text_ends_with(name, TEXT(".so"))))
@@ -154,9 +160,10 @@ void wait_threads_init(struct wait_threads *threads, const struct image *image, 
         .is_complete = image->thread_count == image->thread_count_claimed,
         .ids = arena_array(arena, uint32_t, image->thread_count + 1),
         .slot_count = 64,
+        .image = image,
+        .arena = arena,
     };
     read_ids(threads, image, arena);
-    read_blocks(threads, image, arena);
     enum libc_kind by_name = libc_of_modules(image);
     if (by_name != LIBC_UNKNOWN)
         threads->libc = by_name;
@@ -179,8 +186,10 @@ uint32_t wait_threads_find(const struct wait_threads *threads, uint32_t id)
 }
 
 /* Blocks at or below the address. */
-static size_t blocks_below(const struct wait_threads *threads, uint64_t address)
+static size_t blocks_below(struct wait_threads *threads, uint64_t address)
 {
+    if (threads->blocks == NULL)
+        read_blocks(threads);
     size_t low = 0, high = threads->block_count;
     while (low < high) {
         size_t middle = low + (high - low) / 2;
@@ -192,13 +201,13 @@ static size_t blocks_below(const struct wait_threads *threads, uint64_t address)
     return low;
 }
 
-uint32_t wait_threads_find_block(const struct wait_threads *threads, uint64_t address)
+uint32_t wait_threads_find_block(struct wait_threads *threads, uint64_t address)
 {
     size_t below = blocks_below(threads, address);
     return below == 0 || threads->blocks[below - 1].address != address ? index_none : threads->blocks[below - 1].member;
 }
 
-uint32_t wait_threads_around(const struct wait_threads *threads, uint64_t address)
+uint32_t wait_threads_around(struct wait_threads *threads, uint64_t address)
 {
     size_t below = blocks_below(threads, address);
     if (below == 0 || address - threads->blocks[below - 1].address >= block_bytes)

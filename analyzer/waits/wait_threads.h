@@ -15,8 +15,11 @@ struct wait_threads {
     bool is_complete; /* an id that no thread has is of none that is alive */
     uint32_t *id_slots; /* members + 1 by id in memory; 0 is free */
     uint32_t *ids;      /* by member: its id in memory, 0 unknown */
-    struct thread_block *blocks; /* by address */
-    size_t slot_count, block_count;
+    size_t slot_count;
+    const struct image *image;
+    struct arena *arena;
+    struct thread_block *blocks; /* by address; NULL: nobody asked yet */
+    size_t block_count;
 };
 
 struct thread_block {
@@ -24,16 +27,16 @@ struct thread_block {
     uint32_t member;
 };
 
-/* Members are the image's threads, in its order. */
+/* Members are the image's threads, in its order. The image and the arena stay in use. */
 void wait_threads_init(struct wait_threads *threads, const struct image *image, struct arena *arena);
 
 /* The member with that id in the target's memory, index_none when there is none. */
 uint32_t wait_threads_find(const struct wait_threads *threads, uint32_t id);
 
 /* The member whose thread block is at the address, index_none when there is none. */
-uint32_t wait_threads_find_block(const struct wait_threads *threads, uint64_t address);
+uint32_t wait_threads_find_block(struct wait_threads *threads, uint64_t address);
 
 /* The member whose block starts at or just below the address: fields of the block lie there. */
-uint32_t wait_threads_around(const struct wait_threads *threads, uint64_t address);
+uint32_t wait_threads_around(struct wait_threads *threads, uint64_t address);
 
 #endif

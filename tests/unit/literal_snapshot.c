@@ -117,32 +117,73 @@ struct resource *literal_resource(struct literal *literal, enum wait_kind kind, 
     snapshot->resources = grow(literal, snapshot->resources, snapshot->resource_count, &literal->resource_capacity,
                                sizeof *snapshot->resources);
     struct resource *resource = &snapshot->resources[snapshot->resource_count++];
+    bool has_holder = kind < WAIT_CONDITION || kind == WAIT_JOIN || (kind >= WAIT_ONCE && kind <= WAIT_ALLOCATOR);
     *resource = (struct resource){
-        .kind = kind, .address = address, .name = literal_string(literal, name), .learnt = LEARNT_READ};
+        .kind = kind,
+        .address = address,
+        .name = literal_string(literal, name),
+        .learnt = LEARNT_READ,
+        .holder = has_holder ? HOLDER_UNKNOWN : HOLDER_NEVER,
+    };
     return resource;
 }
 
-void literal_hold(struct literal *literal, uint32_t resource, uint32_t member, enum learnt learnt)
+struct hold *literal_hold(struct literal *literal, uint32_t resource, uint32_t member, enum learnt learnt)
 {
     struct snapshot *snapshot = &literal->snapshot;
-    struct resource *held = &snapshot->resources[resource];
     snapshot->holds =
         grow(literal, snapshot->holds, snapshot->hold_count, &literal->hold_capacity, sizeof *snapshot->holds);
-    if (held->hold_count++ == 0)
-        held->hold_first = (uint32_t)snapshot->hold_count;
-    held->holder = HOLDER_HELD;
-    snapshot->holds[snapshot->hold_count++] = (struct hold){resource, member, true, learnt};
+    if (resource < snapshot->resource_count) {
+        if (snapshot->resources[resource].hold_count++ == 0)
+            snapshot->resources[resource].hold_first = (uint32_t)snapshot->hold_count;
+        snapshot->resources[resource].holder = HOLDER_HELD;
+    }
+    snapshot->holds[snapshot->hold_count] = (struct hold){resource, member, true, learnt};
+    return &snapshot->holds[snapshot->hold_count++];
 }
 
-void literal_wait(struct literal *literal, uint32_t member, uint32_t resource, bool exclusive, enum learnt learnt)
+struct wait *literal_wait(struct literal *literal, uint32_t member, uint32_t resource, bool exclusive,
+                          enum learnt learnt)
 {
     struct snapshot *snapshot = &literal->snapshot;
     snapshot->waits =
         grow(literal, snapshot->waits, snapshot->wait_count, &literal->wait_capacity, sizeof *snapshot->waits);
-    if (snapshot->members[member].wait_count++ == 0)
+    bool is_member = member < snapshot->member_count;
+    if (is_member && snapshot->members[member].wait_count++ == 0)
         snapshot->members[member].wait_first = (uint32_t)snapshot->wait_count;
-    snapshot->resources[resource].waiters += snapshot->members[member].count;
-    snapshot->waits[snapshot->wait_count++] = (struct wait){member, resource, exclusive, learnt};
+    if (is_member && resource < snapshot->resource_count)
+        snapshot->resources[resource].waiters += snapshot->members[member].count;
+    snapshot->waits[snapshot->wait_count] = (struct wait){member, resource, exclusive, learnt};
+    return &snapshot->waits[snapshot->wait_count++];
+}
+
+static int wait_compare(const void *left, const void *right)
+{
+    const struct wait *a = left, *b = right;
+    return a->member != b->member ? (a->member > b->member) - (a->member < b->member)
+                                  : (a->resource > b->resource) - (a->resource < b->resource);
+}
+
+static int hold_compare(const void *left, const void *right)
+{
+    const struct hold *a = left, *b = right;
+    return a->resource != b->resource ? (a->resource > b->resource) - (a->resource < b->resource)
+                                      : (a->member > b->member) - (a->member < b->member);
+}
+
+void literal_sort_waits(struct literal *literal)
+{
+    struct snapshot *snapshot = &literal->snapshot;
+    if (snapshot->wait_count > 1)
+        qsort(snapshot->waits, snapshot->wait_count, sizeof *snapshot->waits, wait_compare);
+    if (snapshot->hold_count > 1)
+        qsort(snapshot->holds, snapshot->hold_count, sizeof *snapshot->holds, hold_compare);
+    for (uint32_t i = (uint32_t)snapshot->wait_count; i-- > 0;)
+        if (snapshot->waits[i].member < snapshot->member_count)
+            snapshot->members[snapshot->waits[i].member].wait_first = i;
+    for (uint32_t i = (uint32_t)snapshot->hold_count; i-- > 0;)
+        if (snapshot->holds[i].resource < snapshot->resource_count)
+            snapshot->resources[snapshot->holds[i].resource].hold_first = i;
 }
 
 static void literal_count_state(struct literal *literal, struct group *group, const struct member *member)

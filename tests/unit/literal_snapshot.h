@@ -35,11 +35,15 @@ uint32_t literal_stack(struct literal *literal, enum stack_end end, uint64_t end
 void literal_step(struct literal *literal, uint32_t location, enum frame_trust trust);
 /* CPU time unknown until the test sets it. */
 struct member *literal_member(struct literal *literal, uint64_t id, uint32_t stack, const char *state, int32_t fd);
-/* Resources by kind and address, then holds by resource, then waits by member: as the snapshot wants them. The pointer
- * holds until the next resource. */
+/* Who waits for what. A resource's holder is unknown, or for kinds that nobody holds never, until a hold or the test
+ * says otherwise. The snapshot wants resources by kind and address, holds by resource, then waits by member: added so, or
+ * the last two sorted afterwards. Numbers may point nowhere. Pointers hold until the next is added. */
 struct resource *literal_resource(struct literal *literal, enum wait_kind kind, uint64_t address, const char *name);
-void literal_hold(struct literal *literal, uint32_t resource, uint32_t member, enum learnt learnt);
-void literal_wait(struct literal *literal, uint32_t member, uint32_t resource, bool exclusive, enum learnt learnt);
+/* Exclusive, until the test says otherwise. */
+struct hold *literal_hold(struct literal *literal, uint32_t resource, uint32_t member, enum learnt learnt);
+struct wait *literal_wait(struct literal *literal, uint32_t member, uint32_t resource, bool exclusive,
+                          enum learnt learnt);
+void literal_sort_waits(struct literal *literal);
 /* A group of all members with that stack; states counted in order of appearance, CPU times summed. The pointer holds
  * until the next group. */
 struct group *literal_group(struct literal *literal, uint32_t stack, const char *fingerprint);

@@ -104,7 +104,7 @@ static void test_defaults(void **state)
     assert_string_equal(options.format, "text");
     assert_null(options.output);
     assert_int_equal(options.color, CLI_COLOR_AUTO);
-    assert_int_equal(options.analysis.by, SG_BY_LINE);
+    assert_int_equal(options.analysis.by, SG_BY_DEFAULT);
     assert_int_equal(options.analysis.unwinder, SG_UNWINDER_AUTO);
     assert_int_equal(options.analysis.top, 0);
     assert_int_equal(options.analysis.count_min, 0);

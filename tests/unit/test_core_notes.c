@@ -326,6 +326,15 @@ static void test_thread_facts(void **state)
     assert_true(text_equals(facts.name, TEXT("name")) && text_equals(facts.state, TEXT("state")));
     for (note.size_bytes = 0; note.size_bytes < sizeof bytes; note.size_bytes++)
         assert_false(core_thread_facts_parse(&note, &facts));
+    /* Each thread stopped in its turn, stood still; when it began. */
+    static const uint8_t later[] = "\x05\0\0\0\0\0\0\0\x14\0\0\0\0\0\0\0\0\0\0\0name\0\0\x88\x77\x66\x55\x44\x33\x22\x11";
+    note = (struct core_note){.bytes = later, .size_bytes = sizeof later - 1};
+    assert_true(core_thread_facts_parse(&note, &facts));
+    assert_true(facts.stop == 1 && facts.stood_still && !facts.cpu_known);
+    assert_int_equal(facts.started_microseconds, 0x1122334455667788);
+    note.size_bytes--;
+    assert_true(core_thread_facts_parse(&note, &facts));
+    assert_int_equal(facts.started_microseconds, 0);
 }
 
 int main(void)

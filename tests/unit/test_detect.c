@@ -185,6 +185,23 @@ static void test_machinery(void **state)
     assert_int_equal(run_only(fixture, yaml, "ins")->count, 0);
 }
 
+/* Go's text form leaves the runtime's names out, at both ends. */
+static void test_frames_without_names(void **state)
+{
+    struct fixture *fixture = *state;
+    struct frame *frames;
+    add_members(fixture, "hidden < pool.get < main.serve < hidden", 2, NULL);
+    fixture->literal.snapshot.kind = PROFILE_GOROUTINES;
+    frames = fixture->literal.snapshot.frames;
+    frames[0].function = frames[3].function = 0;
+    assert_int_equal(counted(fixture, "    leaf: '^pool\\.get$'\n    root: '^main\\.serve$'\n"), 2);
+    assert_int_equal(counted(fixture, "    stack: ['-> ^pool', '-> ^main']\n"), 2);
+    assert_non_null(strstr(fixture->findings.entries[0].evidence[0].data, "2 in pool.get (group "));
+    fixture->literal.snapshot.kind = PROFILE_THREADS;
+    assert_int_equal(counted(fixture, "    leaf: '^pool'\n"), 0);
+    assert_int_equal(counted(fixture, "    root: '^main'\n"), 0);
+}
+
 static void test_members(void **state)
 {
     struct fixture *fixture = *state;
@@ -326,6 +343,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_frames, setup, teardown),
         cmocka_unit_test_setup_teardown(test_sequence_goes_on, setup, teardown),
         cmocka_unit_test_setup_teardown(test_machinery, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_frames_without_names, setup, teardown),
         cmocka_unit_test_setup_teardown(test_members, setup, teardown),
         cmocka_unit_test_setup_teardown(test_captures, setup, teardown),
         cmocka_unit_test_setup_teardown(test_match_limit, setup, teardown),

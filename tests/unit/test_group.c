@@ -350,6 +350,30 @@ static void test_resource_waits(void **state)
     assert_int_equal(grouping.groups[1].resource_wait_count, 0);
 }
 
+static void test_plain_waits_are_one_row(void **state)
+{
+    (void)state;
+    members(1, 6, STACK(named(0x10, "read", 1, 0)));
+    for (uint32_t i = 0; i < 3; i++)
+        literal_resource(&literal, WAIT_SOCKET, 0, "descriptor 5")->holder = HOLDER_NEVER;
+    literal_resource(&literal, WAIT_FILE, 0, "descriptor 9");
+    literal_resource(&literal, WAIT_FILE, 0, "descriptor 10");
+    literal_hold(&literal, 4, 0, LEARNT_READ); /* a lock on a file */
+    for (uint32_t i = 0; i < 5; i++)
+        literal_wait(&literal, i, i, i % 2, LEARNT_READ);
+    literal_wait(&literal, 5, 2, false, LEARNT_READ);
+    literal_wait(&literal, 5, 0, false, LEARNT_READ); /* one member, two sockets */
+    struct grouping grouping = grouped_by(GROUP_BY_LINE);
+    const struct group *group = &grouping.groups[0];
+    assert_int_equal(group->resource_wait_count, 3);
+    assert_row(&grouping, group, 0, 0, false, 4, 1, 4);
+    assert_row(&grouping, group, 1, 3, true, 1, 4, 1);
+    assert_row(&grouping, group, 2, 4, false, 1, 5, 1);
+    const struct resource_wait *rows = grouping.resource_waits + group->resource_wait_first;
+    assert_true(rows[0].is_plain && rows[1].is_plain && !rows[2].is_plain);
+    assert_true(rows[0].is_several && !rows[1].is_several && !rows[2].is_several);
+}
+
 static void test_empty(void **state)
 {
     (void)state;
@@ -379,6 +403,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_states, setup, teardown),
         cmocka_unit_test_setup_teardown(test_cpu_times, setup, teardown),
         cmocka_unit_test_setup_teardown(test_resource_waits, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_plain_waits_are_one_row, setup, teardown),
         cmocka_unit_test_setup_teardown(test_empty, setup, teardown),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

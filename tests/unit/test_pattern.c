@@ -96,6 +96,36 @@ static void test_match_limit(void **state)
     pattern_release(pattern);
 }
 
+static void test_captures(void **state)
+{
+    (void)state;
+    struct pattern_matcher *matcher = pattern_matcher_new(&arena);
+    struct pattern_fault fault;
+    struct pattern *pattern, *other;
+    struct text values[3];
+    assert_true(pattern_compile_shared(&arena, matcher, TEXT("^(?<a>x+)(?<c>y)?(?<b>z*)"), &pattern, &fault));
+    assert_true(pattern_compile_shared(&arena, matcher, TEXT("none"), &other, &fault));
+    assert_int_equal(pattern_name_count(pattern), 3);
+    assert_string_equal(pattern_name(pattern, 0), "a");
+    assert_string_equal(pattern_name(pattern, 1), "b");
+    assert_string_equal(pattern_name(pattern, 2), "c");
+    assert_int_equal(pattern_name_count(other), 0);
+    /* More often than the JIT waits for. */
+    for (int i = 0; i < 200; i++) {
+        assert_true(pattern_captures(pattern, TEXT("xxzzz"), values));
+        assert_true(text_equals(values[0], TEXT("xx")));
+        assert_true(text_equals(values[1], TEXT("zzz")));
+        assert_null(values[2].data);
+        assert_false(pattern_captures(other, TEXT("x"), values));
+    }
+    pattern_release(pattern);
+    pattern_release(other);
+    assert_false(pattern_compile_shared(&arena, matcher, TEXT("ab(c"), &pattern, &fault));
+    assert_int_equal(fault.offset, 4);
+    assert_string_equal(fault.reason, "missing closing parenthesis");
+    pattern_matcher_release(matcher);
+}
+
 static void test_invalid_utf8(void **state)
 {
     (void)state;
@@ -118,6 +148,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_matches),     cmocka_unit_test(test_length),       cmocka_unit_test(test_error_column),
         cmocka_unit_test(test_match_limit), cmocka_unit_test(test_invalid_utf8),
+        cmocka_unit_test(test_captures),
     };
     return cmocka_run_group_tests(tests, setup, teardown);
 }

@@ -10,7 +10,7 @@
 /* After the headers that it needs. */
 #include <cmocka.h>
 
-static const struct report_stats stats = {250000, 0.001, 0.0035, 0.0421, 0.0009, 52, 249948, 52, 52, 1 << 20};
+static const struct report_stats stats = {250000, 0.001, 0.0035, 0.0421, 0.0009, 0.0012, 52, 249948, 52, 52, 1 << 20};
 
 /* Bytes of the longest line. */
 static size_t longest_line(const char *output)
@@ -49,12 +49,12 @@ static size_t count_lines(const char *output, const char *start)
     return count;
 }
 
-/* The grammar of pprof's reader, formats.md: comments, the header, groups, blank lines; then "---". */
+/* The grammar of pprof's reader, formats.md: comments, the header, groups, blank lines; then "---", if there are
+ * mappings. */
 static void assert_grammar(const char *output)
 {
     bool has_header = false;
-    for (const char *line = output; strncmp(line, "---", 3) != 0; line += strcspn(line, "\n") + 1) {
-        assert_true(*line != '\0');
+    for (const char *line = output; *line != '\0' && strncmp(line, "---", 3) != 0; line += strcspn(line, "\n") + 1) {
         if (*line == '#' || *line == '\n')
             continue;
         if (!has_header) {
