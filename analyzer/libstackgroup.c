@@ -156,24 +156,28 @@ enum sg_status sg_analysis_write(struct sg_analysis *analysis, const char *forma
     for (size_t i = 0; i < sizeof reports / sizeof reports[0]; i++) {
         if (strcmp(reports[i]->name, format) != 0)
             continue;
-        struct report_input input = {
-            .snapshot = &analysis->pipeline.snapshot,
-            .grouping = &analysis->pipeline.grouping,
-            .diagnostics = &analysis->pipeline.diagnostics,
-            .findings = analysis->pipeline.rule_count == 0 ? NULL : &analysis->pipeline.findings,
-            .rule_count = analysis->pipeline.rule_count,
-            .stats = &analysis->pipeline.stats,
-            .options = {.members = options->members,
-                        .show_stats = options->stats,
-                        .all_findings = options->all_findings,
-                        .terminal = options->terminal,
-                        .color = options->color,
-                        .width = options->width != 0 ? options->width : 80,
-                        .lines_max = options->lines_max},
-        };
+        const struct pipeline *pipeline = &analysis->pipeline;
+        struct report_input inputs[2];
+        for (size_t j = 0; j < pipeline->profile_count; j++)
+            inputs[j] = (struct report_input){
+                .snapshot = &pipeline->profiles[j].snapshot,
+                .grouping = &pipeline->profiles[j].grouping,
+                .diagnostics = &pipeline->diagnostics,
+                .findings = pipeline->rule_count == 0 ? NULL : &pipeline->profiles[j].findings,
+                .rule_count = pipeline->rule_count,
+                .next = j + 1 < pipeline->profile_count ? &inputs[j + 1] : NULL,
+                .stats = &pipeline->stats,
+                .options = {.members = options->members,
+                            .show_stats = options->stats,
+                            .all_findings = options->all_findings,
+                            .terminal = options->terminal,
+                            .color = options->color,
+                            .width = options->width != 0 ? options->width : 80,
+                            .lines_max = options->lines_max},
+            };
         struct text_writer writer;
         text_writer_init_fd(&writer, fd);
-        reports[i]->write(&input, &writer);
+        reports[i]->write(&inputs[0], &writer);
         int failed = text_writer_finish(&writer);
         text_writer_deinit(&writer);
         return failed == 0 ? SG_OK : fail(analysis, SG_WRITE, "the report could not be written: %s", strerror(failed));
@@ -211,9 +215,13 @@ static const enum sg_severity severities[] = {[SEVERITY_UNKNOWN] = SG_SEVERITY_N
 
 bool sg_analysis_finding(const struct sg_analysis *analysis, size_t number, struct sg_finding *ret_finding)
 {
-    if (number >= analysis->pipeline.findings.count)
+    const struct pipeline *pipeline = &analysis->pipeline;
+    size_t profile = 0;
+    while (profile < pipeline->profile_count && number >= pipeline->profiles[profile].findings.count)
+        number -= pipeline->profiles[profile++].findings.count;
+    if (profile == pipeline->profile_count)
         return false;
-    const struct finding *finding = &analysis->pipeline.findings.entries[number];
+    const struct finding *finding = &pipeline->profiles[profile].findings.entries[number];
     *ret_finding = (struct sg_finding){
         .rule = finding->rule.data,
         .severity = severities[finding->severity],
@@ -225,15 +233,26 @@ bool sg_analysis_finding(const struct sg_analysis *analysis, size_t number, stru
 
 const char *sg_analysis_explanation(const struct sg_analysis *analysis, size_t number)
 {
-    const struct explanations *explanations = &analysis->pipeline.explanations;
-    return number < explanations->count ? explanations->entries[number] : NULL;
+    const struct pipeline *pipeline = &analysis->pipeline;
+    for (size_t i = 0; i < pipeline->profile_count; i++) {
+        const struct explanations *explanations = &pipeline->profiles[i].explanations;
+        if (number < explanations->count)
+            return explanations->entries[number];
+        number -= explanations->count;
+    }
+    return NULL;
 }
 
 enum sg_severity sg_analysis_worst_severity(const struct sg_analysis *analysis)
 {
-    /* The most severe stand first. */
-    const struct findings *findings = &analysis->pipeline.findings;
-    return findings->count == 0 ? SG_SEVERITY_NONE : severities[findings->entries[0].severity];
+    enum severity worst = SEVERITY_UNKNOWN;
+    for (size_t i = 0; i < analysis->pipeline.profile_count; i++) {
+        /* The most severe stand first. */
+        const struct findings *findings = &analysis->pipeline.profiles[i].findings;
+        if (findings->count != 0 && findings->entries[0].severity > worst)
+            worst = findings->entries[0].severity;
+    }
+    return severities[worst];
 }
 
 bool sg_format(size_t number, const char **ret_name, const char **ret_help)

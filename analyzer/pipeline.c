@@ -78,6 +78,21 @@ static const struct error *check_paths(const struct pipeline_options *options, s
     return NULL;
 }
 
+/* Go code is walked and named by its own tables. The runtime is in the program; where it is in a library of a C program,
+ * that file is open once a thread of the runtime's was walked through it, and the threads are walked again. */
+static void find_go(struct pipeline *pipeline, struct arena *arena)
+{
+    for (size_t i = 0; i < pipeline->image.module_count; i++)
+        if (pipeline->image.modules[i].is_main)
+            module_files_open(pipeline->files, (uint32_t)i);
+    pipeline->has_go =
+        go_runtime_find(&pipeline->image, pipeline->files, arena, &pipeline->diagnostics, &pipeline->go);
+    if (!pipeline->has_go)
+        return;
+    walker_set_code_plans(pipeline->walker, unwind_go_plans(&pipeline->go));
+    symbolizer_set_go(pipeline->symbolizer, &pipeline->go);
+}
+
 /* Opens the target and unwinds its threads. What stays is in `arena`. */
 static const struct error *look(struct pipeline *pipeline, const struct pipeline_options *options, struct arena *arena,
                                 double *at)
@@ -99,9 +114,22 @@ static const struct error *look(struct pipeline *pipeline, const struct pipeline
 
     struct function_starts starts = {find_function_start, pipeline->symbolizer};
     pipeline->walker = walker_new(&pipeline->image, pipeline->files, starts, arena);
+    find_go(pipeline, arena);
     pipeline->thread_stacks = unwind_threads(&pipeline->image, pipeline->files, pipeline->walker, &options->unwind,
                                              arena, &pipeline->scratch, &pipeline->diagnostics);
     arena_reset(&pipeline->scratch);
+    if (!pipeline->has_go) {
+        struct walker *native = pipeline->walker;
+        pipeline->walker = walker_new(&pipeline->image, pipeline->files, starts, arena);
+        find_go(pipeline, arena);
+        if (pipeline->has_go)
+            pipeline->thread_stacks = unwind_threads(&pipeline->image, pipeline->files, pipeline->walker,
+                                                     &options->unwind, arena, &pipeline->scratch,
+                                                     &pipeline->diagnostics);
+        else
+            pipeline->walker = native;
+        arena_reset(&pipeline->scratch);
+    }
     lap(at, &pipeline->stats.seconds_unwind);
     return NULL;
 }
@@ -117,6 +145,8 @@ static void set_look_aside(struct pipeline *pipeline)
         .symbolizer = pipeline->symbolizer,
         .walker = pipeline->walker,
         .thread_stacks = pipeline->thread_stacks,
+        .go = pipeline->go,
+        .has_go = pipeline->has_go,
     };
     pipeline->live = (struct live_source){.memory_fd = -1};
     pipeline->files = NULL;
@@ -149,6 +179,8 @@ static void put_look_back(struct pipeline *pipeline)
     pipeline->symbolizer = pipeline->previous.symbolizer;
     pipeline->walker = pipeline->previous.walker;
     pipeline->thread_stacks = pipeline->previous.thread_stacks;
+    pipeline->go = pipeline->previous.go;
+    pipeline->has_go = pipeline->previous.has_go;
     pipeline->previous = (struct pipeline_look){.live.memory_fd = -1};
 }
 
@@ -224,12 +256,14 @@ static const struct error *read_text(struct pipeline *pipeline, const struct pip
         .length = options->text.length,
     };
     diagnostics_init(&pipeline->diagnostics, &pipeline->keep);
-    const struct error *error = source_text_read(&text, &pipeline->text, &pipeline->snapshot, &pipeline->keep,
+    const struct error *error = source_text_read(&text, &pipeline->text, &pipeline->profiles[0].snapshot,
+                                                 &pipeline->keep,
                                                  &pipeline->scratch, &pipeline->diagnostics);
     arena_reset(&pipeline->scratch);
     if (error == NULL)
-        wait_dump_read(&pipeline->snapshot, &pipeline->scratch, &pipeline->diagnostics);
+        wait_dump_read(&pipeline->profiles[0].snapshot, &pipeline->scratch, &pipeline->diagnostics);
     arena_reset(&pipeline->scratch);
+    pipeline->profile_count = 1;
     lap(at, &pipeline->stats.seconds_open);
     return error;
 }
@@ -262,8 +296,17 @@ static const struct error *read_image(struct pipeline *pipeline, const struct pi
         .progress = options->unwind.progress,
         .progress_context = options->unwind.progress_context,
     };
-    snapshot_from_image(&pipeline->image, &stacks, &pipeline->snapshot, &pipeline->keep, &pipeline->scratch,
-                        &pipeline->diagnostics);
+    bool has_goroutines = pipeline->has_go && pipeline->go.goroutine_count != 0;
+    if (has_goroutines && options->profiles != PROFILES_THREADS) {
+        struct goroutine_options goroutines = {.with_system = options->with_system_goroutines};
+        snapshot_from_goroutines(&pipeline->go, &goroutines, pipeline->walker, pipeline->symbolizer,
+                                 &pipeline->profiles[pipeline->profile_count++].snapshot, &pipeline->keep,
+                                 &pipeline->scratch, &pipeline->diagnostics);
+        arena_reset(&pipeline->scratch);
+    }
+    if (!has_goroutines || options->profiles != PROFILES_GOROUTINES)
+        snapshot_from_image(&pipeline->image, &stacks, &pipeline->profiles[pipeline->profile_count++].snapshot,
+                            &pipeline->keep, &pipeline->scratch, &pipeline->diagnostics);
     arena_reset(&pipeline->scratch);
     lap(at, &pipeline->stats.seconds_symbol);
     struct walker_counts counts = walker_counts(pipeline->walker);
@@ -291,24 +334,39 @@ static const struct error *load_rules(struct pipeline *pipeline, const struct pi
     return NULL;
 }
 
-static void apply_rules(struct pipeline *pipeline, const struct pipeline_options *options)
+static void apply_rules(struct pipeline *pipeline, const struct pipeline_options *options, struct profile *profile)
+{
+    struct detect_options detect = {.only = options->rule};
+    /* Memory that is allocated, not members that stand somewhere. */
+    if (profile->snapshot.kind == PROFILE_HEAP)
+        pipeline->rule_count = 0;
+    profile->findings = detect_run(pipeline->rules, &profile->snapshot, &profile->grouping, &detect, &pipeline->keep,
+                                   &pipeline->scratch, &pipeline->diagnostics);
+    arena_reset(&pipeline->scratch);
+    if (options->explain)
+        profile->explanations =
+            detect_explain(pipeline->rules, &profile->snapshot, &profile->grouping, &detect, &profile->findings,
+                           &pipeline->keep, &pipeline->scratch, &pipeline->diagnostics);
+    arena_reset(&pipeline->scratch);
+}
+
+static void tell_rule_diagnostics(struct pipeline *pipeline)
 {
     const struct diagnostics *told = &pipeline->rule_diagnostics;
-    struct detect_options detect = {.only = options->rule};
     for (size_t i = 0; i < told->count; i++)
         diagnostics_add(&pipeline->diagnostics, told->entries[i].weight, told->entries[i].code,
                         text_from_string(told->entries[i].subject), "%s", told->entries[i].message);
     pipeline->diagnostics.suppressed += told->suppressed;
-    /* Memory that is allocated, not members that stand somewhere. */
-    if (pipeline->snapshot.kind == PROFILE_HEAP)
-        pipeline->rule_count = 0;
-    pipeline->findings = detect_run(pipeline->rules, &pipeline->snapshot, &pipeline->grouping, &detect, &pipeline->keep,
-                                    &pipeline->scratch, &pipeline->diagnostics);
-    arena_reset(&pipeline->scratch);
-    if (options->explain)
-        pipeline->explanations =
-            detect_explain(pipeline->rules, &pipeline->snapshot, &pipeline->grouping, &detect, &pipeline->findings,
-                           &pipeline->keep, &pipeline->scratch, &pipeline->diagnostics);
+}
+
+static void group_profile(struct pipeline *pipeline, const struct pipeline_options *options, struct profile *profile)
+{
+    struct group_options group = options->group;
+    if (options->by_kind && profile->snapshot.kind != PROFILE_THREADS)
+        group.by = GROUP_BY_PC;
+    group.filter = pipeline->filter;
+    group.exclude = pipeline->exclude;
+    profile->grouping = group_snapshot(&profile->snapshot, &group, &pipeline->keep, &pipeline->scratch);
     arena_reset(&pipeline->scratch);
 }
 
@@ -331,22 +389,22 @@ const struct error *pipeline_run(struct pipeline *pipeline, const struct pipelin
     if (error != NULL)
         return error;
 
-    struct group_options group = options->group;
-    if (options->by_kind && pipeline->snapshot.kind != PROFILE_THREADS)
-        group.by = GROUP_BY_PC;
-    group.filter = pipeline->filter;
-    group.exclude = pipeline->exclude;
-    pipeline->grouping = group_snapshot(&pipeline->snapshot, &group, keep, &pipeline->scratch);
+    for (size_t i = 0; i < pipeline->profile_count; i++)
+        group_profile(pipeline, options, &pipeline->profiles[i]);
     diagnose_limits(pipeline);
-    arena_reset(&pipeline->scratch);
     lap(&at, &stats->seconds_group);
     if (!options->no_rules)
-        apply_rules(pipeline, options);
+        tell_rule_diagnostics(pipeline);
+    for (size_t i = 0; !options->no_rules && i < pipeline->profile_count; i++)
+        apply_rules(pipeline, options, &pipeline->profiles[i]);
     lap(&at, &stats->seconds_detect);
 
-    for (size_t i = 0; i < pipeline->snapshot.member_count; i++)
-        stats->frames += pipeline->snapshot.stacks[pipeline->snapshot.members[i].stack].step_count;
-    stats->distinct_pcs = pipeline->snapshot.location_count;
+    for (size_t i = 0; i < pipeline->profile_count; i++) {
+        const struct snapshot *snapshot = &pipeline->profiles[i].snapshot;
+        for (size_t j = 0; j < snapshot->member_count; j++)
+            stats->frames += snapshot->stacks[snapshot->members[j].stack].step_count;
+        stats->distinct_pcs += snapshot->location_count;
+    }
     pipeline_close(pipeline);
     stats->arena_bytes = keep->size_bytes + pipeline->looks[0].size_bytes + pipeline->looks[1].size_bytes;
     return NULL;

@@ -9,6 +9,7 @@
 #include "plugin_search.h"
 #include "report/report.h"
 #include "samples.h"
+#include "snapshot_from_goroutines.h"
 #include "snapshot_from_image.h"
 #include "source/core_writer.h"
 #include "source/source_core.h"
@@ -16,6 +17,9 @@
 #include "source/source_text.h"
 #include "symbol/symbolize.h"
 #include "unwind/unwind_threads.h"
+
+/* Which profiles of a Go program are made. */
+enum profile_choice { PROFILES_ALL, PROFILES_GOROUTINES, PROFILES_THREADS };
 
 struct pipeline_options {
     const char *core;         /* one of the three; a core or a text */
@@ -29,6 +33,8 @@ struct pipeline_options {
     struct symbolize_options symbolize;
     struct group_options group; /* filter and exclude are filled from the expressions below */
     bool by_kind; /* group.by is for threads; all else goes by pc */
+    enum profile_choice profiles;
+    bool with_system_goroutines;
     const char *filter, *exclude;
     struct plugin_options plugins;
     const char *rule; /* as detect_options.only */
@@ -44,6 +50,16 @@ struct pipeline_look {
     struct symbolizer *symbolizer;
     struct walker *walker;
     uint32_t *thread_stacks;
+    struct go_runtime go;
+    bool has_go;
+};
+
+/* The members of one kind, and what was made of them. */
+struct profile {
+    struct snapshot snapshot;
+    struct grouping grouping;
+    struct findings findings;
+    struct explanations explanations;
 };
 
 struct pipeline {
@@ -63,18 +79,18 @@ struct pipeline {
     struct samples samples;
     double first_look, last_look; /* seconds */
     struct pattern *filter, *exclude;
-    struct snapshot snapshot;
-    struct grouping grouping;
-    struct findings findings;
+    struct go_runtime go; /* of the image, when has_go */
+    bool has_go;
+    struct profile profiles[2];
+    size_t profile_count;
     size_t rule_count; /* rules that were applied; 0: none was meant to */
-    struct explanations explanations;
     struct rule_set *rules; /* NULL once closed */
     struct diagnostics rule_diagnostics; /* of the plugins, until the target is read */
     struct report_stats stats;
     int save_errno; /* of options.save_fd, 0: all went well */
 };
 
-/* Fills snapshot, grouping, diagnostics and stats; the image is closed when it returns. Leaves by the arenas'
+/* Fills profiles, diagnostics and stats; of a Go program the goroutines are the first profile, its threads the second; the image is closed when it returns. Leaves by the arenas'
  * `exhausted` jump when the memory ceiling is reached; pipeline_close releases everything then too. */
 const struct error *pipeline_run(struct pipeline *pipeline, const struct pipeline_options *options);
 

@@ -52,7 +52,6 @@ struct frame {
     uint32_t line;     /* 0 unknown */
     bool inlined;      /* into the next frame of the same location */
     bool is_wrapper;   /* made by Go's compiler, not by its author: left out of Go's dumps */
-    uint64_t pc;       /* of this call where inlined ones have their own (Go): as location_lookup; 0: the location's */
 };
 
 /* A distinct program counter. */

@@ -32,6 +32,7 @@ struct report_input {
     const struct diagnostics *diagnostics;
     const struct findings *findings; /* NULL: no rules ran */
     size_t rule_count;               /* rules that ran */
+    const struct report_input *next; /* the same process's other profile, for a Go program its threads; NULL: none */
     const struct report_stats *stats;
     struct report_options options;
 };

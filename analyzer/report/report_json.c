@@ -733,7 +733,8 @@ static void report_json_write(const struct report_input *input, struct text_writ
     write_source(&json, input->snapshot);
     write_process(&json, input->snapshot->descriptors);
     json_writer_open_array(&json, "profiles", JSON_BLOCK);
-    write_profile(&json, input);
+    for (const struct report_input *profile = input; profile != NULL; profile = profile->next)
+        write_profile(&json, profile);
     json_writer_close(&json);
     write_findings(&json, input);
     write_diagnostics(&json, input->diagnostics);

@@ -431,10 +431,15 @@ static void report_text_write(const struct report_input *input, struct text_writ
     }
     write_head(input, writer);
     write_losses_in_head(input->diagnostics, writer);
-    if (input->snapshot->kind != PROFILE_HEAP)
-        write_profile_header(input, writer);
-    for (size_t i = 0; i < input->grouping->group_count; i++)
-        write_group(input, &input->grouping->groups[i], writer);
+    for (const struct report_input *profile = input; profile != NULL; profile = profile->next) {
+        /* pprof reads no groups past this line. */
+        if (profile != input)
+            text_writer_string(writer, "---\n");
+        if (profile->snapshot->kind != PROFILE_HEAP)
+            write_profile_header(profile, writer);
+        for (size_t i = 0; i < profile->grouping->group_count; i++)
+            write_group(profile, &profile->grouping->groups[i], writer);
+    }
     write_diagnostics_rest(input->diagnostics, writer);
     if (input->options.show_stats && input->stats != NULL) {
         write_comment(writer);

@@ -19,35 +19,78 @@ static uint32_t add_name(struct snapshot *snapshot, struct text name)
     return intern_table_add(&snapshot->strings, (struct text){buffer, before + 5 + after});
 }
 
+struct calls {
+    struct pclntab_function function;
+    struct pclntab_cursor cursor;
+    uint8_t wrapper;
+};
+
+static bool calls_open(const struct go_runtime *runtime, uint64_t lookup, struct calls *ret_calls)
+{
+    const struct pclntab *table = go_runtime_find_function(runtime, lookup, &ret_calls->function);
+    if (table == NULL)
+        return false;
+    ret_calls->cursor = pclntab_cursor_new(table, &ret_calls->function, lookup);
+    ret_calls->wrapper = pclntab_wrapper_id(runtime->minor);
+    return true;
+}
+
+/* Appends the next call's frame; its address is in *ret_call. */
+static bool calls_next(struct calls *calls, bool lines, struct snapshot *snapshot, struct pclntab_call *ret_call)
+{
+    if (!pclntab_cursor_next(&calls->cursor, ret_call))
+        return false;
+    snapshot->frames = arena_grow(snapshot->arena, snapshot->frames, snapshot->frame_count, &snapshot->frame_capacity,
+                                  sizeof *snapshot->frames);
+    snapshot->frames[snapshot->frame_count++] = (struct frame){
+        .function = add_name(snapshot, ret_call->name),
+        .file = !lines || ret_call->file.length == 0 ? 0 : intern_table_add(&snapshot->strings, ret_call->file),
+        .line = lines ? ret_call->line : 0,
+        .inlined = ret_call->inlined,
+        .is_wrapper = ret_call->id == calls->wrapper,
+    };
+    return true;
+}
+
 bool symbol_go_location(const struct go_runtime *runtime, bool lines, struct snapshot *snapshot,
                         struct location *location)
 {
     uint64_t lookup = location_lookup(location);
-    struct pclntab_function function;
-    const struct pclntab *table = go_runtime_find_function(runtime, lookup, &function);
-    if (table == NULL)
+    struct calls calls;
+    struct pclntab_call call;
+    if (!calls_open(runtime, lookup, &calls))
         return false;
     location->module = image_find_module(runtime->image, lookup);
-    location->offset = lookup - function.entry;
+    location->offset = lookup - calls.function.entry;
     location->frame_first = (uint32_t)snapshot->frame_count;
-    uint8_t wrapper = pclntab_wrapper_id(runtime->minor);
-    struct pclntab_cursor cursor = pclntab_cursor_new(table, &function, lookup);
-    struct pclntab_call call;
-    while (pclntab_cursor_next(&cursor, &call)) {
-        struct frame frame = {
-            .function = add_name(snapshot, call.name),
-            .file = !lines || call.file.length == 0 ? 0 : intern_table_add(&snapshot->strings, call.file),
-            .line = lines ? call.line : 0,
-            .inlined = call.inlined,
-            .is_wrapper = call.id == wrapper,
-            .pc = call.pc,
-        };
-        snapshot->frames = arena_grow(snapshot->arena, snapshot->frames, snapshot->frame_count, &snapshot->frame_capacity,
-                                      sizeof *snapshot->frames);
-        snapshot->frames[snapshot->frame_count++] = frame;
-    }
+    while (calls_next(&calls, lines, snapshot, &call))
+        continue;
     location->frame_count = (uint32_t)snapshot->frame_count - location->frame_first;
     return true;
+}
+
+uint32_t symbol_go_locations(const struct go_runtime *runtime, bool lines, struct snapshot *snapshot, uint64_t pc,
+                             bool exact)
+{
+    struct calls calls;
+    struct pclntab_call call;
+    uint32_t count = 0;
+    if (!calls_open(runtime, exact ? pc : pc - 1, &calls))
+        return 0;
+    while (calls_next(&calls, lines, snapshot, &call)) {
+        snapshot->locations = arena_grow(snapshot->arena, snapshot->locations, snapshot->location_count,
+                                         &snapshot->location_capacity, sizeof *snapshot->locations);
+        snapshot->locations[snapshot->location_count++] = (struct location){
+            .pc = exact && count == 0 ? call.pc : call.pc + 1,
+            .exact = exact && count == 0,
+            .module = image_find_module(runtime->image, call.pc),
+            .offset = call.pc - calls.function.entry,
+            .frame_first = (uint32_t)snapshot->frame_count - 1,
+            .frame_count = 1,
+        };
+        count++;
+    }
+    return count;
 }
 
 uint32_t symbol_go_name(const struct go_runtime *runtime, struct snapshot *snapshot, uint64_t pc)

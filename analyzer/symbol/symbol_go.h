@@ -11,6 +11,11 @@
 bool symbol_go_location(const struct go_runtime *runtime, bool lines, struct snapshot *snapshot,
                         struct location *location);
 
+/* The same as Go's profiles have it: a location for each call at the pc, inlined ones too, each with an address of its
+ * own. Appends them to the snapshot, innermost first, and returns how many: 0 for a pc that is in no Go code. */
+uint32_t symbol_go_locations(const struct go_runtime *runtime, bool lines, struct snapshot *snapshot, uint64_t pc,
+                             bool exact);
+
 /* A function's name by any pc in it, a string of the snapshot; 0 unknown. */
 uint32_t symbol_go_name(const struct go_runtime *runtime, struct snapshot *snapshot, uint64_t pc);
 

@@ -247,6 +247,11 @@ void symbolizer_set_go(struct symbolizer *symbolizer, const struct go_runtime *r
     symbolizer->go = runtime;
 }
 
+bool symbolizer_has_lines(const struct symbolizer *symbolizer)
+{
+    return symbolizer->options.lines;
+}
+
 bool symbolizer_function_start(struct symbolizer *symbolizer, uint64_t address, uint64_t *ret_start)
 {
     uint32_t index = image_find_module(symbolizer->image, address);

@@ -29,6 +29,9 @@ void symbolize_location(struct symbolizer *symbolizer, struct snapshot *snapshot
 /* Go code is named by its own tables from then on. `runtime` must outlive the symbolizer's use. */
 void symbolizer_set_go(struct symbolizer *symbolizer, const struct go_runtime *runtime);
 
+/* Whether lines are wanted. */
+bool symbolizer_has_lines(const struct symbolizer *symbolizer);
+
 /* Where the function that holds an address begins, by its symbol; false when no symbol holds it. */
 bool symbolizer_function_start(struct symbolizer *symbolizer, uint64_t address, uint64_t *ret_start);
 

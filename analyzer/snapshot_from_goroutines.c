@@ -1,0 +1,134 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "snapshot_from_goroutines.h"
+
+#include "symbol/symbol_go.h"
+
+#include <inttypes.h>
+#include <stdlib.h>
+
+struct tid_index {
+    uint32_t tid, thread;
+};
+
+struct build {
+    const struct go_runtime *runtime;
+    struct walker *walker;
+    struct snapshot *snapshot;
+    struct tid_index *threads; /* by tid */
+    size_t thread_count;
+    /* Names by pc: goroutines have few creators. */
+    struct {
+        uint64_t pc;
+        uint32_t name;
+    } creators[64];
+    struct text state; /* the last goroutine's and its string: runs of equal ones are long */
+    uint32_t state_string;
+    uint64_t now; /* the latest instant that the target's memory tells of, its monotonic clock */
+};
+
+static int compare_tids(const void *left, const void *right)
+{
+    const struct tid_index *a = left, *b = right;
+    return a->tid < b->tid ? -1 : a->tid > b->tid;
+}
+
+static void index_threads(struct build *build, const struct image *image, struct arena *scratch)
+{
+    build->threads = arena_array(scratch, struct tid_index, image->thread_count + 1);
+    build->thread_count = image->thread_count;
+    for (size_t i = 0; i < image->thread_count; i++) {
+        const struct thread *thread = &image->threads[i];
+        /* The runtime knows its threads by their ids in its own pid namespace. */
+        build->threads[i] = (struct tid_index){thread->namespace_tid != 0 ? thread->namespace_tid : thread->tid, (uint32_t)i};
+    }
+    qsort(build->threads, build->thread_count, sizeof *build->threads, compare_tids);
+}
+
+static const struct thread *find_thread(const struct build *build, uint32_t tid)
+{
+    struct tid_index key = {tid, 0};
+    const struct tid_index *found =
+        tid == 0 ? NULL : bsearch(&key, build->threads, build->thread_count, sizeof key, compare_tids);
+    return found == NULL ? NULL : &build->runtime->image->threads[found->thread];
+}
+
+static uint32_t creator_name(struct build *build, uint64_t pc)
+{
+    size_t slot = (size_t)((pc * 0x9e3779b97f4a7c15u) >> 58);
+    if (pc == 0)
+        return 0;
+    if (build->creators[slot].pc != pc) {
+        build->creators[slot].pc = pc;
+        build->creators[slot].name = symbol_go_name(build->runtime, build->snapshot, pc);
+    }
+    return build->creators[slot].name;
+}
+
+static uint32_t state_string(struct build *build, struct text state)
+{
+    if (!text_equals(state, build->state)) {
+        build->state = state;
+        build->state_string = intern_table_add(&build->snapshot->strings, state);
+    }
+    return build->state_string;
+}
+
+/* The stack's number is the trie's until it is moved. */
+static void add_member(struct build *build, const struct goroutine *goroutine)
+{
+    struct snapshot *snapshot = build->snapshot;
+    const struct thread *thread = find_thread(build, goroutine->tid);
+    snapshot->members[snapshot->member_count++] = (struct member){
+        .id = goroutine->id,
+        .count = 1,
+        .stack = unwind_goroutine(build->walker, build->runtime, goroutine, thread),
+        .state = state_string(build, goroutine->state),
+        .fd = -1,
+        .waited_known = goroutine->wait_since != 0,
+        .waited_seconds = goroutine->wait_since,
+        .creator = creator_name(build, goroutine->go_pc),
+        .creator_id = goroutine->parent_id,
+    };
+    if (goroutine->wait_since > build->now)
+        build->now = goroutine->wait_since;
+}
+
+void snapshot_from_goroutines(const struct go_runtime *runtime, const struct goroutine_options *options,
+                              struct walker *walker, struct symbolizer *symbolizer, struct snapshot *ret_snapshot,
+                              struct arena *arena, struct arena *scratch, struct diagnostics *diagnostics)
+{
+    struct build build = {.runtime = runtime, .walker = walker, .snapshot = ret_snapshot};
+    snapshot_begin(ret_snapshot, runtime->image, PROFILE_GOROUTINES, arena);
+    index_threads(&build, runtime->image, scratch);
+    ret_snapshot->members = arena_array(arena, struct member, runtime->goroutine_count + 1);
+    uint64_t unreadable = 0, first = 0;
+    for (uint64_t slot = 0; slot < runtime->goroutine_count; slot++) {
+        struct goroutine goroutine;
+        switch (goroutine_read(runtime, slot, &goroutine)) {
+        case GOROUTINE_READ:
+            if (!goroutine.is_system || options->with_system)
+                add_member(&build, &goroutine);
+            break;
+        case GOROUTINE_NONE:
+            break;
+        case GOROUTINE_UNREADABLE:
+            first = unreadable++ == 0 ? slot : first;
+            break;
+        }
+    }
+    struct stack_naming naming = stack_naming_new(ret_snapshot, walker, symbolizer, runtime, scratch);
+    for (size_t i = 0; i < ret_snapshot->member_count; i++) {
+        struct member *member = &ret_snapshot->members[i];
+        member->stack = stack_naming_stack(&naming, member->stack, member->labels);
+        if (member->waited_known)
+            member->waited_seconds = (build.now - member->waited_seconds) / 1000000000;
+    }
+    ret_snapshot->total = ret_snapshot->member_count;
+    ret_snapshot->total_claimed = ret_snapshot->member_count + unreadable;
+    if (unreadable != 0)
+        diagnostics_add(diagnostics, DIAGNOSTIC_LOST, "goroutine-unreadable", TEXT(""),
+                        "%" PRIu64 " of %" PRIu64 " goroutines are not in the memory at hand, or hold nonsense (slot %" PRIu64
+                        " of the runtime's list is the first)", unreadable, runtime->goroutine_count, first)
+            ->count = unreadable;
+    snapshot_diagnose_ends(ret_snapshot, diagnostics);
+}
