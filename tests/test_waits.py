@@ -180,6 +180,19 @@ def test_cores(case, core, stackgroup):
     check(Facts(truth_path(core)), read_waits(core.path), case[1])
 
 
+def test_owners_as_gdb_reads_them(stackgroup):
+    core = make_or_skip((CYCLES, VARIANTS[0], "any"))
+    facts, waits = Facts(truth_path(core)), read_waits(core.path)
+    names = sorted({row["name"].split("+")[0] for row in facts.rows})
+    command = [cores.compiler("gdb"), "-nx", "-batch", "-iex", "set debuginfod enabled off", core.executable, "-c", core.path]
+    for name in names:
+        command += ["-ex", f"printf \"owner {name} %d\\n\", {name}{'.lock' if name == 'ring_third' else ''}.__data.__owner"]
+    output = oracles.run(command).stdout
+    owners = dict(line.split()[1:] for line in output.splitlines() if line.startswith("owner "))
+    seen = {row["resource"]["name"].split("+")[0]: row["holder"]["id"] for row in waits.by_thread.values() if "holder" in row}
+    assert len(owners) == len(names) and seen == owners
+
+
 # running processes
 
 STOPS = {"all": (), "rolling": ("--rolling",), "none": ("--no-stop",)}

@@ -310,6 +310,31 @@ static void test_nameless_mutex(void **state)
     setup(state);
 }
 
+/* A stack that ended early waits for what others on the same word wait for, whichever came first. */
+static void test_one_nameless(void **state)
+{
+    (void)state;
+    uint32_t nameless = add_waiter(private_wait, mutex, 2, "-"), named = add_waiter(private_wait, mutex, 2, MUTEX_FRAMES);
+    put_mutex(2, 0, 999, 1, 0);
+    read_facts();
+    assert_resource(resource_of(named), WAIT_MUTEX, mutex, HOLDER_ENDED);
+    assert_ptr_equal(resource_of(nameless), resource_of(named));
+    assert_int_equal(target.literal.snapshot.resource_count, 1);
+}
+
+/* A module's file has what its data began with. */
+static void test_bytes_of_file(void **state)
+{
+    (void)state;
+    static const uint32_t initial[16];
+    struct memory *memory = &target.image.memory;
+    memory_layer_append(memory, &memory->files, (struct memory_range){0x50000, 0x50040, (const uint8_t *)initial});
+    memory_layer_freeze(memory, &memory->files);
+    uint32_t waiter = add_waiter(private_wait, 0x50000, 2, MUTEX_FRAMES);
+    read_facts();
+    assert_resource(resource_of(waiter), WAIT_MUTEX, 0x50000, HOLDER_UNKNOWN);
+}
+
 /* The kernel keeps the owner in the word of a PI futex, whatever library it is of. */
 static void test_kernel_lock(void **state)
 {
@@ -698,7 +723,7 @@ int main(void)
 #define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
     const struct CMUnitTest tests[] = {
         TEST(test_mutex),         TEST(test_self_deadlock), TEST(test_mutex_states), TEST(test_threads_missing),
-        TEST(test_unreadable),    TEST(test_not_blocked),   TEST(test_nameless_mutex), TEST(test_kernel_lock),
+        TEST(test_unreadable),    TEST(test_not_blocked),   TEST(test_nameless_mutex), TEST(test_one_nameless), TEST(test_bytes_of_file), TEST(test_kernel_lock),
         TEST(test_rwlock),        TEST(test_readers),       TEST(test_condition),    TEST(test_semaphore),
         TEST(test_join),          TEST(test_stdio),         TEST(test_loader_and_allocator), TEST(test_ids_of_blocks),
         TEST(test_ids_unmapped),  TEST(test_ids_of_source), TEST(test_musl_mutex),   TEST(test_rust),
