@@ -104,7 +104,8 @@ static void load_bytes(struct loading *loading, struct text path, struct text by
                         (int)file->plugin.length, file->plugin.data);
         return;
     }
-    if (file->error_count != 0 || !rule_set_add(loading->set, file, folder))
+    /* With errors already: those of the expressions are wanted too. */
+    if (!rule_set_add(loading->set, file, folder))
         tell_errors(loading, file, bytes);
 }
 
