@@ -153,8 +153,7 @@ void lock_add_edge(struct detection *detection, struct finding *finding, const s
             .resource = wait->resource,
             .holder = holder,
             .learnt = learnt,
-            .call_site = lock_call_function(detection, wait->member),
-            .place = detection_call_site(detection, detection_snapshot(detection)->members[wait->member].stack),
+            .call_site = detection_call_site(detection, detection_snapshot(detection)->members[wait->member].stack),
         });
 }
 

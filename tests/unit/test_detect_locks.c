@@ -163,7 +163,7 @@ static void a_cycle_with_victims(void **state)
                         "  50 more threads wait behind them\n"
                         "  1 holds and waits\n  1 holds and waits\n  48 waits\n  2 waits\n"
                         "  cycle 100-101 101-100\n");
-    assert_string_equal(findings.entries[0].edges[0].place.data, "transfer at file.c:20");
+    assert_string_equal(findings.entries[0].edges[0].call_site.data, "transfer at file.c:20");
 }
 
 static void a_mutex_that_is_held_already(void **state)
