@@ -24,7 +24,7 @@ rules:
   - id: lost
     severity: critical
     detector: lock-queue
-    head: {state: '^ended$'}
+    title: '{blocked} wait for {resource}: {holder}'
 """
 
 # musl's normal mutexes keep no owner.
