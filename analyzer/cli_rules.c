@@ -244,7 +244,7 @@ static const struct command_row commands[] = {
     {"list", "", "every rule: id, severity, detector, title", 0, 0, run_list},
     {"show", "ID", "a rule, or a plugin's: advice and runbook page", 1, 1, run_show},
     {"test", "FILE|DIR…", "run the rules' examples, both ways; exit 1 if one fails", 1, plugins_max, run_test},
-    {"explain", "DUMP", "what of each rule matched in a core or a text, what failed", 1, 1, run_explain},
+    {"explain", "DUMP", "what of each rule matched in a core or text, and not", 1, 1, run_explain},
 };
 
 enum { command_count = sizeof commands / sizeof commands[0] };
@@ -261,7 +261,7 @@ static void print_help(FILE *stream)
     fputs("  --plugin=FILE|DIR     rules beside those of ~/.config/stackgroup/plugins,\n"
           "                        /etc/stackgroup/plugins and the built-in ones\n"
           "  --rule=ID             test and explain this one alone\n"
-          "Exit codes: 0 done, 1 an example failed, 2 usage, 3 no result, 4 a plugin has errors\n",
+          "Exit codes: 0 done, 1 example failed, 2 usage, 3 no result, 4 plugin with errors\n",
           stream);
 }
 

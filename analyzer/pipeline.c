@@ -375,6 +375,7 @@ const struct error *pipeline_run(struct pipeline *pipeline, const struct pipelin
     struct arena *keep = &pipeline->keep;
     struct report_stats *stats = &pipeline->stats;
     const struct error *error = NULL;
+    double at = seconds_now();
     if (options->filter != NULL)
         error = pattern_compile(keep, "--filter", options->filter, &pipeline->filter);
     if (error == NULL && options->exclude != NULL)
@@ -383,8 +384,8 @@ const struct error *pipeline_run(struct pipeline *pipeline, const struct pipelin
         error = load_rules(pipeline, options);
     if (error != NULL)
         return error;
+    lap(&at, &stats->seconds_detect);
 
-    double at = seconds_now();
     error = is_text(options) ? read_text(pipeline, options, &at) : read_image(pipeline, options, &at);
     if (error != NULL)
         return error;

@@ -100,11 +100,12 @@ static void load_bytes(struct loading *loading, struct text path, struct text by
     *file = rule_file_parse(path, bytes, loading->arena);
     if (file->error_count == 0 && rule_set_has_plugin(loading->set, file->plugin)) {
         diagnostics_add(loading->diagnostics, DIAGNOSTIC_NOTE, "plugin-replaced", path,
-                        "%.*s: not used, another plugin '%.*s' was found first", (int)path.length, path.data,
+                        "%.*s: not used, another plugin of the name '%.*s' comes before it", (int)path.length, path.data,
                         (int)file->plugin.length, file->plugin.data);
         return;
     }
-    if (file->error_count != 0 || !rule_set_add(loading->set, file, folder))
+    /* With errors already: those of the expressions are wanted too. */
+    if (!rule_set_add(loading->set, file, folder))
         tell_errors(loading, file, bytes);
 }
 

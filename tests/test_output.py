@@ -65,6 +65,7 @@ def test_forms_of_arguments(pool, stackgroup):
 @pytest.mark.parametrize("arguments, word", [
     ([], "core"), (["--nonsense", "x"], "--nonsense"), (["--top=many", "x"], "many"), (["--by=color", "x"], "color"),
     (["a", "b", "c"], "too many"), (["--format=xml", "x"], "xml"), (["--core"], "--core"), (["a", "b", "--exe=c"], "twice"),
+    (["--fail-on=fatal", "x"], "fatal"),
 ])
 def test_usage(arguments, word, stackgroup):
     done = run(*arguments)
@@ -170,14 +171,117 @@ def test_lines_off(pool, stackgroup):
     assert sorted(group["fingerprint"] for group in without) == sorted(group["fingerprint"] for group in with_lines)
 
 
+# findings
+
+RULE = """
+plugin: test
+version: 1
+about: what the tests of the output look for
+rules:
+  - id: cycle
+    severity: critical
+    detector: lock-cycle
+    for: threads
+    title: '{members} threads are deadlocked'
+  - id: taking
+    severity: warning
+    for: threads
+    any: ['^pool_take$']
+    at-least: 10
+    title: '{members} threads want a connection'
+    advice: |
+      Give some back.
+"""
+
+
+@pytest.fixture(scope="module")
+def rule(tmp_path_factory):
+    """A plugin of two rules and the option that leaves all others out: one critical finding and one warning in the
+    pool's core, whatever is built in."""
+    path = tmp_path_factory.mktemp("plugins") / "test.yaml"
+    path.write_text(RULE)
+    return [f"--plugin={path}", "--rule=test"]
+
+
+def test_verdict_comes_first(pool, rule, stackgroup, tmp_path):
+    """The deadlock of the two accounts and the rule's own finding: above the groups in text, whole in JSON, and pprof
+    still reads the file."""
+    text = run(pool.path, *rule).stdout
+    lines = text.splitlines()
+    titles = [number for number, line in enumerate(lines) if re.match("# (critical|warning)(, [a-z]+)?: ", line)]
+    assert titles[0] == 1 and lines[1] == "# critical: 2 threads are deadlocked", lines[:20]
+    assert len(titles) == 2 and lines[titles[1]] == "# warning, inferred: 40 threads want a connection"
+    assert max(titles) < lines.index(next(line for line in lines if line.startswith("thread profile: ")))
+    verdict = lines[1 : next(number for number, line in enumerate(lines) if line.startswith("# process: "))]
+    assert len(verdict) <= 20 and max(map(len, lines)) < 65536
+    (tmp_path / "threads.txt").write_text(text)
+    result = document(pool.path, *rule)
+    assert oracles.pprof_total(oracles.pprof_raw(tmp_path / "threads.txt")) == result["profiles"][0]["total"]
+    found = {finding["id"]: finding for finding in result["findings"]}
+    crowd = next(group for group in groups_of(result) if group["count"] == 40)
+    assert found["test/taking"]["fingerprints"] == [crowd["fingerprint"]]
+    assert found["test/taking"]["group_ids"] == [crowd["id"]] and found["test/taking"]["members"] == 40
+    cycles = [finding for finding in result["findings"] if finding.get("cycles")]
+    assert len(cycles) == 1 and cycles[0]["severity"] == "critical" and len(cycles[0]["cycles"]) == 1
+    two = {member for group in groups_of(result) if "transfer_money" in names(group) for member in group["members"]}
+    assert set(cycles[0]["cycles"][0]) == two and len(two) == 2
+    assert {(edge["waiter"]["id"], edge["holder"]["id"]) for edge in cycles[0]["edges"]} == {tuple(two), tuple(two)[::-1]}
+
+
+def test_groups_tell_what_they_wait_for(pool, stackgroup):
+    result = document(pool.path)
+    locked = [group for group in groups_of(result) if "transfer_money" in names(group)]
+    waits = [wait for group in locked for wait in group["waits"]]
+    assert [wait["kind"] for wait in waits] == ["mutex", "mutex"] and all(wait["members"] == 1 for wait in waits)
+    members = [group["members"][0] for group in locked]
+    assert [wait["holder"]["id"] for wait in waits] == members[::-1]
+    assert len({wait["resource"]["address"] for wait in waits}) == 2
+    text = run(pool.path).stdout
+    for member, wait in zip(members, waits):
+        assert re.search(rf"^# waits: 1 on mutex {wait['resource']['address']}.*, held by thread {wait['holder']['id']} "
+                         rf"\(read\): {member}$", text, re.M), text
+
+
+def test_fail_on(pool, rule, stackgroup, tmp_path):
+    only = [pool.path, rule[0], "--rule=test/taking"]
+    for severity, code in (("info", 1), ("warning", 1), ("critical", 0), ("none", 0)):
+        assert run(*only, f"--fail-on={severity}").returncode == code, severity
+    assert run(*only).returncode == 0
+    assert run(pool.path, *rule, "--fail-on=critical").returncode == 1
+    assert run(pool.path, "--fail-on=info", "--no-rules").returncode == 0
+    cut = tmp_path / "core.cut"
+    cut.write_bytes(Path(pool.path).read_bytes()[: Path(pool.path).stat().st_size * 7 // 10])
+    assert run("--strict", cut, *only[1:]).returncode == 4
+    found = bool(document(cut, *only[1:])["findings"])
+    assert run("--strict", cut, *only[1:], "--fail-on=warning").returncode == (1 if found else 4)
+
+
+def test_without_rules_no_verdict(pool, rule, stackgroup):
+    without = run(pool.path, "--no-rules")
+    assert "critical" not in without.stdout and "findings" not in without.stdout
+    assert "rules" not in document(pool.path, "--no-rules") and document(pool.path, "--no-rules")["findings"] == []
+
+
+def test_findings_see_hidden_groups(pool, rule, stackgroup):
+    options = [pool.path, *rule, "--filter=^no_such_function$"]
+    assert "40 threads want a connection" in run(*options).stdout
+    finding = next(finding for finding in document(*options)["findings"] if finding["id"] == "test/taking")
+    assert finding["group_ids"] == [] and len(finding["fingerprints"]) == 1
+
+
+def test_no_findings_is_said_where_rules_ran(many_core, rule, stackgroup):
+    assert run(many_core.path, *rule).stdout.splitlines()[1] == "# findings: none (2 rules)"
+    assert document(many_core.path, *rule)["rules"] == 2
+
+
 # formats and files
 
 
-def test_json_schema(pool, many_core, stackgroup):
+def test_json_schema(pool, many_core, rule, stackgroup):
     jsonschema = pytest.importorskip("jsonschema")
     schema = json.loads((ROOT / "analyzer" / "stackgroup.schema.json").read_text())
     for core in (pool, many_core):
-        for options in ([], ["--members", "--stats"], ["--lines=off", "--top=1"], ["--cross-check"]):
+        for options in ([], rule, ["--no-rules"], ["--members", "--stats"], ["--lines=off", "--top=1"], ["--cross-check"]):
             jsonschema.validate(document(*options, core.path), schema)
 
 

@@ -14,6 +14,8 @@ import pytest
 import corefile
 import cores
 import oracles
+import test_waits
+from test_live import settle
 
 C_STATIC = next(variant for variant in cores.C_VARIANTS if variant.name == "gcc-static")
 
@@ -104,6 +106,18 @@ def test_words_waited_for_are_in_it(mode, tmp_path, stackgroup):
                 memory.seek(block)
                 assert bytes_at(core, block, 0x400) == memory.read(0x400)
         assert saved.stat().st_size < 4 << 20
+
+
+@pytest.mark.parametrize("how", test_waits.STOPS)
+@pytest.mark.parametrize("program,variant", test_waits.LIVE, ids=lambda value: value.name)
+def test_waits_are_told_by_it(program, variant, how, tmp_path, stackgroup):
+    """Who waits for whom, from the saved core alone."""
+    built, truth = test_waits.locks_process(program, variant, tmp_path)
+    saved = tmp_path / "saved"
+    with cores.waiting(built, truth) as child:
+        settle(child.pid)
+        test_waits.read_waits(*test_waits.STOPS[how], "-p", child.pid, f"--save={saved}")
+    test_waits.check(test_waits.Facts(truth), test_waits.read_waits(saved), variant, blocks=how != "none")
 
 
 def real_frames(stacks):

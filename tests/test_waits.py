@@ -180,6 +180,50 @@ def test_cores(case, core, stackgroup):
     check(Facts(truth_path(core)), read_waits(core.path), case[1])
 
 
+STANDARD = {
+    ("waits", "gxx-O2"): {"std::mutex": ("mutex", "held"), "std::shared_mutex": ("rwlock", "held"), "virtual": ("mutex", "held"),
+                          "std::condition_variable": ("cond", "none"), "std::thread::join": ("join", "held"),
+                          "std::future": ("futex", "none")},
+    ("waits", "gxx-static"): {"std::mutex": ("mutex", "held"), "std::shared_mutex": ("rwlock", "held"),
+                              "std::condition_variable": ("cond", "none"), "std::thread::join": ("join", "held")},
+    ("waits", "gxx-stripped"): {"std::mutex": ("mutex", "held"), "std::shared_mutex": ("rwlock", "held"),
+                                "std::condition_variable": ("cond", "none"), "std::thread::join": ("join", "held")},
+    ("rust", "rust-v0"): {"Mutex": ("mutex", "unknown"), "Condvar": ("cond", "none"), "park": ("futex", "none"),
+                          "channel": ("futex", "none"), "sleep": ("sleep", "none")},
+    ("rust", "rust-legacy"): {"Mutex": ("mutex", "unknown"), "Condvar": ("cond", "none"), "park": ("futex", "none")},
+    ("rust", "rust-nodebug"): {"Mutex": ("mutex", "unknown"), "Condvar": ("cond", "none"), "park": ("futex", "none")},
+    ("rust", "rust-stripped"): {"Mutex": ("futex", "unknown"), "Condvar": ("futex", "unknown")},
+}
+
+
+@pytest.mark.parametrize("program,variant", STANDARD, ids="-".join)
+def test_standard_libraries(program, variant, stackgroup):
+    """C++'s are pthread's objects underneath, held by the main thread; Rust's keep no owner."""
+    row = cores.PROGRAMS[program]
+    core = make_or_skip((row, next(each for each in row.variants if each.name == variant), "any"))
+    waits = read_waits(core.path)
+    for group in core.truth["groups"]:
+        wanted = STANDARD[program, variant].get(group["name"])
+        for tid in group["tids"] if wanted else ():
+            seen = waits.by_thread[tid]
+            assert (seen["kind"], seen["holder_state"]) == wanted, group["name"]
+            if wanted[1] == "held" and wanted[0] != "join":
+                assert waits.holders(seen) == [core.truth["tid"]]
+
+
+def test_owners_as_gdb_reads_them(stackgroup):
+    core = make_or_skip((CYCLES, VARIANTS[0], "any"))
+    facts, waits = Facts(truth_path(core)), read_waits(core.path)
+    names = sorted({row["name"].split("+")[0] for row in facts.rows})
+    command = [cores.compiler("gdb"), "-nx", "-batch", "-iex", "set debuginfod enabled off", core.executable, "-c", core.path]
+    for name in names:
+        command += ["-ex", f"printf \"owner {name} %d\\n\", {name}{'.lock' if name == 'ring_third' else ''}.__data.__owner"]
+    output = oracles.run(command).stdout
+    owners = dict(line.split()[1:] for line in output.splitlines() if line.startswith("owner "))
+    seen = {row["resource"]["name"].split("+")[0]: row["holder"]["id"] for row in waits.by_thread.values() if "holder" in row}
+    assert len(owners) == len(names) and seen == owners
+
+
 # running processes
 
 STOPS = {"all": (), "rolling": ("--rolling",), "none": ("--no-stop",)}
@@ -203,6 +247,16 @@ def test_live(program, variant, how, stackgroup, tmp_path):
     built, truth = locks_process(program, variant, tmp_path)
     with cores.waiting(built, truth) as child:
         check(Facts(truth), read_waits(*STOPS[how], "-p", child.pid), variant, blocks=how != "none")
+
+
+@pytest.mark.parametrize("variant", [VARIANTS[0], VARIANTS[4], VARIANTS[5]], ids=lambda value: value.name)
+def test_saved_core(variant, stackgroup, tmp_path):
+    """What --save keeps of a process tells the same."""
+    built, truth = locks_process(OTHERS, variant, tmp_path)
+    with cores.waiting(built, truth) as child:
+        done = oracles.stackgroup_run(f"--save={tmp_path / 'saved'}", "-p", child.pid)
+        assert done.returncode == 0, done.stderr
+    check(Facts(truth), read_waits(tmp_path / "saved"), variant)
 
 
 def test_without_debug_information(stackgroup, tmp_path):

@@ -346,7 +346,7 @@ static void tell_guess(struct telling *telling, uint32_t resource)
     else if (guess->candidates == 0)
         detection_add_evidence(detection, telling->finding, "no %s stands in %s past their call of Lock%s",
                                detection_members_word(detection, 1), function,
-                               guess->is_past_in_lock ? ", except in a later call of Lock" : "");
+                               guess->poor_candidates != 0 ? ", except in a later call of Lock" : "");
     else
         detection_add_evidence(detection, telling->finding,
                                "%s %s stand in %s past their call of Lock: which of them holds it is not known",
@@ -544,25 +544,6 @@ static bool is_enough(const struct telling *telling, const struct rule *rule, ui
     return lock_rule_reached(telling->detection, rule, members, is_lost ? 1 : at_least_default);
 }
 
-static bool head_matches(const struct telling *telling, const struct compiled_rule *rule)
-{
-    static const char *const states[] = {
-        [HOLDER_UNKNOWN] = "unknown",
-        [HOLDER_HELD] = "",
-        [HOLDER_ANONYMOUS] = "readers",
-        [HOLDER_ENDED] = "ended",
-        [HOLDER_ELSEWHERE] = "elsewhere",
-        [HOLDER_FREE] = "",
-        [HOLDER_NEVER] = "",
-    };
-    if (!compiled_rule_source(rule)->has_head)
-        return true;
-    if (telling->queue->head != index_none)
-        return detection_head_matches(telling->detection, rule, telling->queue->head);
-    return detection_head_state_matches(telling->detection, rule,
-                                        states[telling->queues->graph->locks[telling->resources[0]].holder]);
-}
-
 static void run(struct detection *detection, const struct compiled_rule *rule)
 {
     struct queues *queues = queues_get(detection);
@@ -576,8 +557,9 @@ static void run(struct detection *detection, const struct compiled_rule *rule)
             .queue = queue,
             .resources = &queues->resources[queue->resource_first],
         };
-        if (queue->is_told || !queue->has_lock || !is_enough(&telling, source, queue->members) ||
-            !head_matches(&telling, rule))
+        if (queue->is_told || !queue->has_lock || !is_enough(&telling, source, queue->members))
+            continue;
+        if (source->has_head && (queue->head == index_none || !detection_head_matches(detection, rule, queue->head)))
             continue;
         telling.matched = count_matched(&telling, rule);
         if (!is_enough(&telling, source, telling.matched))

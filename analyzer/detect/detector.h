@@ -40,9 +40,6 @@ const uint32_t *detection_matching_members(struct detection *detection, const st
                                            size_t *ret_count);
 /* … rule->head. */
 bool detection_head_matches(struct detection *detection, const struct compiled_rule *rule, uint32_t member);
-/* Whether rule->head asks for nothing but a state, and for this one: of heads that are no members ("ended", "unknown",
- * "readers", "elsewhere"). */
-bool detection_head_state_matches(struct detection *detection, const struct compiled_rule *rule, const char *state);
 /* Of the stack of a member that matches, by match, acquire and hold; `ret_count` of them, may be 0. */
 const struct capture *detection_captures(struct detection *detection, const struct compiled_rule *rule, uint32_t stack,
                                          size_t *ret_count);

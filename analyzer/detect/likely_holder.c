@@ -190,17 +190,21 @@ static bool member_waits_for(const struct snapshot *snapshot, uint32_t number, u
     return false;
 }
 
-static void add_candidates(struct guessing *guessing, uint32_t stack, uint32_t resource, uint32_t function)
+static void add_candidates(struct guessing *guessing, uint32_t stack, uint32_t resource, uint32_t function,
+                           bool is_poor)
 {
     struct lock_guess *guess = &guessing->result.entries[resource];
+    uint64_t *candidates = is_poor ? &guess->poor_candidates : &guess->candidates;
+    uint32_t *only = is_poor ? &guess->poor_member : &guess->member;
     for (uint32_t i = guessing->stack_first[stack]; i < guessing->stack_first[stack + 1]; i++) {
         uint32_t member = guessing->stack_members[i];
         guessing->steps++;
         if (member_waits_for(guessing->snapshot, member, resource))
             continue;
-        guess->member = guess->candidates == 0 ? member : index_none;
-        guessing->found_in[resource] = function;
-        guess->candidates += guessing->snapshot->members[member].count;
+        *only = member;
+        *candidates += guessing->snapshot->members[member].count;
+        if (!is_poor)
+            guessing->found_in[resource] = function;
     }
 }
 
@@ -227,12 +231,8 @@ static void look_at_stack(struct guessing *guessing, uint32_t stack, uint32_t *s
             if (place_compare(&place, &entry->place, &is_known) <= 0 || !is_known ||
                 seen_in[entry->resource] == stack + 1)
                 continue;
-            if (i == site) {
-                guessing->result.entries[entry->resource].is_past_in_lock = true;
-                continue;
-            }
             seen_in[entry->resource] = stack + 1;
-            add_candidates(guessing, stack, entry->resource, place.function);
+            add_candidates(guessing, stack, entry->resource, place.function, i == site);
         }
     }
 }
@@ -245,21 +245,40 @@ static enum learnt guess_learnt(const struct snapshot *snapshot, const struct re
     return snapshot->kind == PROFILE_GOROUTINES && resource->address >= go_heap ? LEARNT_SUSPECTED : LEARNT_INFERRED;
 }
 
+/* Whoever has stood in its call of Lock for a minute was not merely met between two short holds. */
+static enum learnt poor_learnt(const struct snapshot *snapshot, const struct resource *resource, uint32_t member)
+{
+    enum { long_seconds = 60 };
+    const struct member *facts = &snapshot->members[member];
+    bool is_long = facts->waited_known && facts->waited_seconds >= long_seconds;
+    return is_long ? guess_learnt(snapshot, resource) : LEARNT_SUSPECTED;
+}
+
 static void make_holds(struct guessing *guessing)
 {
     const struct snapshot *snapshot = guessing->snapshot;
-    size_t capacity = 0;
+    struct lock_guesses *result = &guessing->result;
+    size_t capacity = 0, poor_capacity = 0;
     for (uint32_t i = 0; i < snapshot->resource_count; i++) {
-        struct lock_guess *guess = &guessing->result.entries[i];
+        struct lock_guess *guess = &result->entries[i];
+        const struct resource *resource = &snapshot->resources[i];
         if (guess->candidates != 1)
             guess->member = index_none;
-        if (guess->member == index_none)
-            continue;
-        guess->function = guessing->found_in[i];
-        guessing->result.holds = arena_grow(guessing->scratch, guessing->result.holds, guessing->result.hold_count,
-                                            &capacity, sizeof *guessing->result.holds);
-        guessing->result.holds[guessing->result.hold_count++] =
-            (struct hold){i, guess->member, true, guess_learnt(snapshot, &snapshot->resources[i])};
+        if (guess->candidates != 0 || guess->poor_candidates != 1)
+            guess->poor_member = index_none;
+        if (guess->member != index_none) {
+            guess->function = guessing->found_in[i];
+            result->holds =
+                arena_grow(guessing->scratch, result->holds, result->hold_count, &capacity, sizeof *result->holds);
+            result->holds[result->hold_count++] =
+                (struct hold){i, guess->member, true, guess_learnt(snapshot, resource)};
+        }
+        if (guess->poor_member != index_none) {
+            result->poor_holds = arena_grow(guessing->scratch, result->poor_holds, result->poor_hold_count,
+                                            &poor_capacity, sizeof *result->poor_holds);
+            result->poor_holds[result->poor_hold_count++] =
+                (struct hold){i, guess->poor_member, true, poor_learnt(snapshot, resource, guess->poor_member)};
+        }
     }
 }
 
@@ -274,7 +293,7 @@ struct lock_guesses lock_guesses_make(struct detection *detection)
     guessing.entry_first = arena_array(guessing.scratch, uint32_t, snapshot->strings.count);
     guessing.waits_for_lock = arena_array(guessing.scratch, bool, snapshot->stack_count);
     for (size_t i = 0; i < snapshot->resource_count; i++)
-        guessing.result.entries[i].member = index_none;
+        guessing.result.entries[i].member = guessing.result.entries[i].poor_member = index_none;
     collect_places(&guessing);
     sort_out_places(&guessing);
     if (guessing.entry_count == 0)

@@ -5,10 +5,11 @@
  *
  *   waiter: Lock ◄─ f+0x5c ◄─ …      candidate: exec ◄─ f+0x1ba ◄─ …
  *
- * No candidates are looked for
- *  - where the place locks several things, by the addresses of this dump (a lock in each of many objects): each of
- * those past it may hold the other one; and none is who stands there in a call of Lock itself: whether it still has the
- * first one when it takes the second, stacks do not tell. */
+ * Where the place locks several things, by the addresses of this dump (a lock in each of many objects), nobody is
+ * looked for: each of those past it may hold another one.
+ *
+ * Who stands there in a call of Lock itself is a poor candidate: whether it still has the first lock when it takes the
+ * second, stacks do not tell. It counts only where there is no other, and only for a circle that its hold closes. */
 #ifndef SG_DETECT_LIKELY_HOLDER_H
 #define SG_DETECT_LIKELY_HOLDER_H
 
@@ -22,13 +23,16 @@ struct lock_guess {
     uint32_t function;    /* string: in which the waiters call Lock, and the only candidate stands; of several the first
                              by name */
     bool has_more_functions;
-    bool is_past_in_lock; /* somebody stands past the place in a call of Lock there, and does not count */
+    uint64_t poor_candidates;
+    uint32_t poor_member; /* as member */
 };
 
 struct lock_guesses {
     struct lock_guess *entries; /* one a resource; NULL: this snapshot is none to guess from */
     struct hold *holds;         /* by those of which there is only one */
     size_t hold_count;
+    struct hold *poor_holds;
+    size_t poor_hold_count;
 };
 
 /* In the detection's scratch memory. */

@@ -5,16 +5,37 @@
 
 #include <stdlib.h>
 
+/* Poor guesses are taken for holds only where they close circles: a first graph shows which do. */
+static void add_poor_holds(struct lock_view *view, const struct snapshot *snapshot, struct arena *scratch)
+{
+    const struct lock_guesses *guesses = &view->guesses;
+    size_t count = guesses->hold_count;
+    struct hold *holds = arena_array(scratch, struct hold, count + guesses->poor_hold_count);
+    for (size_t i = 0; i < count + guesses->poor_hold_count; i++)
+        holds[i] = i < count ? guesses->holds[i] : guesses->poor_holds[i - count];
+    struct wait_graph all = wait_graph_make(snapshot, holds, count + guesses->poor_hold_count, scratch, scratch);
+    for (size_t i = 0; i < guesses->poor_hold_count; i++) {
+        const struct hold *hold = &guesses->poor_holds[i];
+        uint32_t component = all.component_of[hold->member];
+        if (component != index_none && component == all.component_of[snapshot->member_count + hold->resource])
+            holds[count++] = *hold;
+    }
+    if (count != guesses->hold_count)
+        view->graph = wait_graph_make(snapshot, holds, count, scratch, scratch);
+}
+
 struct lock_view *lock_view_get(struct detection *detection)
 {
     void **slot = detection_slot(detection, RULE_LOCK_CYCLE);
     if (*slot != NULL)
         return *slot;
     struct arena *scratch = detection_scratch(detection);
+    const struct snapshot *snapshot = detection_snapshot(detection);
     struct lock_view *view = arena_new(scratch, struct lock_view);
     view->guesses = lock_guesses_make(detection);
-    view->graph =
-        wait_graph_make(detection_snapshot(detection), view->guesses.holds, view->guesses.hold_count, scratch, scratch);
+    view->graph = wait_graph_make(snapshot, view->guesses.holds, view->guesses.hold_count, scratch, scratch);
+    if (view->guesses.poor_hold_count != 0)
+        add_poor_holds(view, snapshot, scratch);
     view->is_told = arena_array(scratch, bool, view->graph.component_count);
     *slot = view;
     return view;
@@ -153,8 +174,7 @@ void lock_add_edge(struct detection *detection, struct finding *finding, const s
             .resource = wait->resource,
             .holder = holder,
             .learnt = learnt,
-            .call_site = lock_call_function(detection, wait->member),
-            .place = detection_call_site(detection, detection_snapshot(detection)->members[wait->member].stack),
+            .call_site = detection_call_site(detection, detection_snapshot(detection)->members[wait->member].stack),
         });
 }
 

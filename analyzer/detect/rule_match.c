@@ -178,15 +178,6 @@ bool detection_head_matches(struct detection *detection, const struct compiled_r
     return detection_matches(detection, rule, &rule->head, &detection->head_results[rule->number], member);
 }
 
-bool detection_head_state_matches(struct detection *detection, const struct compiled_rule *rule, const char *state)
-{
-    const struct compiled_match *head = &rule->head;
-    size_t others = head->leaf.count + head->stack.count + head->any.count + head->root.count + head->creator.count;
-    return match_kind(detection, rule) && others == 0 && head->waits_on == 0 && head->waited_seconds == 0 &&
-           head->state.count != 0 &&
-           pattern_matches(detection->set->patterns[head->state.numbers[0]].pattern, text_from_string(state));
-}
-
 bool detection_frame_matches(struct detection *detection, const struct compiled_rule *rule, enum rule_list list,
                              uint32_t frame, uint32_t location)
 {

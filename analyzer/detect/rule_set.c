@@ -137,7 +137,8 @@ static void check_by(struct compiling *compiling, const struct compiled_rule *ru
     if (rule->source->by_count > limit_rule_by)
         rule_file_add_error(compiling->file, compiling->set->arena, rule->source->by_places[limit_rule_by],
                             "'by' has more than %d keys", limit_rule_by);
-    for (size_t i = 0; i < rule->source->by_count; i++) {
+    /* A named group can stand in an expression that was refused. */
+    for (size_t i = 0; i < rule->source->by_count && compiling->file->error_count == 0; i++) {
         struct text by = rule->source->by[i];
         bool is_known = false;
         for (size_t j = 0; j < word_count && !is_known; j++)

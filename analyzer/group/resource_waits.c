@@ -42,7 +42,7 @@ static bool resource_is_plain(const struct resource *resource)
     case WAIT_KIND_COUNT:
         break;
     }
-    return resource->address == 0 && resource->name == 0 && !resource->capacity_known;
+    return resource->is_any || (resource->address == 0 && resource->name == 0 && !resource->capacity_known);
 }
 
 /* Rows that belong together come together, each by the members' order. */

@@ -25,8 +25,8 @@ struct finding_edge {
     uint32_t resource;  /* into snapshot.resources */
     uint32_t holder;    /* into snapshot.members; index_none: unknown */
     enum learnt learnt; /* the weaker of wait and hold */
-    uint32_t call_site; /* string: the waiter's first function outside the waiting machinery; 0 unknown */
-    struct text place;  /* … as "f at file:line" where the line is known; "" unknown */
+    struct text call_site; /* the waiter's first function outside the waiting machinery, "f at file:line" where the line
+                              is known; "" unknown */
 };
 
 /* A closed walk: edges[edge_first] … in order, the last one's holder is the first one's waiter. */

@@ -603,7 +603,7 @@ static void write_edges(struct json_writer *json, const struct snapshot *snapsho
         if (edge->holder != index_none)
             write_party(json, "holder", snapshot, edge->holder);
         json_writer_string(json, "learnt", learnt_name(edge->learnt));
-        write_known_text(json, "call_site", snapshot_string(snapshot, edge->call_site));
+        write_known_text(json, "call_site", edge->call_site);
         json_writer_close(json);
     }
     json_writer_close(json);

@@ -228,7 +228,7 @@ static void show_resource_waits(const struct report_input *input, const struct g
     uint32_t shown = 0, others = 0;
     for (uint32_t i = 0; i < group->resource_wait_count; i++) {
         const struct resource_wait *row = &input->grouping->resource_waits[group->resource_wait_first + i];
-        if (row->is_plain || resource_wait_is_plain(input, group, row))
+        if (row->is_plain && group_has_states(input, group))
             continue;
         if (!input->options.members && shown == resource_waits_shown) {
             others++;

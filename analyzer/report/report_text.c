@@ -166,7 +166,7 @@ static void write_resource_waits(const struct report_input *input, const struct 
     uint32_t shown = 0, others = 0;
     for (uint32_t i = 0; i < group->resource_wait_count; i++) {
         const struct resource_wait *row = &input->grouping->resource_waits[group->resource_wait_first + i];
-        if (resource_wait_is_plain(input, group, row))
+        if (resource_wait_is_in_state(input, group, row))
             continue;
         if (!input->options.members && shown == resource_waits_shown) {
             others++;

@@ -114,8 +114,8 @@ void report_write_resource_wait(struct text_writer *writer, const struct snapsho
         text_writer_printf(writer, " (%s)", learnt_name(learnt));
 }
 
-bool resource_wait_is_plain(const struct report_input *input, const struct group *group,
-                            const struct resource_wait *row)
+bool resource_wait_is_in_state(const struct report_input *input, const struct group *group,
+                               const struct resource_wait *row)
 {
     const struct resource *resource = &input->snapshot->resources[row->resource];
     return resource->is_any && group->state_count == 1 && input->grouping->states[group->state_first].state != 0;

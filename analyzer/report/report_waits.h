@@ -22,8 +22,8 @@ void report_write_resource_wait_short(struct text_writer *writer, const struct r
                                       const struct resource_wait *row);
 
 /* Whether the row says no more than the states of the group do: any channel, any select … */
-bool resource_wait_is_plain(const struct report_input *input, const struct group *group,
-                            const struct resource_wait *row);
+bool resource_wait_is_in_state(const struct report_input *input, const struct group *group,
+                               const struct resource_wait *row);
 
 /* "g3", as JSON calls it too; of a hidden group, which has no number on the screen, "ed7344d4 (hidden)". */
 void report_write_group_name(struct text_writer *writer, const struct grouping *grouping, uint32_t group);

@@ -37,6 +37,7 @@ struct trace {
     size_t slot_count;
     struct id_set ids; /* of goroutines that were read */
     /* The goroutine under way. */
+    bool takes_signal; /* the next one is the one that a signal ended */
     bool open, is_duplicate, is_unavailable, is_elided;
     struct goroutine_header header;
     uint32_t creator;
@@ -187,6 +188,13 @@ static void add_call(struct trace *trace, const struct goroutine_item *item)
     trace->inlined[trace->inlined_count++] = number;
 }
 
+static void set_creator(struct trace *trace, const struct goroutine_item *item)
+{
+    uint32_t number = record_find(trace, item->function, item->place); /* which may move the records */
+    trace->creator = trace->records[number].frame.function;
+    trace->creator_id = item->count;
+}
+
 /* As debug=1 prints them: {"k":"v", "k2":"v 2"}. */
 static uint32_t labels_string(struct trace *trace, struct text labels)
 {
@@ -269,9 +277,11 @@ static void close_goroutine(struct trace *trace, bool is_cut)
         build->told->call_count = trace->told_first;
         return;
     }
-    enum stack_end end = trace->is_elided                        ? STACK_END_FRAME_LIMIT
-                         : is_cut || trace->is_unavailable ? STACK_END_NOT_TOLD
-                                                                 : STACK_END_OUTERMOST;
+    enum stack_end end = STACK_END_OUTERMOST;
+    if (trace->is_elided)
+        end = STACK_END_FRAME_LIMIT;
+    else if (is_cut || trace->is_unavailable || build->step_count == 0)
+        end = STACK_END_NOT_TOLD;
     uint32_t labels = labels_string(trace, trace->header.labels);
     struct member *member = text_build_member(build, text_build_stack(build, end, 0, labels), 1);
     member->id = trace->header.id;
@@ -288,6 +298,9 @@ static void open_goroutine(struct trace *trace, const struct goroutine_item *ite
 {
     trace->open = true;
     trace->header = item->header;
+    if (trace->takes_signal && item->header.id <= UINT32_MAX)
+        trace->build->snapshot->signal.tid = (uint32_t)item->header.id;
+    trace->takes_signal = false;
     trace->is_unavailable = trace->is_elided = trace->told_closed = false;
     trace->creator = 0;
     trace->creator_id = 0;
@@ -331,6 +344,7 @@ static void add_cause(struct trace *trace, struct text line)
     struct text_build *build = trace->build;
     if (text_starts_with(line, TEXT("[signal ")) || text_starts_with(line, TEXT("SIG"))) {
         read_signal(build->snapshot, line);
+        trace->takes_signal = text_starts_with(line, TEXT("[signal "));
         return;
     }
     int length = line.length < 300 ? (int)line.length : 300;
@@ -374,8 +388,7 @@ void text_trace_read(struct text_build *build, struct text text)
             add_call(&trace, &item);
             break;
         case GOROUTINE_ITEM_CREATED:
-            trace.creator = trace.records[record_find(&trace, item.function, item.place)].frame.function;
-            trace.creator_id = item.count;
+            set_creator(&trace, &item);
             break;
         case GOROUTINE_ITEM_ELIDED:
             flush_inlined(&trace);

@@ -267,17 +267,24 @@ bool symbolizer_function_start(struct symbolizer *symbolizer, uint64_t address, 
 }
 
 /* The module whose data lies there. Zeroed data (.bss) that does not fit behind the file's last page is in a mapping of its
- * own, without a path, right behind the module's. */
+ * own, without a path, right behind the module's; in a core that was saved of a process it is in several, cut at each
+ * copy that was made of it. */
 static uint32_t find_data_module(const struct image *image, uint64_t address)
 {
     uint32_t index = image_find_module(image, address);
     if (index != index_none)
         return index;
+    enum { cuts_max = 4096 };
     const struct mapping *mapping = image_find_mapping(image, address);
-    if (mapping == NULL || mapping->path.length != 0 || mapping == image->mappings ||
-        mapping[-1].end != mapping->start)
-        return index_none;
-    return image_find_module(image, mapping->start - 1);
+    for (int i = 0; i < cuts_max && mapping != NULL && mapping->path.length == 0; i++) {
+        if (mapping == image->mappings || mapping[-1].end != mapping->start)
+            return index_none;
+        index = image_find_module(image, mapping->start - 1);
+        if (index != index_none || mapping[-1].access != mapping->access)
+            return index;
+        mapping--;
+    }
+    return index_none;
 }
 
 bool symbolizer_data_name(struct symbolizer *symbolizer, uint64_t address, struct arena *arena, struct text *ret_name)

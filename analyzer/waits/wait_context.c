@@ -35,7 +35,12 @@ void wait_context_own(struct wait_context *context, uint32_t number, uint32_t id
 bool wait_context_words(const struct wait_context *context, uint64_t address, uint32_t *ret_words, size_t count)
 {
     uint8_t bytes[64];
-    if (count * 4 > sizeof bytes || memory_read(&context->image->memory, address, bytes, count * 4) != count * 4)
+    const struct memory *memory = &context->image->memory;
+    if (count * 4 > sizeof bytes || memory_read(memory, address, bytes, count * 4) != count * 4)
+        return false;
+    /* Where a core was cut, the module's file has the bytes that its data began with: an unlocked lock. */
+    if (!memory_is_core(memory, memory_find(memory, address)) ||
+        !memory_is_core(memory, memory_find(memory, address + count * 4 - 1)))
         return false;
     for (size_t i = 0; i < count; i++)
         ret_words[i] = load_u32(bytes + 4 * i);

@@ -63,6 +63,7 @@ void wait_facts_read(const struct image *image, struct snapshot *snapshot, const
     wait_futex_init(&futex, scratch);
     for (size_t i = 0; i < snapshot->member_count; i++)
         read_member(&context, &futex, (uint32_t)i);
+    wait_futex_finish(&futex, &context);
     wait_readers_infer(&context);
     wait_build_finish(&context.build);
     if (context.unreadable != 0)

@@ -20,6 +20,7 @@ enum {
     waitv_count_max = 128, /* FUTEX_WAITV_MAX */
     waitv_private = 128,
     slot_count_first = 1024,
+    any_call = UINT8_MAX, /* beside enum wait_call: of any that has a name */
 };
 
 /* What was found for a word under a call; the expected value is in it for what has it as its name: a join. */
@@ -91,34 +92,75 @@ static bool is_musl(const struct wait_context *context, const struct futex_wait 
     return context->calls.has_musl || (wait->call == CALL_MUTEX && wait->word % 8 == 4);
 }
 
-static struct futex_object read_object(struct wait_context *context, const struct futex_wait *wait,
-                                       const struct registers *registers)
+static struct futex_object read_named(struct wait_context *context, const struct futex_wait *wait,
+                                      const struct registers *registers)
 {
     struct futex_object object;
-    if (wait->call != CALL_UNKNOWN) {
-        if (wait_words_read(context, wait, &object) ||
-            (is_musl(context, wait) ? wait_musl_read(context, wait, registers, &object)
-                                    : wait_pthread_read(context, wait, &object)))
-            return object;
-    } else if ((context->threads.libc != LIBC_MUSL && wait_pthread_guess(context, wait, &object)) ||
-               (context->threads.libc != LIBC_GLIBC && wait_musl_guess(context, wait, &object)))
+    if (wait_words_read(context, wait, &object) ||
+        (is_musl(context, wait) ? wait_musl_read(context, wait, registers, &object)
+                                : wait_pthread_read(context, wait, &object)))
         return object;
     return read_bare(context, wait);
+}
+
+static struct futex_object read_nameless(struct wait_context *context, const struct futex_wait *wait)
+{
+    struct futex_object object;
+    if ((context->threads.libc != LIBC_MUSL && wait_pthread_guess(context, wait, &object)) ||
+        (context->threads.libc != LIBC_GLIBC && wait_musl_guess(context, wait, &object)))
+        return object;
+    return read_bare(context, wait);
+}
+
+static void remember(struct wait_futex *futex, struct wait_context *context, uint64_t word, uint32_t call,
+                     uint32_t expected, struct futex_object object)
+{
+    if (futex->memo_count * 2 >= futex->slot_count)
+        grow_memos(futex, context->scratch);
+    struct futex_memo *memo = find_memo(futex, word, call, expected);
+    futex->memo_count += !memo->used;
+    *memo = (struct futex_memo){word, call, expected, object, true};
+}
+
+static void add_wait(struct wait_context *context, uint32_t member, struct futex_object object)
+{
+    wait_build_wait(&context->build, (struct wait){member, object.resource, object.exclusive, LEARNT_READ});
 }
 
 static void read_wait(struct wait_futex *futex, struct wait_context *context, const struct futex_wait *wait,
                       const struct registers *registers)
 {
-    struct futex_memo *memo = find_memo(futex, wait->word, wait->call, wait->expected);
-    if (!memo->used) {
-        *memo = (struct futex_memo){wait->word, wait->call, wait->expected, read_object(context, wait, registers), true};
-        if (++futex->memo_count * 2 > futex->slot_count) {
-            grow_memos(futex, context->scratch);
-            memo = find_memo(futex, wait->word, wait->call, wait->expected);
-        }
+    if (wait->call == CALL_UNKNOWN) {
+        futex->nameless = arena_grow(context->scratch, futex->nameless, futex->nameless_count,
+                                     &futex->nameless_capacity, sizeof *futex->nameless);
+        futex->nameless[futex->nameless_count++] = *wait;
+        return;
     }
-    wait_build_wait(&context->build, (struct wait){wait->member, memo->object.resource, memo->object.exclusive,
-                                                   LEARNT_READ});
+    const struct futex_memo *memo = find_memo(futex, wait->word, wait->call, wait->expected);
+    struct futex_object object = memo->object;
+    if (!memo->used) {
+        object = read_named(context, wait, registers);
+        remember(futex, context, wait->word, wait->call, wait->expected, object);
+        remember(futex, context, wait->word, any_call, 0, object);
+    }
+    add_wait(context, wait->member, object);
+}
+
+void wait_futex_finish(struct wait_futex *futex, struct wait_context *context)
+{
+    for (size_t i = 0; i < futex->nameless_count; i++) {
+        const struct futex_wait *wait = &futex->nameless[i];
+        const struct futex_memo *memo = find_memo(futex, wait->word, any_call, 0);
+        if (!memo->used)
+            memo = find_memo(futex, wait->word, CALL_UNKNOWN, wait->expected);
+        struct futex_object object = memo->object;
+        if (!memo->used) {
+            object = read_nameless(context, wait);
+            remember(futex, context, wait->word, CALL_UNKNOWN, wait->expected, object);
+        }
+        add_wait(context, wait->member, object);
+    }
+    futex->nameless_count = 0;
 }
 
 void wait_futex_read(struct wait_futex *futex, struct wait_context *context, uint32_t member,

@@ -8,6 +8,8 @@
 struct wait_futex {
     struct futex_memo *memos;
     size_t memo_count, slot_count;
+    struct futex_wait *nameless; /* waits of stacks that do not tell the call, kept for wait_futex_finish */
+    size_t nameless_count, nameless_capacity;
 };
 
 void wait_futex_init(struct wait_futex *futex, struct arena *arena);
@@ -19,5 +21,9 @@ void wait_futex_read(struct wait_futex *futex, struct wait_context *context, uin
 /* The same for futex_waitv: an array of words. */
 void wait_futex_read_several(struct wait_futex *futex, struct wait_context *context, uint32_t member,
                              const struct system_call *call, const struct registers *registers);
+
+/* The waits of stacks without names: what a thread with names waits for on the same word is the same thing. After all
+ * others. */
+void wait_futex_finish(struct wait_futex *futex, struct wait_context *context);
 
 #endif

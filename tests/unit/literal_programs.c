@@ -334,9 +334,8 @@ void literal_deadlock(struct literal *literal)
     static struct finding_cycle cycles[] = {{0, 2}};
     static struct finding_group cycle_groups[2], queue_groups[2];
     static struct finding_key keys[] = {{"resource", {"account_a \"b\"", 13}}};
-    edges[0] = (struct finding_edge){RENT, ACCOUNT_A, WAGES, LEARNT_READ,
-                                     intern_table_add(&snapshot->strings, TEXT("pay_rent at /src/bank.c:47"))};
-    edges[1] = (struct finding_edge){WAGES, ACCOUNT_B, RENT, LEARNT_READ, 0};
+    edges[0] = (struct finding_edge){RENT, ACCOUNT_A, WAGES, LEARNT_READ, TEXT("pay_rent at /src/bank.c:47")};
+    edges[1] = (struct finding_edge){WAGES, ACCOUNT_B, RENT, LEARNT_READ, TEXT("")};
     cycle_groups[0] = (struct finding_group){group_of[stacks[0]], 1, "holds and waits"};
     cycle_groups[1] = (struct finding_group){group_of[stacks[1]], 1, "holds and waits"};
     queue_groups[0] = (struct finding_group){group_of[stacks[3]], 40, "waits"};

@@ -115,6 +115,35 @@ static void test_defaults(void **state)
     assert_false(options.strict || options.help || options.version || options.write.members || options.write.stats);
 }
 
+static void test_rules(void **state)
+{
+    (void)state;
+    assert_true(PARSE(core_path));
+    assert_int_equal(options.analysis.plugin_count, 0);
+    assert_null(options.analysis.rule);
+    assert_false(options.analysis.no_rules || options.analysis.no_plugin_search || options.analysis.explain);
+    assert_true(PARSE("--plugin=a.yaml", core_path, "--plugin", "folder", "--rule=pthread/deadlock"));
+    assert_int_equal(options.analysis.plugin_count, 2);
+    assert_ptr_equal(options.analysis.plugins, options.plugins);
+    assert_string_equal(options.analysis.plugins[0], "a.yaml");
+    assert_string_equal(options.analysis.plugins[1], "folder");
+    assert_string_equal(options.analysis.rule, "pthread/deadlock");
+    assert_true(PARSE("--no-rules", core_path));
+    assert_true(options.analysis.no_rules);
+    assert_false(PARSE("--no-rules", "--rule=x", core_path));
+    assert_string_equal(message, "--no-rules and --rule: only one of them");
+    assert_false(PARSE("--no-rules", "--plugin=x", core_path));
+    assert_string_equal(message, "--no-rules and --plugin: only one of them");
+    static char name[] = "stackgroup", plugin[] = "--plugin=x";
+    char *arguments[cli_plugins_max + 4] = {name, core_path};
+    for (int i = 0; i <= cli_plugins_max; i++)
+        arguments[2 + i] = plugin;
+    assert_true(cli_options_parse(2 + cli_plugins_max, arguments, &options, message, sizeof message));
+    assert_int_equal(options.analysis.plugin_count, cli_plugins_max);
+    assert_false(cli_options_parse(3 + cli_plugins_max, arguments, &options, message, sizeof message));
+    assert_string_equal(message, "--plugin: 'x' is one too many; name their folder");
+}
+
 static void test_every_option(void **state)
 {
     (void)state;
@@ -254,6 +283,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_paths),        cmocka_unit_test(test_defaults),
+        cmocka_unit_test(test_rules),
         cmocka_unit_test(test_every_option), cmocka_unit_test(test_errors),
         cmocka_unit_test(test_unknown_options), cmocka_unit_test(test_help_fits_a_screen),
         cmocka_unit_test(test_live_options),

@@ -76,6 +76,13 @@ static int teardown(void **state)
     return 0;
 }
 
+/* A target of its own for each row of a table. */
+static void restart(void)
+{
+    teardown(NULL);
+    setup(NULL);
+}
+
 /* A stack of these functions, leaf first, separated by spaces; "-" has no name. */
 static uint32_t stack_of(const char *functions)
 {
@@ -202,6 +209,7 @@ static void test_self_deadlock(void **state)
 /* The lock's bytes, what becomes of it and how sure its kind is. */
 static void test_mutex_states(void **state)
 {
+    (void)state;
     static const struct {
         uint32_t lock, owner, kind;
         enum holder_state holder;
@@ -224,16 +232,14 @@ static void test_mutex_states(void **state)
         {7u << 19 | 2, first_tid, 0x40, HOLDER_HELD, LEARNT_READ}, /* with a ceiling */
     };
     for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
-        setup(state);
+        restart();
         add_runner();
         uint32_t waiter = add_waiter(private_wait, mutex, 2, MUTEX_FRAMES);
         put_mutex(rows[i].lock, 0, rows[i].owner, 1, rows[i].kind);
         read_facts();
         assert_resource(resource_of(waiter), WAIT_MUTEX, mutex, rows[i].holder);
         assert_int_equal(resource_of(waiter)->learnt, rows[i].learnt);
-        teardown(state);
     }
-    setup(state);
 }
 
 /* An id that no thread has can be one of those that could not be read. */
@@ -280,6 +286,7 @@ static void test_not_blocked(void **state)
 /* Without names the bytes must agree with each other, with the call and with a thread that lives. */
 static void test_nameless_mutex(void **state)
 {
+    (void)state;
     static const struct {
         uint32_t lock, count, owner, users, kind, expected;
         bool is_proof;
@@ -297,7 +304,7 @@ static void test_nameless_mutex(void **state)
         {0x80000000 | first_tid, 1, first_tid + 1, 1, 0x90, 0x80000000 | first_tid, false},
     };
     for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
-        setup(state);
+        restart();
         uint32_t owner = add_runner(), waiter = add_waiter(private_wait, mutex, rows[i].expected, "- - -");
         put_mutex(rows[i].lock, rows[i].count, rows[i].owner, rows[i].users, rows[i].kind);
         read_facts();
@@ -305,9 +312,32 @@ static void test_nameless_mutex(void **state)
             assert_held(resource_of(waiter), WAIT_MUTEX, mutex, owner);
         else
             assert_resource(resource_of(waiter), WAIT_FUTEX, mutex, HOLDER_UNKNOWN);
-        teardown(state);
     }
-    setup(state);
+}
+
+/* A stack that ended early waits for what others on the same word wait for, whichever came first. */
+static void test_one_nameless(void **state)
+{
+    (void)state;
+    uint32_t nameless = add_waiter(private_wait, mutex, 2, "-"), named = add_waiter(private_wait, mutex, 2, MUTEX_FRAMES);
+    put_mutex(2, 0, 999, 1, 0);
+    read_facts();
+    assert_resource(resource_of(named), WAIT_MUTEX, mutex, HOLDER_ENDED);
+    assert_ptr_equal(resource_of(nameless), resource_of(named));
+    assert_int_equal(target.literal.snapshot.resource_count, 1);
+}
+
+/* A module's file has what its data began with. */
+static void test_bytes_of_file(void **state)
+{
+    (void)state;
+    static const uint32_t initial[16];
+    struct memory *memory = &target.image.memory;
+    memory_layer_append(memory, &memory->files, (struct memory_range){0x50000, 0x50040, (const uint8_t *)initial});
+    memory_layer_freeze(memory, &memory->files);
+    uint32_t waiter = add_waiter(private_wait, 0x50000, 2, MUTEX_FRAMES);
+    read_facts();
+    assert_resource(resource_of(waiter), WAIT_MUTEX, 0x50000, HOLDER_UNKNOWN);
 }
 
 /* The kernel keeps the owner in the word of a PI futex, whatever library it is of. */
@@ -333,6 +363,7 @@ static void put_rwlock(uint32_t readers, uint32_t writers, uint32_t phase, uint3
 
 static void test_rwlock(void **state)
 {
+    (void)state;
     static const struct {
         uint32_t readers, writer;
         enum holder_state holder;
@@ -350,7 +381,7 @@ static void test_rwlock(void **state)
         {0xfffffff8, 0, HOLDER_UNKNOWN, 0},
     };
     for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
-        setup(state);
+        restart();
         uint32_t owner = add_runner();
         uint32_t first = add_waiter(private_wait_bitset, mutex + 8, 2, "- __pthread_rwlock_rdlock_full64 work");
         uint32_t second = add_waiter(private_wait_bitset, mutex + 12, 3, "- pthread_rwlock_wrlock work");
@@ -366,16 +397,15 @@ static void test_rwlock(void **state)
         const struct snapshot *snapshot = &target.literal.snapshot;
         assert_false(snapshot->waits[snapshot->members[first].wait_first].exclusive);
         assert_true(snapshot->waits[snapshot->members[second].wait_first].exclusive);
-        teardown(state);
     }
-    setup(state);
 }
 
 /* Readers are told where as many threads have the lock's address in their stacks as there are readers. */
 static void test_readers(void **state)
 {
+    (void)state;
     for (uint32_t with_address = 0; with_address <= 3; with_address++) {
-        setup(state);
+        restart();
         uint32_t writer = add_waiter(private_wait_bitset, mutex + 8, 2, "- pthread_rwlock_wrlock work");
         put_rwlock(2 << 3 | 2, 1, 2, 0);
         target.stacks[writer][sp_bytes / 8 + 4] = mutex;
@@ -400,17 +430,16 @@ static void test_readers(void **state)
                 assert_false(hold->exclusive);
             }
         }
-        teardown(state);
     }
-    setup(state);
 }
 
 /* Sequence, group start, references by group, sizes, …, waiters << 3, signals: glibc 2.36, and 2.41 without references. */
 static void test_condition(void **state)
 {
+    (void)state;
     enum { old_layout, new_layout, nonsense };
     for (int layout = old_layout; layout <= nonsense; layout++) {
-        setup(state);
+        restart();
         uint64_t words = mutex + (layout == new_layout ? 32 : 40);
         uint32_t first = add_waiter(private_wait_bitset, words, 0, "- __pthread_cond_wait_common work");
         uint32_t second = add_waiter(private_wait_bitset, words + 4, 0, "- pthread_cond_timedwait work");
@@ -423,9 +452,7 @@ static void test_condition(void **state)
         assert_resource(resource_of(first), WAIT_CONDITION, layout == nonsense ? words : mutex, HOLDER_NEVER);
         assert_int_equal(resource_of(first)->learnt, layout == nonsense ? LEARNT_INFERRED : LEARNT_READ);
         assert_ptr_equal(resource_of(first), resource_of(second));
-        teardown(state);
     }
-    setup(state);
 }
 
 static void test_semaphore(void **state)
@@ -442,16 +469,15 @@ static void test_semaphore(void **state)
 /* The word is the tid in the joined thread's block. */
 static void test_join(void **state)
 {
+    (void)state;
     static const char *const frames[] = {"__futex_abstimed_wait_common64 __pthread_clockjoin_ex work", "- - -"};
     for (size_t i = 0; i < 2; i++) {
-        setup(state);
+        restart();
         uint32_t joined = add_runner();
         uint32_t waiter = add_waiter(shared_wait_bitset, block_start + 0x2d0, first_tid + joined, frames[i]);
         read_facts();
         assert_held(resource_of(waiter), WAIT_JOIN, first_tid + joined, joined);
-        teardown(state);
     }
-    setup(state);
 }
 
 /* {lock, count, owner}: the owner is the address of a thread's block. */
@@ -529,6 +555,7 @@ static void test_ids_of_source(void **state)
 /* Type, lock, waiters: musl 1.2.3. Its blocks have the thread's id at 0x30. */
 static void test_musl_mutex(void **state)
 {
+    (void)state;
     static const struct {
         uint32_t type, lock;
         enum holder_state holder;
@@ -538,7 +565,7 @@ static void test_musl_mutex(void **state)
         {0xffffffff, 0x80000000 | first_tid, HOLDER_UNKNOWN},
     };
     for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
-        setup(state);
+        restart();
         uint32_t owner = add_runner();
         uint32_t waiter = add_waiter(private_wait, mutex + 4, rows[i].lock, "__timedwait __pthread_mutex_timedlock work");
         for (uint32_t k = 0; k < 2; k++) {
@@ -553,9 +580,7 @@ static void test_musl_mutex(void **state)
         assert_resource(resource_of(waiter), WAIT_MUTEX, mutex, rows[i].holder);
         if (rows[i].holder == HOLDER_HELD)
             assert_held(resource_of(waiter), WAIT_MUTEX, mutex, owner);
-        teardown(state);
     }
-    setup(state);
 }
 
 static void test_rust(void **state)
@@ -620,6 +645,7 @@ static void test_order(void **state)
 /* Random bytes behind every kind of call: a hold names a thread that the bytes name. */
 static void test_nonsense(void **state)
 {
+    (void)state;
     static const char *const frames[] = {
         MUTEX_FRAMES, "pthread_rwlock_wrlock", "pthread_rwlock_rdlock", "pthread_cond_wait", "sem_wait", "pthread_join",
         "pthread_barrier_wait", "_IO_puts", "- -", "__timedwait pthread_mutex_lock", "__timedwait_cp pthread_cond_wait",
@@ -627,7 +653,7 @@ static void test_nonsense(void **state)
     };
     srand(1);
     for (int round = 0; round < 2000; round++) {
-        setup(state);
+        restart();
         for (size_t i = 0; i < data_words; i++)
             target.data[i] = rand() % 3 == 0 ? (uint32_t)rand() * 2 : (uint32_t)rand() % 256;
         for (uint32_t i = 0; i < 6; i++) {
@@ -648,9 +674,7 @@ static void test_nonsense(void **state)
             assert_true(hold->learnt == LEARNT_INFERRED || snapshot->resources[hold->resource].kind == WAIT_STDIO ||
                         snapshot->resources[hold->resource].owner_id == first_tid + hold->member);
         }
-        teardown(state);
     }
-    setup(state);
 }
 
 static void test_call_names(void **state)
@@ -698,7 +722,7 @@ int main(void)
 #define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
     const struct CMUnitTest tests[] = {
         TEST(test_mutex),         TEST(test_self_deadlock), TEST(test_mutex_states), TEST(test_threads_missing),
-        TEST(test_unreadable),    TEST(test_not_blocked),   TEST(test_nameless_mutex), TEST(test_kernel_lock),
+        TEST(test_unreadable),    TEST(test_not_blocked),   TEST(test_nameless_mutex), TEST(test_one_nameless), TEST(test_bytes_of_file), TEST(test_kernel_lock),
         TEST(test_rwlock),        TEST(test_readers),       TEST(test_condition),    TEST(test_semaphore),
         TEST(test_join),          TEST(test_stdio),         TEST(test_loader_and_allocator), TEST(test_ids_of_blocks),
         TEST(test_ids_unmapped),  TEST(test_ids_of_source), TEST(test_musl_mutex),   TEST(test_rust),
