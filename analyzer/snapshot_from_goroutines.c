@@ -2,9 +2,12 @@
 #include "snapshot_from_goroutines.h"
 
 #include "symbol/symbol_go.h"
+#include "waits/wait_go.h"
 
 #include <inttypes.h>
 #include <stdlib.h>
+
+enum { prefetch_distance = 8 }; /* goroutines ahead: their records are touched twice, once to find the stack */
 
 struct tid_index {
     uint32_t tid, thread;
@@ -23,6 +26,10 @@ struct build {
     } creators[64];
     struct text state; /* the last goroutine's and its string: runs of equal ones are long */
     uint32_t state_string;
+    const struct go_semaphore_wait *semaphores;
+    size_t semaphore_count;
+    struct go_park *parks; /* by member */
+    uint64_t signalled; /* id of the goroutine whose thread took the signal, 0 none */
     uint64_t now; /* the latest instant that the target's memory tells of, its monotonic clock */
 };
 
@@ -78,6 +85,7 @@ static void add_member(struct build *build, const struct goroutine *goroutine)
 {
     struct snapshot *snapshot = build->snapshot;
     const struct thread *thread = find_thread(build, goroutine->tid);
+    build->parks[snapshot->member_count] = go_park_new(goroutine, build->semaphores, build->semaphore_count);
     snapshot->members[snapshot->member_count++] = (struct member){
         .id = goroutine->id,
         .count = 1,
@@ -86,9 +94,12 @@ static void add_member(struct build *build, const struct goroutine *goroutine)
         .fd = -1,
         .waited_known = goroutine->wait_since != 0,
         .waited_seconds = goroutine->wait_since,
-        .creator = creator_name(build, goroutine->go_pc),
+        .creator = goroutine->id == 1 ? 0 : creator_name(build, goroutine->go_pc), /* the runtime starts main */
         .creator_id = goroutine->parent_id,
     };
+    /* Whom the signal met, if it was a goroutine's thread. */
+    if (thread != NULL && thread->tid == snapshot->signal.tid)
+        build->signalled = goroutine->id;
     if (goroutine->wait_since > build->now)
         build->now = goroutine->wait_since;
 }
@@ -101,10 +112,15 @@ void snapshot_from_goroutines(const struct go_runtime *runtime, const struct gor
     snapshot_begin(ret_snapshot, runtime->image, PROFILE_GOROUTINES, arena);
     index_threads(&build, runtime->image, scratch);
     ret_snapshot->members = arena_array(arena, struct member, runtime->goroutine_count + 1);
+    build.parks = arena_array(scratch, struct go_park, runtime->goroutine_count + 1);
+    build.semaphores = go_semaphores_read(runtime, scratch, &build.semaphore_count);
     uint64_t unreadable = 0, first = 0;
+    struct goroutine_reader reader = goroutine_reader_new(runtime);
     for (uint64_t slot = 0; slot < runtime->goroutine_count; slot++) {
         struct goroutine goroutine;
-        switch (goroutine_read(runtime, slot, &goroutine)) {
+        goroutine_prefetch(&reader, slot + prefetch_distance);
+        goroutine_prefetch_stack(&reader, slot + prefetch_distance / 2);
+        switch (goroutine_read(&reader, slot, &goroutine)) {
         case GOROUTINE_READ:
             if (!goroutine.is_system || options->with_system)
                 add_member(&build, &goroutine);
@@ -123,6 +139,8 @@ void snapshot_from_goroutines(const struct go_runtime *runtime, const struct gor
         if (member->waited_known)
             member->waited_seconds = (build.now - member->waited_seconds) / 1000000000;
     }
+    wait_go_read(runtime, build.parks, ret_snapshot, scratch);
+    ret_snapshot->signal.tid = (uint32_t)build.signalled;
     ret_snapshot->total = ret_snapshot->member_count;
     ret_snapshot->total_claimed = ret_snapshot->member_count + unreadable;
     if (unreadable != 0)

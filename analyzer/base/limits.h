@@ -55,6 +55,8 @@ enum {
     limit_descriptors = 1 << 18,
     /* Distinct early ends that libunwind is asked about; programs have a handful, forged cores one a thread. */
     limit_early_ends = 256,
+    /* Cases of one select of Go's: the compiler allows 65,536. */
+    limit_go_cases = 1 << 16,
     /* DWARF expression operations executed for one register; real ones have under 20. */
     limit_expression_steps = 1000,
     limit_expression_stack = 64,

@@ -1,31 +1,110 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "golang/goroutines.h"
 
-/* Whether a goroutine with this start function is the runtime's own, as isSystemGoroutine of each release has it. The
- * finalizer's and the cleanups' count as the user's while they run his code; a waiting one says so by its reason. */
-static bool is_system(const struct go_runtime *runtime, const struct goroutine *goroutine)
+/* Whose a goroutine is, by its start function, as isSystemGoroutine of each release has it. The finalizer's and the
+ * cleanups' count as the user's while they run his code; a waiting one says so by its reason. */
+enum goroutine_owner { OWNER_USER, OWNER_RUNTIME, OWNER_FINALIZER, OWNER_CLEANUP };
+
+static enum goroutine_owner find_owner(const struct go_runtime *runtime, uint64_t start_pc)
 {
     static const struct {
         const char *name;
-        unsigned minor; /* the first release in which it is the user's */
-        const char *reason; /* … unless it waits for this */
-    } users[] = {
-        {"runtime.main", 0, NULL},
-        {"runtime.handleAsyncEvent", 16, NULL},
-        {"runtime.corostart", 22, NULL},
-        {"runtime.runfinq", 0, "finalizer wait"},
-        {"runtime.runFinalizers", 0, "finalizer wait"},
-        {"runtime.runCleanups", 0, "cleanup wait"},
+        unsigned minor; /* the first release in which it is so */
+        enum goroutine_owner owner;
+    } rows[] = {
+        {"runtime.main", 0, OWNER_USER},
+        {"runtime.handleAsyncEvent", 16, OWNER_USER},
+        {"runtime.corostart", 22, OWNER_USER},
+        {"runtime.runfinq", 0, OWNER_FINALIZER},
+        {"runtime.runFinalizers", 0, OWNER_FINALIZER},
+        {"runtime.runCleanups", 0, OWNER_CLEANUP},
     };
     struct pclntab_function function;
-    const struct pclntab *table = go_runtime_find_function(runtime, goroutine->start_pc, &function);
-    if (table == NULL)
+    const struct pclntab *table = go_runtime_find_function(runtime, start_pc, &function);
+    struct text name = table == NULL ? TEXT("") : pclntab_name(table, function.name);
+    for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++)
+        if (text_equals(name, text_from_string(rows[i].name)) && runtime->minor >= rows[i].minor)
+            return rows[i].owner;
+    return text_starts_with(name, TEXT("runtime.")) ? OWNER_RUNTIME : OWNER_USER;
+}
+
+static size_t cache_slot(uint64_t pc)
+{
+    return (size_t)((pc * 0x9e3779b97f4a7c15u) >> 56);
+}
+
+static bool is_system(struct goroutine_reader *reader, const struct goroutine *goroutine)
+{
+    size_t slot = cache_slot(goroutine->start_pc);
+    if (reader->owners[slot].pc != goroutine->start_pc || goroutine->start_pc == 0) {
+        reader->owners[slot].pc = goroutine->start_pc;
+        reader->owners[slot].owner = find_owner(reader->runtime, goroutine->start_pc);
+    }
+    switch ((enum goroutine_owner)reader->owners[slot].owner) {
+    case OWNER_USER:
         return false;
-    struct text name = pclntab_name(table, function.name);
-    for (size_t i = 0; i < sizeof users / sizeof users[0]; i++)
-        if (text_equals(name, text_from_string(users[i].name)) && runtime->minor >= users[i].minor)
-            return users[i].reason != NULL && text_equals(goroutine->state, text_from_string(users[i].reason));
-    return text_starts_with(name, TEXT("runtime."));
+    case OWNER_RUNTIME:
+        return true;
+    case OWNER_FINALIZER:
+        return text_equals(goroutine->state, TEXT("finalizer wait"));
+    case OWNER_CLEANUP:
+        return text_equals(goroutine->state, TEXT("cleanup wait"));
+    }
+    return false;
+}
+
+static bool is_entry(struct goroutine_reader *reader, uint64_t pc)
+{
+    size_t slot = cache_slot(pc);
+    if (reader->entries[slot].pc != pc) {
+        struct pclntab_function function;
+        reader->entries[slot].pc = pc;
+        reader->entries[slot].is_entry =
+            go_runtime_find_function(reader->runtime, pc, &function) != NULL && function.entry == pc;
+    }
+    return reader->entries[slot].is_entry;
+}
+
+struct goroutine_reader goroutine_reader_new(const struct go_runtime *runtime)
+{
+    return (struct goroutine_reader){
+        .runtime = runtime,
+        .slots = memory_view(&runtime->image->memory, runtime->goroutines, (size_t)runtime->goroutine_count * 8),
+    };
+}
+
+static uint64_t slot_address(const struct goroutine_reader *reader, uint64_t slot)
+{
+    uint64_t address = 0;
+    if (reader->slots != NULL)
+        return load_u64(reader->slots + 8 * slot);
+    memory_read_u64(&reader->runtime->image->memory, reader->runtime->goroutines + 8 * slot, &address);
+    return address;
+}
+
+static const uint8_t *view_slot(const struct goroutine_reader *reader, uint64_t slot)
+{
+    if (slot >= reader->runtime->goroutine_count)
+        return NULL;
+    return memory_view(&reader->runtime->image->memory, slot_address(reader, slot),
+                       (size_t)reader->runtime->layout.g.size_bytes);
+}
+
+void goroutine_prefetch(const struct goroutine_reader *reader, uint64_t slot)
+{
+    const uint8_t *g = view_slot(reader, slot);
+    for (size_t i = 0; g != NULL && i < (size_t)reader->runtime->layout.g.size_bytes; i += 64)
+        __builtin_prefetch(g + i);
+}
+
+void goroutine_prefetch_stack(const struct goroutine_reader *reader, uint64_t slot)
+{
+    enum { lines = 6 }; /* of 64 bytes: what the frames of a parked goroutine next to its top take */
+    const uint8_t *g = view_slot(reader, slot);
+    const uint8_t *stack =
+        g == NULL ? NULL : memory_view(&reader->runtime->image->memory, load_u64(g + go_g_sp), 8);
+    for (size_t i = 0; stack != NULL && i < lines; i++)
+        __builtin_prefetch(stack + 64 * i);
 }
 
 static uint64_t field(const uint8_t *g, int16_t offset)
@@ -54,13 +133,12 @@ static uint32_t machine_tid(const struct go_runtime *runtime, uint64_t machine, 
     return current == g && tid <= UINT32_MAX ? (uint32_t)tid : 0;
 }
 
-enum goroutine_outcome goroutine_read(const struct go_runtime *runtime, uint64_t slot, struct goroutine *ret_goroutine)
+enum goroutine_outcome goroutine_read(struct goroutine_reader *reader, uint64_t slot, struct goroutine *ret_goroutine)
 {
+    const struct go_runtime *runtime = reader->runtime;
     const struct memory *memory = &runtime->image->memory;
     const struct go_g_layout *layout = &runtime->layout.g;
-    uint64_t address;
-    if (!memory_read_u64(memory, runtime->goroutines + 8 * slot, &address))
-        return GOROUTINE_UNREADABLE;
+    uint64_t address = slot_address(reader, slot);
     const uint8_t *g = memory_view(memory, address, (size_t)layout->size_bytes);
     if (g == NULL || load_u64(g + go_g_self) != address)
         return GOROUTINE_UNREADABLE;
@@ -94,10 +172,8 @@ enum goroutine_outcome goroutine_read(const struct go_runtime *runtime, uint64_t
     goroutine.sp = in_call ? syscall_sp : load_u64(g + go_g_sp);
     goroutine.bp = in_call ? 0 : load_u64(g + layout->bp);
     goroutine.tid = machine_tid(runtime, goroutine.machine, address);
-    struct pclntab_function function;
-    goroutine.pc_is_exact =
-        go_runtime_find_function(runtime, goroutine.pc, &function) != NULL && function.entry == goroutine.pc;
-    goroutine.is_system = is_system(runtime, &goroutine);
+    goroutine.pc_is_exact = is_entry(reader, goroutine.pc);
+    goroutine.is_system = is_system(reader, &goroutine);
     *ret_goroutine = goroutine;
     return GOROUTINE_READ;
 }

@@ -31,7 +31,29 @@ enum goroutine_outcome {
     GOROUTINE_UNREADABLE, /* its g is not in the image, or holds nonsense */
 };
 
+enum { goroutine_cache_slots = 256 };
+
+/* Answers about code that many goroutines ask for; each cache is by pc. */
+struct goroutine_reader {
+    const struct go_runtime *runtime;
+    const uint8_t *slots; /* the runtime's list, NULL: not in one piece */
+    struct {
+        uint64_t pc;
+        bool is_entry; /* of its function */
+    } entries[goroutine_cache_slots];
+    struct {
+        uint64_t pc;
+        int owner; /* enum goroutine_owner */
+    } owners[goroutine_cache_slots];
+};
+
+struct goroutine_reader goroutine_reader_new(const struct go_runtime *runtime);
+
 /* `slot` is below runtime->goroutine_count. */
-enum goroutine_outcome goroutine_read(const struct go_runtime *runtime, uint64_t slot, struct goroutine *ret_goroutine);
+enum goroutine_outcome goroutine_read(struct goroutine_reader *reader, uint64_t slot, struct goroutine *ret_goroutine);
+
+/* Asks the processor for what reading that slot, and then walking it, will touch. */
+void goroutine_prefetch(const struct goroutine_reader *reader, uint64_t slot);
+void goroutine_prefetch_stack(const struct goroutine_reader *reader, uint64_t slot);
 
 #endif

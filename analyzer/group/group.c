@@ -81,14 +81,33 @@ static int compare_group(const void *left, const void *right, void *context)
     return order != 0 ? order : compare_labels(context, a->stack, b->stack);
 }
 
-static int compare_member(const void *left, const void *right, void *context)
+/* A member's place and what it is sorted by: a million records of their own size would miss the cache at each compare. */
+struct member_key {
+    uint64_t id;
+    uint32_t member;
+};
+
+static int compare_member(const void *left, const void *right)
 {
-    const struct snapshot *snapshot = context;
-    const struct member *a = &snapshot->members[*(const uint32_t *)left];
-    const struct member *b = &snapshot->members[*(const uint32_t *)right];
+    const struct member_key *a = left, *b = right;
     if (a->id != b->id)
         return a->id < b->id ? -1 : 1;
-    return a < b ? -1 : a > b;
+    return a->member < b->member ? -1 : a->member > b->member;
+}
+
+/* By ascending id; sources mostly tell them so. */
+static void sort_members(const struct snapshot *snapshot, uint32_t *members, uint32_t count, struct member_key *keys)
+{
+    bool is_sorted = true;
+    for (uint32_t i = 0; i < count; i++) {
+        keys[i] = (struct member_key){snapshot->members[members[i]].id, members[i]};
+        is_sorted = is_sorted && (i == 0 || compare_member(&keys[i - 1], &keys[i]) < 0);
+    }
+    if (is_sorted)
+        return;
+    qsort(keys, count, sizeof *keys, compare_member);
+    for (uint32_t i = 0; i < count; i++)
+        members[i] = keys[i].member;
 }
 
 static bool text_of_frame_matches(const struct snapshot *snapshot, const struct location *location,
@@ -230,10 +249,10 @@ static void count_waited(struct group *group, const struct member *member)
 }
 
 static void fill_group(const struct snapshot *snapshot, struct grouping *grouping, struct group *group,
-                       struct arena *arena, struct arena *scratch, size_t *states_capacity)
+                       struct arena *arena, struct arena *scratch, struct member_key *keys, size_t *states_capacity)
 {
     uint32_t *members = grouping->members + group->member_first;
-    qsort_r(members, group->member_count, sizeof *members, compare_member, (void *)snapshot);
+    sort_members(snapshot, members, group->member_count, keys);
     group->cpu_known = true;
     for (uint32_t i = 0; i < group->member_count; i++) {
         const struct member *member = &snapshot->members[members[i]];
@@ -340,6 +359,7 @@ struct grouping group_snapshot(const struct snapshot *snapshot, const struct gro
     bool *unwanted = match_groups(snapshot, options->exclude, group_of_stack, group_count, scratch);
     qsort_r(groups, group_count, sizeof *groups, compare_group, (void *)snapshot);
 
+    struct member_key *member_keys = arena_array(scratch, struct member_key, snapshot->member_count + 1);
     struct group *hidden = arena_array(scratch, struct group, group_count + 1);
     size_t states_capacity = 0;
     uint64_t largest_left = options->top == 0 ? UINT64_MAX : options->top; /* the signalled group is extra */
@@ -350,7 +370,7 @@ struct grouping group_snapshot(const struct snapshot *snapshot, const struct gro
         uint32_t number = group_of_stack[group.stack];
         bool shown = group.count >= options->count_min && (wanted == NULL || wanted[number]) &&
                      (unwanted == NULL || !unwanted[number]);
-        fill_group(snapshot, &grouping, &group, arena, scratch, &states_capacity);
+        fill_group(snapshot, &grouping, &group, arena, scratch, member_keys, &states_capacity);
         if (!group.signalled && (!shown || largest_left == 0)) {
             hidden[grouping.hidden_groups++] = group;
             grouping.hidden_members += group.count;

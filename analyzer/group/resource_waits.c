@@ -8,7 +8,7 @@ struct waiter {
     const struct wait *wait;
     uint32_t row;   /* equal in what becomes one row: the resource, or the kind of plain ones */
     uint32_t place; /* of the member in its group, by ascending id */
-    bool is_plain;
+    bool is_plain, exclusive;
 };
 
 static bool resource_is_plain(const struct resource *resource)
@@ -53,8 +53,8 @@ static int compare_waiters(const void *left, const void *right)
         return a->is_plain ? 1 : -1;
     if (a->row != b->row)
         return a->row < b->row ? -1 : 1;
-    if (!a->is_plain && a->wait->exclusive != b->wait->exclusive)
-        return a->wait->exclusive ? -1 : 1;
+    if (!a->is_plain && a->exclusive != b->exclusive)
+        return a->exclusive ? -1 : 1;
     return a->place < b->place ? -1 : a->place > b->place;
 }
 
@@ -108,10 +108,14 @@ void resource_waits_add(const struct snapshot *snapshot, struct grouping *groupi
             const struct wait *wait = &snapshot->waits[member->wait_first + j];
             const struct resource *resource = &snapshot->resources[wait->resource];
             bool is_plain = resource_is_plain(resource);
-            waiters[count++] = (struct waiter){wait, is_plain ? resource->kind : wait->resource, i, is_plain};
+            waiters[count++] = (struct waiter){wait, is_plain ? resource->kind : wait->resource, i, is_plain, wait->exclusive};
         }
     }
-    qsort(waiters, count, sizeof *waiters, compare_waiters);
+    bool is_sorted = true; /* as in the common case of one resource */
+    for (size_t i = 1; i < count && is_sorted; i++)
+        is_sorted = compare_waiters(&waiters[i - 1], &waiters[i]) <= 0;
+    if (!is_sorted)
+        qsort(waiters, count, sizeof *waiters, compare_waiters);
     struct resource_wait *row = NULL;
     for (size_t i = 0; i < count; i++) {
         const struct wait *wait = waiters[i].wait;

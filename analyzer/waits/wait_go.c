@@ -1,0 +1,119 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "waits/wait_go.h"
+
+#include "base/limits.h"
+#include "waits/goroutine_wait.h"
+#include "waits/wait_build.h"
+
+struct reader {
+    const struct go_runtime *runtime;
+    struct snapshot *snapshot;
+    struct goroutine_waits goroutines;
+    struct wait_build build;
+};
+
+struct go_park go_park_new(const struct goroutine *goroutine, const struct go_semaphore_wait *semaphores,
+                           size_t semaphore_count)
+{
+    size_t low = 0, high = semaphore_count;
+    while (low < high) {
+        size_t middle = low + (high - low) / 2;
+        if (semaphores[middle].goroutine < goroutine->address)
+            low = middle + 1;
+        else
+            high = middle;
+    }
+    bool found = low < semaphore_count && semaphores[low].goroutine == goroutine->address;
+    return (struct go_park){.waiting = goroutine->waiting, .semaphore = found ? semaphores[low].address : 0};
+}
+
+/* Where sync's structs begin, from the semaphore word in them (sync/mutex.go, rwmutex.go, waitgroup.go; the layouts are
+ * those of Go 1.18 and later, and of the locks in all). 0: not told. */
+static uint64_t object_address(const struct reader *reader, const struct goroutine_wait *wait, uint64_t semaphore)
+{
+    enum { mutex_sema = 4, rwmutex_writer_sema = 8, rwmutex_reader_sema = 12, wait_group_sema = 8 };
+    struct text function = snapshot_string(reader->snapshot, wait->function);
+    if (semaphore == 0 || !(text_starts_with(function, TEXT("sync.")) || text_starts_with(function, TEXT("internal/sync."))))
+        return 0;
+    if (wait->kind == WAIT_MUTEX || (wait->kind == WAIT_RWLOCK && wait->is_inner_mutex) || wait->kind == WAIT_ONCE)
+        return semaphore - mutex_sema;
+    if (wait->kind == WAIT_RWLOCK)
+        return semaphore - (wait->exclusive ? rwmutex_writer_sema : rwmutex_reader_sema);
+    if (wait->kind == WAIT_WAITGROUP && reader->runtime->minor >= 18)
+        return semaphore - wait_group_sema;
+    return 0;
+}
+
+/* What is in a channel and how much fits; false when it is none. */
+static bool read_channel(const struct reader *reader, uint64_t address, struct resource *resource)
+{
+    const struct go_channel_layout *layout = &reader->runtime->layout.channel;
+    const uint8_t *channel = memory_view(&reader->runtime->image->memory, address, (size_t)layout->size_bytes);
+    if (channel == NULL)
+        return false;
+    resource->fill = load_u64(channel + layout->count);
+    resource->capacity = load_u64(channel + layout->capacity);
+    resource->capacity_known = resource->fill <= resource->capacity;
+    return resource->capacity_known;
+}
+
+static void add_wait(struct reader *reader, uint32_t member, const struct goroutine_wait *wait, uint64_t address)
+{
+    bool is_new, is_read = address != 0;
+    uint32_t number = wait_build_resource(&reader->build, wait->kind, address, wait->name, &is_new);
+    struct resource *resource = &reader->build.resources[number];
+    bool is_channel =
+        wait->kind == WAIT_CHANNEL_SEND || wait->kind == WAIT_CHANNEL_RECEIVE || wait->kind == WAIT_SELECT;
+    if (is_new) {
+        resource->holder = goroutine_holder_state(wait->kind);
+        resource->is_any = address == 0 && wait->name == 0;
+        resource->learnt = is_read ? LEARNT_READ : wait->learnt;
+        if (is_channel && is_read)
+            read_channel(reader, address, resource);
+    }
+    wait_build_wait(&reader->build, (struct wait){.member = member,
+                                                  .resource = number,
+                                                  .exclusive = wait->exclusive,
+                                                  .learnt = is_read ? LEARNT_READ : wait->learnt});
+}
+
+/* Each case of a select has a sudog, linked by waitlink; a wait on one channel has one. False when there is none. */
+static bool read_channels(struct reader *reader, uint32_t member, const struct goroutine_wait *wait, uint64_t sudog)
+{
+    const struct go_sudog_layout *layout = &reader->runtime->layout.sudog;
+    bool found = false;
+    for (size_t cases = 0; sudog != 0 && cases < limit_go_cases; cases++) {
+        const uint8_t *bytes = memory_view(&reader->runtime->image->memory, sudog, (size_t)layout->size_bytes);
+        uint64_t channel = bytes == NULL ? 0 : load_u64(bytes + layout->channel);
+        if (channel == 0)
+            break;
+        add_wait(reader, member, wait, channel);
+        found = true;
+        if (wait->kind != WAIT_SELECT)
+            break;
+        sudog = load_u64(bytes + layout->wait_link);
+    }
+    return found;
+}
+
+static void read_member(struct reader *reader, uint32_t member, const struct go_park *park)
+{
+    struct goroutine_wait wait;
+    if (!goroutine_wait_find(&reader->goroutines, member, &wait))
+        return;
+    bool is_channel = wait.kind == WAIT_CHANNEL_SEND || wait.kind == WAIT_CHANNEL_RECEIVE || wait.kind == WAIT_SELECT;
+    if (is_channel && read_channels(reader, member, &wait, park->waiting))
+        return;
+    add_wait(reader, member, &wait, is_channel ? 0 : object_address(reader, &wait, park->semaphore));
+}
+
+void wait_go_read(const struct go_runtime *runtime, const struct go_park *parks, struct snapshot *snapshot,
+                  struct arena *scratch)
+{
+    struct reader reader = {.runtime = runtime, .snapshot = snapshot};
+    goroutine_waits_init(&reader.goroutines, snapshot, scratch);
+    wait_build_init(&reader.build, snapshot, scratch);
+    for (size_t i = 0; i < snapshot->member_count; i++)
+        read_member(&reader, (uint32_t)i, &parks[i]);
+    wait_build_finish(&reader.build);
+}

@@ -1,0 +1,25 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* What goroutines wait for, from the Go runtime's own records: channels through their sudogs, the semaphores of sync's
+ * locks and wait groups. Go keeps no owner of a lock: who holds it is left to what stacks tell. */
+#ifndef SG_WAITS_WAIT_GO_H
+#define SG_WAITS_WAIT_GO_H
+
+#include "golang/goroutines.h"
+#include "golang/semaphores.h"
+#include "model/snapshot.h"
+
+/* What is kept of a goroutine's record until its stack has names. */
+struct go_park {
+    uint64_t waiting; /* address of its sudog, 0 none */
+    uint64_t semaphore; /* that it is parked on, 0 none */
+};
+
+/* `semaphores` as go_semaphores_read gives them. */
+struct go_park go_park_new(const struct goroutine *goroutine, const struct go_semaphore_wait *semaphores,
+                           size_t semaphore_count);
+
+/* Fills resources and waits, and the members' ranges. `parks` are the members', in their order. */
+void wait_go_read(const struct go_runtime *runtime, const struct go_park *parks, struct snapshot *snapshot,
+                  struct arena *scratch);
+
+#endif
