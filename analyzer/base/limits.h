@@ -46,11 +46,11 @@ enum {
     limit_stack_prefault_bytes = 8 << 10,
     /* Taken as the size of a stack whose mapping is not known: it was made after maps was read. */
     limit_stack_guess_bytes = 64 << 10,
-    /* Rwlocks whose readers are sought in stacks, and bytes of each stack and of all that are looked through for it:
+    /* Rwlocks and onces whose holders are sought in stacks, and bytes of each stack and of all that are looked through for it:
      * about 50 milliseconds. */
-    limit_reader_locks = 64,
-    limit_reader_stack_bytes = 64 << 10,
-    limit_reader_bytes = 256 << 20,
+    limit_inferred_resources = 64,
+    limit_inferred_stack_bytes = 64 << 10,
+    limit_inferred_bytes = 256 << 20,
     /* Descriptors of a live process that are looked at, about 2 seconds' worth; RLIMIT_NOFILE can be 2^30. */
     limit_descriptors = 1 << 18,
     /* Distinct early ends that libunwind is asked about; programs have a handful, forged cores one a thread. */
