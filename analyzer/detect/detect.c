@@ -8,6 +8,7 @@ static const struct detector *const detectors[] = {
     &detector_lock_cycle,
     &detector_lock_queue,
     &detector_count,
+    &detector_pool,
 };
 
 /* How much a rule asks for: the narrower one says more. */
