@@ -9,6 +9,9 @@ static const struct detector *const detectors[] = {
     &detector_lock_queue,
     &detector_count,
     &detector_pool,
+    &detector_channel,
+    &detector_leak,
+    &detector_descriptors,
 };
 
 /* How much a rule asks for: the narrower one says more. */
