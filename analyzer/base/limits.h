@@ -72,6 +72,14 @@ enum {
     /* Addresses printed in one "@" line, so that it stays below the 64 KiB that kill pprof's reader
      * (19 bytes each at most). */
     limit_addresses_in_line = 3000,
+    /* Times that direct callers of a pool are looked through for functions that only hand on what they took; each takes
+     * one more layer of them, and programs have one or two. */
+    limit_pool_rounds = 16,
+    /* Pools, places and kinds of siblings that one rule tells of, the largest: each costs a look at all members. A rule
+     * without thresholds finds as many as there are stacks. */
+    limit_masses_of_rule = 64,
+    /* Stacks inside a constructor whose callers are told. */
+    limit_creators_told = 4,
     /* Build-id bytes kept; GNU's are 20, some tools write 8 to 32. */
     limit_build_id_bytes = 64,
     /* Seconds the libunwind child may take before it is ended. */
