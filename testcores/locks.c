@@ -528,9 +528,10 @@ static void objects(void)
                                           .act = i == 3 ? want_condition_timed : want_condition, .object = &returned,
                                           .address = &returned.cond, .state = "none"});
     }
-    actor_new("setup", WANT_NOTHING(run_setup))->want.object = &setup_once;
-    actor_new("once", (struct want){.kind = "once", .name = "setup_once", .act = want_setup, .object = &setup_once,
-                                    .state = "unknown"});
+    actor = actor_new("setup", WANT_NOTHING(run_setup));
+    actor->want.object = &setup_once;
+    actor_new("once", (struct want){.kind = "once", .name = "setup_once", .act = want_setup, .object = &setup_once})
+        ->joins = actor;
     actor_new("sleeper", (struct want){.kind = "sleep", .act = sleep_forever, .state = "none"});
 }
 

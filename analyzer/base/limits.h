@@ -46,11 +46,11 @@ enum {
     limit_stack_prefault_bytes = 8 << 10,
     /* Taken as the size of a stack whose mapping is not known: it was made after maps was read. */
     limit_stack_guess_bytes = 64 << 10,
-    /* Rwlocks whose readers are sought in stacks, and bytes of each stack and of all that are looked through for it:
+    /* Rwlocks and onces whose holders are sought in stacks, and bytes of each stack and of all that are looked through for it:
      * about 50 milliseconds. */
-    limit_reader_locks = 64,
-    limit_reader_stack_bytes = 64 << 10,
-    limit_reader_bytes = 256 << 20,
+    limit_inferred_resources = 64,
+    limit_inferred_stack_bytes = 64 << 10,
+    limit_inferred_bytes = 256 << 20,
     /* Descriptors of a live process that are looked at, about 2 seconds' worth; RLIMIT_NOFILE can be 2^30. */
     limit_descriptors = 1 << 18,
     /* Distinct early ends that libunwind is asked about; programs have a handful, forged cores one a thread. */
@@ -74,6 +74,14 @@ enum {
     /* Addresses printed in one "@" line, so that it stays below the 64 KiB that kill pprof's reader
      * (19 bytes each at most). */
     limit_addresses_in_line = 3000,
+    /* Times that direct callers of a pool are looked through for functions that only hand on what they took; each takes
+     * one more layer of them, and programs have one or two. */
+    limit_pool_rounds = 16,
+    /* Pools, places and kinds of siblings that one rule tells of, the largest: each costs a look at all members. A rule
+     * without thresholds finds as many as there are stacks. */
+    limit_masses_of_rule = 64,
+    /* Stacks inside a constructor whose callers are told. */
+    limit_creators_told = 4,
     /* Build-id bytes kept; GNU's are 20, some tools write 8 to 32. */
     limit_build_id_bytes = 64,
     /* Seconds the libunwind child may take before it is ended. */

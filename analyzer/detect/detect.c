@@ -8,6 +8,10 @@ static const struct detector *const detectors[] = {
     &detector_lock_cycle,
     &detector_lock_queue,
     &detector_count,
+    &detector_pool,
+    &detector_channel,
+    &detector_leak,
+    &detector_descriptors,
 };
 
 /* How much a rule asks for: the narrower one says more. */
@@ -17,9 +21,9 @@ static size_t rule_narrowness(const struct compiled_rule *rule)
     const struct compiled_match *matches[] = {&rule->match, &rule->head};
     for (size_t i = 0; i < 2; i++) {
         const struct compiled_match *match = matches[i];
-        conditions += match->leaf.count + match->stack.count + (match->any.count != 0) + (match->none.count != 0) +
-                      match->root.count + match->state.count + match->creator.count + (match->waits_on != 0) +
-                      (match->waited_seconds != 0);
+        /* `none` is how a general rule leaves things to others. */
+        conditions += match->leaf.count + match->stack.count + (match->any.count != 0) + match->root.count +
+                      match->state.count + match->creator.count + (match->waits_on != 0) + (match->waited_seconds != 0);
     }
     return conditions;
 }
@@ -84,7 +88,8 @@ static void diagnose_limits(struct detection *detection, const struct detect_opt
         const struct compiled_rule *rule = set->rules[i];
         if (rule_set_selects(set, i, options->only) &&
             (match_hit_limit(detection, &rule->match) || match_hit_limit(detection, &rule->head) ||
-             hit_limit(detection, &rule->acquire) || hit_limit(detection, &rule->hold)))
+             hit_limit(detection, &rule->acquire) || hit_limit(detection, &rule->hold) ||
+             hit_limit(detection, &rule->creates)))
             diagnose_limit(detection, rule->id);
     }
     for (size_t i = 0; i < set->machinery_count; i++)

@@ -44,10 +44,15 @@ bool detection_head_matches(struct detection *detection, const struct compiled_r
 const struct capture *detection_captures(struct detection *detection, const struct compiled_rule *rule, uint32_t stack,
                                          size_t *ret_count);
 
-enum rule_list { RULE_LIST_ACQUIRE, RULE_LIST_HOLD };
-/* Whether any expression of rule->acquire or rule->hold matches this frame. Asked once per distinct frame. */
+enum rule_list { RULE_LIST_ACQUIRE, RULE_LIST_HOLD, RULE_LIST_CREATES };
+/* Whether any expression of rule->acquire, rule->hold or rule->creates matches this frame; each is tried once per
+ * distinct name. */
 bool detection_frame_matches(struct detection *detection, const struct compiled_rule *rule, enum rule_list list,
                              uint32_t frame, uint32_t location);
+/* … any frame of the snapshot: where none does, no stack has to be looked at. */
+bool detection_any_frame_matches(struct detection *detection, const struct compiled_rule *rule, enum rule_list list);
+/* Whether rule->match.state is given and matches the name of a state that is no member's: a socket's. */
+bool detection_state_matches(struct detection *detection, const struct compiled_rule *rule, struct text state);
 
 /* The calls of a stack, leaf first; made once per stack. */
 const struct stack_frame *detection_frames(struct detection *detection, uint32_t stack, size_t *ret_count);

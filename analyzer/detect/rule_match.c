@@ -181,8 +181,29 @@ bool detection_head_matches(struct detection *detection, const struct compiled_r
 bool detection_frame_matches(struct detection *detection, const struct compiled_rule *rule, enum rule_list list,
                              uint32_t frame, uint32_t location)
 {
+    const struct compiled_patterns *const lists[] = {
+        [RULE_LIST_ACQUIRE] = &rule->acquire,
+        [RULE_LIST_HOLD] = &rule->hold,
+        [RULE_LIST_CREATES] = &rule->creates,
+    };
     struct stack_frame stack_frame = {.location = location, .frame = frame};
-    return matches_any(detection, list == RULE_LIST_ACQUIRE ? &rule->acquire : &rule->hold, &stack_frame);
+    return matches_any(detection, lists[list], &stack_frame);
+}
+
+bool detection_any_frame_matches(struct detection *detection, const struct compiled_rule *rule, enum rule_list list)
+{
+    const struct snapshot *snapshot = detection->snapshot;
+    for (uint32_t i = 0; i < snapshot->location_count; i++)
+        for (uint32_t j = 0; j < snapshot->locations[i].frame_count; j++)
+            if (detection_frame_matches(detection, rule, list, snapshot->locations[i].frame_first + j, i))
+                return true;
+    return false;
+}
+
+bool detection_state_matches(struct detection *detection, const struct compiled_rule *rule, struct text state)
+{
+    const struct compiled_patterns *patterns = &rule->match.state;
+    return patterns->count != 0 && pattern_matches(detection->set->patterns[patterns->numbers[0]].pattern, state);
 }
 
 static void add_captures(struct detection *detection, struct capture_list *list, uint32_t number,

@@ -170,6 +170,7 @@ static struct compiled_rule *compile_rule(struct compiling *compiling, struct ru
     rule->match = compile_match(compiling, &source->match);
     rule->acquire = compile_patterns(compiling, &source->acquire, NAME_FUNCTION);
     rule->hold = compile_patterns(compiling, &source->hold, NAME_FUNCTION);
+    rule->creates = compile_patterns(compiling, &source->creates, NAME_FUNCTION);
     check_by(compiling, rule);
     rule->head = compile_match(compiling, &source->head);
     compiling->rule = NULL;

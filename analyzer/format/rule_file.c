@@ -467,6 +467,7 @@ static const struct key_row rule_keys[] = {
     {"head", KEY_HEAD, 0, false},
     {"acquire", KEY_PATTERNS, IN_RULE(acquire), false},
     {"hold", KEY_PATTERNS, IN_RULE(hold), false},
+    {"creates", KEY_PATTERNS, IN_RULE(creates), false},
     {"size", KEY_LINE, IN_RULE(size), false},
     {"in-use", KEY_LINE, IN_RULE(in_use), false},
     {"at-least", KEY_NUMBER, IN_RULE(at_least), false},
@@ -590,7 +591,7 @@ static void check_rule(struct parsing *parsing, const struct yaml_node *node, co
         const char *name;
         enum rule_detector detector;
     } owned[] = {{"head", RULE_LOCK_QUEUE}, {"acquire", RULE_POOL}, {"hold", RULE_POOL},
-                 {"size", RULE_POOL},       {"in-use", RULE_POOL}};
+                 {"size", RULE_POOL},       {"in-use", RULE_POOL},  {"creates", RULE_LEAK}};
     for (size_t i = 0; i < sizeof owned / sizeof owned[0]; i++) {
         const struct yaml_node *child = find_child(node, owned[i].name);
         if (child != NULL && rule->detector != owned[i].detector)

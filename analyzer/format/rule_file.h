@@ -73,6 +73,7 @@ struct rule {
     bool has_head;
     struct rule_patterns acquire, hold; /* pool */
     struct text size, in_use;           /* pool: names of fields */
+    struct rule_patterns creates;       /* leak: functions that make more of what leaks */
     uint64_t at_least;    /* members; 0: not given, the detector's own */
     uint32_t share_permille; /* of all members; 0: not asked */
     uint32_t grown_permille; /* "2x" is 2000; 0: not asked; needs two dumps */

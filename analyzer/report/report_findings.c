@@ -230,11 +230,11 @@ static void put_evidence(struct verdict *verdict, const struct finding *finding,
     }
     if (shown == finding->evidence_count)
         return;
-    /* The strongest sentence is never left out whole. */
-    size_t others = finding->evidence_count - shown - 1;
-    if (shown == 0) {
-        put_phrase(verdict, VERDICT_SENTENCE, finding->severity, body_indent, lines_max - (others != 0 && lines_max > 1));
-        if (others == 0 || lines_max == 1)
+    /* The start of the next sentence where there is room; of the strongest one always. */
+    size_t left = lines_max - used, others = finding->evidence_count - shown - 1;
+    if (shown == 0 || left > 1) {
+        put_phrase(verdict, VERDICT_SENTENCE, finding->severity, body_indent, left - (others != 0 && left > 1));
+        if (others == 0 || left == 1)
             return;
     } else {
         others++;
@@ -373,8 +373,27 @@ static void put_more(struct verdict *verdict, const struct findings *findings, s
     put_phrase(verdict, VERDICT_DETAIL, findings->entries[first].severity, 0, 1);
 }
 
-/* Each finding gets half of the lines that are left, so that the most severe is told best; the last one all. Some of
- * those that come late are named at least. */
+/* Whether the finding before is of the same rule. */
+static bool finding_says_again(const struct findings *findings, size_t index)
+{
+    return index != 0 && text_equals(findings->entries[index].rule, findings->entries[index - 1].rule);
+}
+
+/* Lines that the findings from `first` on would like to have; counting ends past `lines_max`. */
+static size_t lines_wanted(struct verdict *verdict, const struct findings *findings, size_t first, size_t end,
+                           size_t lines_max)
+{
+    size_t lines = 0;
+    for (size_t i = first; i < end && lines <= lines_max; i++) {
+        struct heights heights =
+            share_lines(verdict, &findings->entries[i], verdict_lines, finding_says_again(findings, i));
+        lines += heights.title + heights.evidence + heights.groups + heights.advice + heights.confidence;
+    }
+    return lines;
+}
+
+/* Each finding gets half of the lines that are left, so that the most severe is told best, and what those after it have
+ * no use for. Some of those that come late are named at least. */
 static void put_a_screen(struct verdict *verdict, const struct findings *findings)
 {
     size_t count = findings->count, grave = 0, next = 0, infos = 0;
@@ -384,12 +403,15 @@ static void put_a_screen(struct verdict *verdict, const struct findings *finding
     verdict->lines_left = verdict_lines - infos_kept - (infos_kept < count - grave);
     for (; next < grave; next++) {
         size_t others = grave - next - 1, kept = least(others, titles_kept + 1);
-        if (verdict->lines_left < kept + finding_lines_min)
+        size_t own_wanted = lines_wanted(verdict, findings, next, next + 1, verdict_lines);
+        if (verdict->lines_left < kept + least(own_wanted, finding_lines_min))
             break;
-        size_t left = verdict->lines_left - kept, half = (left + 1) / 2;
-        bool says_again = next != 0 && text_equals(findings->entries[next].rule, findings->entries[next - 1].rule);
-        put_finding(verdict, &findings->entries[next],
-                    others == 0 ? left : half > finding_lines_min ? half : finding_lines_min, says_again);
+        size_t left = verdict->lines_left - kept, own = (left + 1) / 2;
+        size_t wanted = lines_wanted(verdict, findings, next + 1, grave, verdict->lines_left);
+        if (wanted < verdict->lines_left && verdict->lines_left - wanted > own)
+            own = verdict->lines_left - wanted;
+        own = own > finding_lines_min ? own : finding_lines_min;
+        put_finding(verdict, &findings->entries[next], own, finding_says_again(findings, next));
     }
     for (; next < grave && (verdict->lines_left > 1 || (verdict->lines_left == 1 && next + 1 == grave)); next++)
         put_title_alone(verdict, &findings->entries[next]);

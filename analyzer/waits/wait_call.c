@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "waits/wait_call.h"
 
+#include "base/limits.h"
 #include "base/name.h"
 
 enum {
@@ -276,4 +277,17 @@ enum wait_call wait_calls_of_stack(struct wait_calls *calls, uint32_t stack)
     if (calls->of_stack[stack] == 0)
         calls->of_stack[stack] = (uint8_t)(read_stack(calls, &calls->snapshot->stacks[stack]) + 1);
     return (enum wait_call)(calls->of_stack[stack] - 1);
+}
+
+bool wait_calls_stack_has(struct wait_calls *calls, uint32_t stack, enum wait_call call)
+{
+    const struct snapshot *snapshot = calls->snapshot;
+    const struct stack *of = &snapshot->stacks[stack];
+    for (uint32_t i = 0; i < of->step_count && i < limit_frames_crowded; i++) {
+        const struct location *location = &snapshot->locations[snapshot->steps[of->step_first + i].location];
+        for (uint32_t f = 0; f < location->frame_count; f++)
+            if (function_meaning(calls, snapshot->frames[location->frame_first + f].function) == call)
+                return true;
+    }
+    return false;
 }

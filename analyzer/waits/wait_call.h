@@ -43,6 +43,9 @@ void wait_calls_init(struct wait_calls *calls, const struct snapshot *snapshot, 
 
 enum wait_call wait_calls_of_stack(struct wait_calls *calls, uint32_t stack);
 
+/* Whether any of the stack's functions is that call's. */
+bool wait_calls_stack_has(struct wait_calls *calls, uint32_t stack, enum wait_call call);
+
 /* A C function's name without what libc puts before those of its own: underscores, GI_ (internal aliases), new_ (versions).
  * A run of the argument's bytes. */
 struct text wait_call_plain_name(struct text name);

@@ -4,7 +4,7 @@
 #include "waits/wait_context.h"
 #include "waits/wait_descriptor.h"
 #include "waits/wait_futex.h"
-#include "waits/wait_readers.h"
+#include "waits/wait_infer.h"
 
 #include <inttypes.h>
 
@@ -64,7 +64,7 @@ void wait_facts_read(const struct image *image, struct snapshot *snapshot, const
     for (size_t i = 0; i < snapshot->member_count; i++)
         read_member(&context, &futex, (uint32_t)i);
     wait_futex_finish(&futex, &context);
-    wait_readers_infer(&context);
+    wait_infer_holders(&context);
     wait_build_finish(&context.build);
     if (context.unreadable != 0)
         diagnostics_add(diagnostics, DIAGNOSTIC_LOSS, "owner-unreadable", TEXT(""),

@@ -21,7 +21,7 @@ enum {
 
     /* A waiter of a condition variable stands on a word of its own stack, in a list:
      * {struct waiter *prev, *next; int state, barrier; int *notify}. */
-    waiter_barrier_bytes = 20,
+    waiter_state_bytes = 4, /* before the word */
     /* pthread_cond_t: the newest and the oldest waiter. */
     condition_newest_bytes = 8,
     condition_oldest_bytes = 40,
@@ -126,6 +126,14 @@ static uint64_t find_condition(const struct wait_context *context, const struct 
     return 0;
 }
 
+/* A waiter that was signalled is moved over to the mutex that it must take again (FUTEX_REQUEUE): its registers still name
+ * its own word. */
+static bool is_signalled(const struct wait_context *context, const struct futex_wait *wait)
+{
+    uint32_t state;
+    return wait_context_words(context, wait->word - waiter_state_bytes, &state, 1) && state != 0;
+}
+
 static uint32_t read_plain(struct wait_context *context, const struct futex_wait *wait, enum wait_kind kind,
                            uint64_t address, enum learnt learnt, enum holder_state holder)
 {
@@ -184,6 +192,8 @@ bool wait_musl_read(struct wait_context *context, const struct futex_wait *wait,
         object = (struct futex_object){read_rwlock(context, wait), wait->call == CALL_RWLOCK_WRITE};
         break;
     case CALL_CONDITION:
+        if (wait->is_private && is_signalled(context, wait))
+            return false;
         address = wait->is_private ? find_condition(context, registers) : wait->word - condition_sequence_bytes;
         object.resource = read_plain(context, wait, WAIT_CONDITION, address, address != 0 ? LEARNT_READ : LEARNT_INFERRED,
                                      HOLDER_NEVER);

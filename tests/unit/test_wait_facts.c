@@ -433,6 +433,23 @@ static void test_readers(void **state)
     }
 }
 
+/* The routine runs below pthread_once, which keeps the control's address; others may have it by chance. */
+static void test_once(void **state)
+{
+    (void)state;
+    uint32_t waiter = add_waiter(private_wait, mutex, 1, "futex_wait __pthread_once_slow work");
+    uint32_t runner = add_waiter(private_wait_bitset, mutex + 64, 0, "sem_wait setup __pthread_once_slow work");
+    add_waiter(private_wait_bitset, mutex + 64, 0, "sem_wait work");
+    for (uint32_t i = 0; i < 3; i++)
+        target.stacks[i][sp_bytes / 8 + 6] = mutex;
+    read_facts();
+    const struct resource *resource = resource_of(waiter);
+    assert_resource(resource, WAIT_ONCE, mutex, HOLDER_HELD);
+    assert_int_equal(resource->hold_count, 1);
+    assert_int_equal(target.literal.snapshot.holds[resource->hold_first].member, runner);
+    assert_int_equal(target.literal.snapshot.holds[resource->hold_first].learnt, LEARNT_INFERRED);
+}
+
 /* Sequence, group start, references by group, sizes, …, waiters << 3, signals: glibc 2.36, and 2.41 without references. */
 static void test_condition(void **state)
 {
@@ -723,7 +740,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         TEST(test_mutex),         TEST(test_self_deadlock), TEST(test_mutex_states), TEST(test_threads_missing),
         TEST(test_unreadable),    TEST(test_not_blocked),   TEST(test_nameless_mutex), TEST(test_one_nameless), TEST(test_bytes_of_file), TEST(test_kernel_lock),
-        TEST(test_rwlock),        TEST(test_readers),       TEST(test_condition),    TEST(test_semaphore),
+        TEST(test_rwlock),        TEST(test_readers),       TEST(test_once),       TEST(test_condition),    TEST(test_semaphore),
         TEST(test_join),          TEST(test_stdio),         TEST(test_loader_and_allocator), TEST(test_ids_of_blocks),
         TEST(test_ids_unmapped),  TEST(test_ids_of_source), TEST(test_musl_mutex),   TEST(test_rust),
         TEST(test_kernel_waits),  TEST(test_order),         TEST(test_nonsense),     TEST(test_call_names),
