@@ -46,7 +46,7 @@ enum {
 struct lock_state {
     enum holder_state holder; /* HOLDER_HELD: by `owner`, which is not 0 */
     uint32_t owner, readers;
-    bool is_shared;     /* between processes, as far as the bytes tell */
+    bool is_shared;       /* between processes, as far as the bytes tell */
     bool owner_elsewhere; /* an owner that is no thread here can be another process's */
 };
 
@@ -159,7 +159,6 @@ static uint64_t rwlock_address(const struct futex_wait *wait)
         return wait->word - 12;
     return wait->expected <= 3 ? wait->word - 8 : wait->word;
 }
-
 
 static bool condition_is_plausible(const struct wait_context *context, uint64_t address, bool is_new_layout)
 {
