@@ -463,6 +463,8 @@ static void test_condition(void **state)
         uint32_t first = add_waiter(private_wait_bitset, words, 0, "- __pthread_cond_wait_common work");
         uint32_t second = add_waiter(private_wait_bitset, words + 4, 0, "- pthread_cond_timedwait work");
         uint32_t *fields = target.data + (mutex - data_start) / 4;
+        fields[-2] = 0x12345678; /* a pointer before it */
+        fields[-1] = 0x7fff;
         fields[0] = 2 << 1 | 1;
         if (layout == old_layout)
             fields[4] = fields[5] = 1 << 1;
