@@ -4,8 +4,8 @@
  * what and who has it. Each scenario is a few actors: an actor takes what it holds, waits until all have, and then asks
  * for what it wants, for good.
  *
- * The facts are written as JSON to the file that TESTCORE_TRUTH names with ".waits" behind it: for each waiter the kind,
- * the object's address and name, and who holds it, by names of groups; the truth itself tells their thread ids.
+ * The facts are written as JSON to the file that TESTCORE_TRUTH names with ".waits" behind it: for each waiter the
+ * kind, the object's address and name, and who holds it, by names of groups; the truth itself tells their thread ids.
  */
 #include "parking.h"
 
@@ -373,8 +373,16 @@ static struct {
 static pthread_mutex_t self_lock = PTHREAD_MUTEX_INITIALIZER;
 static pthread_mutex_t journal_lock = PTHREAD_MUTEX_INITIALIZER, cache_lock = PTHREAD_MUTEX_INITIALIZER;
 
-#define WANT_MUTEX(lock) (struct want){.kind = "mutex", .name = #lock, .act = want_mutex, .object = &(lock)}
-#define WANT_NOTHING(how) (struct want){.act = how}
+#define WANT_MUTEX(lock)                                                                                               \
+    (struct want)                                                                                                      \
+    {                                                                                                                  \
+        .kind = "mutex", .name = #lock, .act = want_mutex, .object = &(lock)                                           \
+    }
+#define WANT_NOTHING(how)                                                                                              \
+    (struct want)                                                                                                      \
+    {                                                                                                                  \
+        .act = how                                                                                                     \
+    }
 
 static void cycles(void)
 {
@@ -417,29 +425,37 @@ static void rwlocks(void)
 {
     struct actor *actor;
 
-    actor = actor_new("rw, first", (struct want){.kind = "rwlock", .name = "table_second", .act = want_write,
-                                                 .object = &table_second});
+    actor =
+        actor_new("rw, first",
+                  (struct want){.kind = "rwlock", .name = "table_second", .act = want_write, .object = &table_second});
     actor_holds(actor, take_write, &table_first);
-    actor = actor_new("rw, second", (struct want){.kind = "rwlock", .name = "table_first", .act = want_read,
-                                                  .object = &table_first});
+    actor = actor_new("rw, second",
+                      (struct want){.kind = "rwlock", .name = "table_first", .act = want_read, .object = &table_first});
     actor_holds(actor, take_write, &table_second);
-    actor_new("rw, behind", (struct want){.kind = "rwlock", .name = "table_first", .act = want_write,
-                                          .object = &table_first});
+    actor_new("rw, behind",
+              (struct want){.kind = "rwlock", .name = "table_first", .act = want_write, .object = &table_first});
 
-    actor = actor_new("reader", (struct want){.kind = "mutex", .name = "read_then", .act = want_mutex_as_reader,
-                                              .object = &read_then_pair, .address = &read_then});
+    actor = actor_new("reader", (struct want){.kind = "mutex",
+                                              .name = "read_then",
+                                              .act = want_mutex_as_reader,
+                                              .object = &read_then_pair,
+                                              .address = &read_then});
     actor_holds(actor, take_read, &table_read);
     actor->joins = &actors[actor_count]; /* the next one has the mutex */
-    actor = actor_new("writer", (struct want){.kind = "rwlock", .name = "table_read", .act = want_write,
-                                              .object = &table_read});
+    actor = actor_new("writer",
+                      (struct want){.kind = "rwlock", .name = "table_read", .act = want_write, .object = &table_read});
     actor_holds(actor, take_mutex, &read_then);
 
     for (int i = 0; i < SHARED_READERS; i++) {
         actor = actor_new("shares a table", WANT_NOTHING(read_forever));
         actor_holds(actor, take_read, &table_shared);
     }
-    actor_new("anonymous", (struct want){.kind = "rwlock", .name = "table_shared", .act = want_write,
-                                         .object = &table_shared, .state = "anonymous", .readers = SHARED_READERS});
+    actor_new("anonymous", (struct want){.kind = "rwlock",
+                                         .name = "table_shared",
+                                         .act = want_write,
+                                         .object = &table_shared,
+                                         .state = "anonymous",
+                                         .readers = SHARED_READERS});
 }
 
 /* kinds of mutexes */
@@ -517,16 +533,21 @@ static void objects(void)
     }
     sem_init(&jobs, 0, 0);
     pthread_barrier_init(&meeting, NULL, 3);
-    actor_new("semaphore", (struct want){.kind = "semaphore", .name = "jobs", .act = want_semaphore, .object = &jobs,
-                                         .state = "none"});
-    actor_new("barrier", (struct want){.kind = "barrier", .name = "meeting", .act = want_barrier, .object = &meeting,
-                                       .state = "none"});
+    actor_new(
+        "semaphore",
+        (struct want){.kind = "semaphore", .name = "jobs", .act = want_semaphore, .object = &jobs, .state = "none"});
+    actor_new(
+        "barrier",
+        (struct want){.kind = "barrier", .name = "meeting", .act = want_barrier, .object = &meeting, .state = "none"});
     for (int i = 0; i < 4; i++) {
         static const char *const names[] = {"cond, first", "cond, second", "cond, third", "cond, timed"};
 
-        actor_new(names[i], (struct want){.kind = "cond", .name = "returned+0x28",
-                                          .act = i == 3 ? want_condition_timed : want_condition, .object = &returned,
-                                          .address = &returned.cond, .state = "none"});
+        actor_new(names[i], (struct want){.kind = "cond",
+                                          .name = "returned+0x28",
+                                          .act = i == 3 ? want_condition_timed : want_condition,
+                                          .object = &returned,
+                                          .address = &returned.cond,
+                                          .state = "none"});
     }
     actor = actor_new("setup", WANT_NOTHING(run_setup));
     actor->want.object = &setup_once;
@@ -599,15 +620,15 @@ static void shared(void)
     }
     if (child < 0 || read(ready[0], &byte, 1) != 1)
         truth_fail("fork");
-    actor_new("shared", (struct want){.kind = "mutex", .act = want_mutex, .object = mutex, .state = "elsewhere",
-                                      .owner = child});
+    actor_new("shared",
+              (struct want){.kind = "mutex", .act = want_mutex, .object = mutex, .state = "elsewhere", .owner = child});
 }
 
 static const struct scenario {
     const char *name;
     void (*make)(void);
-} scenarios[] = {{"cycles", cycles}, {"rwlocks", rwlocks}, {"kinds", kinds}, {"objects", objects}, {"stdio", stdio},
-                 {"loader", loader}, {"ended", ended},     {"shared", shared}};
+} scenarios[] = {{"cycles", cycles}, {"rwlocks", rwlocks}, {"kinds", kinds}, {"objects", objects},
+                 {"stdio", stdio},   {"loader", loader},   {"ended", ended}, {"shared", shared}};
 
 int main(int argc, char **argv)
 {

@@ -222,7 +222,8 @@ def test_owners_as_gdb_reads_them(stackgroup):
         command += ["-ex", f"printf \"owner {name} %d\\n\", {name}{'.lock' if name == 'ring_third' else ''}.__data.__owner"]
     output = oracles.run(command).stdout
     owners = dict(line.split()[1:] for line in output.splitlines() if line.startswith("owner "))
-    seen = {row["resource"]["name"].split("+")[0]: row["holder"]["id"] for row in waits.by_thread.values() if "holder" in row}
+    held = [row for row in waits.by_thread.values() if "holder" in row]
+    seen = {row["resource"]["name"].split("+")[0]: row["holder"]["id"] for row in held}
     assert len(owners) == len(names) and seen == owners
 
 

@@ -123,7 +123,7 @@ static void classes_tell(struct detection *detection, struct finding *finding, c
     }
     if (first == NULL)
         return;
-    detection_add_evidence(detection, finding, "%s: %s.", what, tally_text(&classes, " of "));
+    detection_add_evidence(detection, finding, "%s: %s.", what, tally_text(&classes, " × "));
     char address[net_address_text_bytes];
     const char *state = net_state_name(first->protocol, first->state);
     if (first->peer.version != 0)

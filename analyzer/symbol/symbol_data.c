@@ -83,7 +83,8 @@ bool data_table_find(const struct data_table *table, uint64_t address, struct te
         else
             high = middle;
     }
-    for (size_t i = low, steps = 0; i-- > 0 && table->symbols[i].reach > address && steps < limit_symbol_overlap; steps++) {
+    for (size_t i = low, steps = 0; i-- > 0 && table->symbols[i].reach > address && steps < limit_symbol_overlap;
+         steps++) {
         const struct data_symbol *symbol = &table->symbols[i];
         if (symbol->end <= address)
             continue;

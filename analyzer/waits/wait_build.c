@@ -58,15 +58,15 @@ uint32_t wait_build_resource(struct wait_build *build, enum wait_kind kind, uint
 
 void wait_build_wait(struct wait_build *build, struct wait wait)
 {
-    build->waits = arena_grow(build->scratch, build->waits, build->wait_count, &build->wait_capacity,
-                              sizeof *build->waits);
+    build->waits =
+        arena_grow(build->scratch, build->waits, build->wait_count, &build->wait_capacity, sizeof *build->waits);
     build->waits[build->wait_count++] = wait;
 }
 
 void wait_build_hold(struct wait_build *build, struct hold hold)
 {
-    build->holds = arena_grow(build->scratch, build->holds, build->hold_count, &build->hold_capacity,
-                              sizeof *build->holds);
+    build->holds =
+        arena_grow(build->scratch, build->holds, build->hold_count, &build->hold_capacity, sizeof *build->holds);
     build->holds[build->hold_count++] = hold;
     build->resources[hold.resource].holder = HOLDER_HELD;
 }

@@ -31,8 +31,8 @@ void wait_build_wait(struct wait_build *build, struct wait wait);
 /* The resource is HOLDER_HELD from here on. */
 void wait_build_hold(struct wait_build *build, struct hold hold);
 
-/* Sorts and moves everything to the snapshot's arena, sets the members' ranges, counts waiters. Waits and holds speak of
- * members of the snapshot. */
+/* Sorts and moves everything to the snapshot's arena, sets the members' ranges, counts waiters. Waits and holds speak
+ * of members of the snapshot. */
 void wait_build_finish(struct wait_build *build);
 
 #endif

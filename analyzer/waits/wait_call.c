@@ -8,14 +8,15 @@ enum {
     /* A wait has at most this many frames of libraries between the system call and the function that tells. */
     frames_looked_at = 24,
     /* Meanings beside enum wait_call. */
-    NAME_PASSED = 64,    /* between the system call and what tells */
+    NAME_PASSED = 64,   /* between the system call and what tells */
     NAME_PASSED_MUSL,   /* the same, and there only in musl */
     NAME_LOADER_CALLER, /* takes the loader's mutex through pthread_mutex_lock */
 };
 
 enum how { WHOLE, START };
 
-/* Names as wait_call_plain_name leaves them, for libc's own functions. glibc 2.31 to 2.41, musl 1.2. */
+/* Names as wait_call_plain_name leaves them, for libc's own functions: seen in glibc 2.36 and musl 1.2.3; starts of
+ * names leave room for other releases' suffixes. */
 static const struct {
     const char *name;
     uint8_t how, meaning;
@@ -142,8 +143,8 @@ static const struct {
 };
 
 /* Names with "::" in them, demangled: both parts stand in the name, in any order; the first row that fits tells. Rust's
- * legacy mangling gives `std::…::Mutex::lock_contended`, v0 `<std::…::Mutex>::lock_contended`. Rust 1.60 to 1.9x, libstdc++
- * 11 to 14. */
+ * legacy mangling gives `std::…::Mutex::lock_contended`, v0 `<std::…::Mutex>::lock_contended`. Seen in the Rust
+ * and libstdc++ that the tests build with; Rust's older `std::sys::unix::locks::futex_mutex` fits too. */
 static const struct {
     const char *first, *second;
     uint8_t meaning;

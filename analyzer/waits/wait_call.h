@@ -25,7 +25,7 @@ enum wait_call {
     CALL_RUST_WRITE,
     CALL_RUST_CONDITION,
     CALL_RUST_ONCE,
-    CALL_PARK, /* on a word of the thread's own, until another thread wakes it */
+    CALL_PARK,           /* on a word of the thread's own, until another thread wakes it */
     CALL_WORD_SEMAPHORE, /* of C++20 */
     CALL_WORD_BARRIER,   /* C++20's latch and barrier */
     CALL_WORD,           /* C++20's atomic wait */
@@ -46,8 +46,8 @@ enum wait_call wait_calls_of_stack(struct wait_calls *calls, uint32_t stack);
 /* Whether any of the stack's functions is that call's. */
 bool wait_calls_stack_has(struct wait_calls *calls, uint32_t stack, enum wait_call call);
 
-/* A C function's name without what libc puts before those of its own: underscores, GI_ (internal aliases), new_ (versions).
- * A run of the argument's bytes. */
+/* A C function's name without what libc puts before those of its own: underscores, GI_ (internal aliases), new_
+ * (versions). A run of the argument's bytes. */
 struct text wait_call_plain_name(struct text name);
 
 /* The same by one function's name, for tests: CALL_UNKNOWN also for names that are passed over. */

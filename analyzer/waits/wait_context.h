@@ -16,7 +16,7 @@ struct wait_context {
     struct wait_threads threads;
     struct wait_calls calls;
     struct wait_build build;
-    uint64_t unreadable; /* locks whose bytes are not at hand */
+    uint64_t unreadable;                  /* locks whose bytes are not at hand */
     const struct blocking_call *last_row; /* that wait_descriptor.c found last, NULL none */
 };
 
@@ -24,10 +24,10 @@ struct wait_context {
 struct futex_wait {
     uint32_t member;
     enum wait_call call;
-    uint64_t word;      /* its address */
-    uint32_t expected;  /* what the word held when the wait began */
-    uint8_t operation;  /* FUTEX_WAIT … without its modifiers */
-    bool is_private;    /* FUTEX_PRIVATE_FLAG */
+    uint64_t word;     /* its address */
+    uint32_t expected; /* what the word held when the wait began */
+    uint8_t operation; /* FUTEX_WAIT … without its modifiers */
+    bool is_private;   /* FUTEX_PRIVATE_FLAG */
 };
 
 /* What a word belongs to. */

@@ -85,8 +85,8 @@ static void add_wait(struct wait_context *context, uint32_t member, const struct
                      enum wait_kind kind, const char *name)
 {
     bool is_new;
-    uint32_t number = wait_build_resource(&context->build, kind, 0,
-                                          intern_table_add(&context->snapshot->strings, text_from_string(name)), &is_new);
+    uint32_t number = wait_build_resource(
+        &context->build, kind, 0, intern_table_add(&context->snapshot->strings, text_from_string(name)), &is_new);
     struct resource *resource = wait_context_resource(context, number);
     resource->learnt = LEARNT_READ;
     if (is_new || row->is_lock)
@@ -110,7 +110,8 @@ static void read_row(struct wait_context *context, uint32_t member, const struct
         if (number < 0)
             return;
         if (kind == WAIT_UNKNOWN)
-            kind = kind_of_descriptor(descriptors_find(context->image->descriptors, number), context->image->descriptors);
+            kind =
+                kind_of_descriptor(descriptors_find(context->image->descriptors, number), context->image->descriptors);
         snprintf(name, sizeof name, "descriptor %d", number);
         break;
     case SYSTEM_V_SET:

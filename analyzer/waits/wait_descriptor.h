@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Waits for the kernel: data on a socket, pipe or file, events, time, a child. The descriptor tells what it is where the
- * source knows descriptors (live processes); else the call alone, when it can only be of one kind. */
+/* Waits for the kernel: data on a socket, pipe or file, events, time, a child. The descriptor tells what it is where
+ * the source knows descriptors (live processes); else the call alone, when it can only be of one kind. */
 #ifndef SG_WAITS_WAIT_DESCRIPTOR_H
 #define SG_WAITS_WAIT_DESCRIPTOR_H
 

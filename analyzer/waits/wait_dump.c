@@ -78,7 +78,7 @@ static void read_goroutines(struct dump *dump)
         while (next < told->call_count && told->calls[next].member == i)
             next++;
         if (!has_line[i])
-            read_goroutine(dump, (uint32_t)i, told->calls + first, next - first);
+            read_goroutine(dump, (uint32_t)i, next == first ? NULL : told->calls + first, next - first);
     }
 }
 

@@ -8,8 +8,8 @@
 
 #include <inttypes.h>
 
-/* A stopped and restarted call whose code does not tell its number (musl): the frames do. Only a few calls are restarted
- * so (kernel, restart_block). */
+/* A stopped and restarted call whose code does not tell its number (musl): the frames do. Only a few calls are
+ * restarted so (kernel, restart_block). */
 static const char *restarted_name(struct wait_context *context, uint32_t member)
 {
     enum { steps_looked_at = 6 };
@@ -20,8 +20,8 @@ static const char *restarted_name(struct wait_context *context, uint32_t member)
         return "futex";
     for (uint32_t i = 0; i < stack->step_count && i < steps_looked_at; i++) {
         const struct location *location = &snapshot->locations[snapshot->steps[stack->step_first + i].location];
-        struct text name = wait_call_plain_name(snapshot_string(
-            snapshot, snapshot->frames[location->frame_first + location->frame_count - 1].function));
+        struct text name = wait_call_plain_name(
+            snapshot_string(snapshot, snapshot->frames[location->frame_first + location->frame_count - 1].function));
         for (size_t k = 0; k < sizeof names / sizeof names[0]; k++)
             if (text_equals(name, text_from_string(names[k])))
                 return names[k];
@@ -68,7 +68,9 @@ void wait_facts_read(const struct image *image, struct snapshot *snapshot, const
     wait_build_finish(&context.build);
     if (context.unreadable != 0)
         diagnostics_add(diagnostics, DIAGNOSTIC_LOSS, "owner-unreadable", TEXT(""),
-                        "%" PRIu64 " locks that threads wait for have no bytes in the memory at hand: their holders stay "
-                        "unknown", context.unreadable)
+                        "%" PRIu64
+                        " locks that threads wait for have no bytes in the memory at hand: their holders stay "
+                        "unknown",
+                        context.unreadable)
             ->count = context.unreadable;
 }

@@ -52,7 +52,8 @@ static void note_holder(struct search *search, struct wait_context *context, uin
         struct sought *sought = &search->sought[i];
         if (sought->address != value || sought->resource + 1 == waited || sought->found_count > sought->wanted ||
             (sought->found_count != 0 && sought->found[sought->found_count - 1] == member) ||
-            (sought->is_once && !wait_calls_stack_has(&context->calls, context->snapshot->members[member].stack, CALL_ONCE)))
+            (sought->is_once &&
+             !wait_calls_stack_has(&context->calls, context->snapshot->members[member].stack, CALL_ONCE)))
             continue;
         sought->found[sought->found_count++] = member;
     }
@@ -60,8 +61,7 @@ static void note_holder(struct search *search, struct wait_context *context, uin
 
 /* The used part of the thread's stack: from its stack pointer to its thread block, which lies above, or to the end of
  * the mapping. */
-static void search_stack(struct search *search, struct wait_context *context, uint32_t member,
-                         uint32_t waited)
+static void search_stack(struct search *search, struct wait_context *context, uint32_t member, uint32_t waited)
 {
     const struct image *image = context->image;
     const struct thread *thread = &image->threads[member];

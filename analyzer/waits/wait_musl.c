@@ -101,9 +101,8 @@ static bool is_condition(const struct wait_context *context, uint64_t address)
 {
     uint64_t newest = read_pointer(context, address + condition_newest_bytes);
     uint64_t oldest = read_pointer(context, address + condition_oldest_bytes);
-    if (newest == 0 || oldest == 0 || newest % 8 != 0 || oldest % 8 != 0 ||
-        !is_there(context, newest) || !is_there(context, oldest) || read_pointer(context, newest) != 0 ||
-        read_pointer(context, oldest + 8) != 0)
+    if (newest == 0 || oldest == 0 || newest % 8 != 0 || oldest % 8 != 0 || !is_there(context, newest) ||
+        !is_there(context, oldest) || read_pointer(context, newest) != 0 || read_pointer(context, oldest + 8) != 0)
         return false;
     return newest == oldest || (read_pointer(context, newest + 8) != 0 && read_pointer(context, oldest) != 0);
 }
@@ -126,8 +125,8 @@ static uint64_t find_condition(const struct wait_context *context, const struct 
     return 0;
 }
 
-/* A waiter that was signalled is moved over to the mutex that it must take again (FUTEX_REQUEUE): its registers still name
- * its own word. */
+/* A waiter that was signalled is moved over to the mutex that it must take again (FUTEX_REQUEUE): its registers still
+ * name its own word. */
 static bool is_signalled(const struct wait_context *context, const struct futex_wait *wait)
 {
     uint32_t state;
@@ -195,8 +194,8 @@ bool wait_musl_read(struct wait_context *context, const struct futex_wait *wait,
         if (wait->is_private && is_signalled(context, wait))
             return false;
         address = wait->is_private ? find_condition(context, registers) : wait->word - condition_sequence_bytes;
-        object.resource = read_plain(context, wait, WAIT_CONDITION, address, address != 0 ? LEARNT_READ : LEARNT_INFERRED,
-                                     HOLDER_NEVER);
+        object.resource = read_plain(context, wait, WAIT_CONDITION, address,
+                                     address != 0 ? LEARNT_READ : LEARNT_INFERRED, HOLDER_NEVER);
         break;
     case CALL_SEMAPHORE:
         object.resource = read_plain(context, wait, WAIT_SEMAPHORE, wait->word, LEARNT_READ, HOLDER_NEVER);
@@ -210,14 +209,15 @@ bool wait_musl_read(struct wait_context *context, const struct futex_wait *wait,
         object.resource = read_plain(context, wait, WAIT_BARRIER, 0, LEARNT_INFERRED, HOLDER_NEVER);
         break;
     case CALL_ONCE:
-        object = (struct futex_object){read_plain(context, wait, WAIT_ONCE, wait->word, LEARNT_READ, HOLDER_UNKNOWN), true};
+        object =
+            (struct futex_object){read_plain(context, wait, WAIT_ONCE, wait->word, LEARNT_READ, HOLDER_UNKNOWN), true};
         break;
     case CALL_STDIO:
         object = (struct futex_object){read_stdio(context, wait), true};
         break;
     case CALL_ALLOCATOR:
-        object = (struct futex_object){read_plain(context, wait, WAIT_ALLOCATOR, wait->word, LEARNT_READ, HOLDER_UNKNOWN),
-                                       true};
+        object = (struct futex_object){
+            read_plain(context, wait, WAIT_ALLOCATOR, wait->word, LEARNT_READ, HOLDER_UNKNOWN), true};
         break;
     case CALL_UNKNOWN:
     case CALL_LOADER:
@@ -246,8 +246,7 @@ bool wait_musl_guess(struct wait_context *context, const struct futex_wait *wait
         *ret_object = (struct futex_object){number, false};
         return true;
     }
-    if (wait->word % 8 != mutex_lock_bytes ||
-        !wait_context_words(context, wait->word - mutex_lock_bytes, words, 3) ||
+    if (wait->word % 8 != mutex_lock_bytes || !wait_context_words(context, wait->word - mutex_lock_bytes, words, 3) ||
         (words[0] & ~(uint32_t)mutex_type_known) != 0 || (words[0] & 15) == 0 || words[2] > thread_id_max)
         return false;
     /* The kernel keeps the word of PI mutexes, and counts no waiters. */

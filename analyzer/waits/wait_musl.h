@@ -6,7 +6,8 @@
 
 #include "waits/wait_context.h"
 
-/* By the call that the thread stands in; `registers` are its own. False when it tells nothing that can be found here. */
+/* By the call that the thread stands in; `registers` are its own. False when it tells nothing that can be found here.
+ */
 bool wait_musl_read(struct wait_context *context, const struct futex_wait *wait, const struct registers *registers,
                     struct futex_object *ret_object);
 

@@ -46,7 +46,7 @@ enum {
 struct lock_state {
     enum holder_state holder; /* HOLDER_HELD: by `owner`, which is not 0 */
     uint32_t owner, readers;
-    bool is_shared;     /* between processes, as far as the bytes tell */
+    bool is_shared;       /* between processes, as far as the bytes tell */
     bool owner_elsewhere; /* an owner that is no thread here can be another process's */
 };
 
@@ -160,28 +160,31 @@ static uint64_t rwlock_address(const struct futex_wait *wait)
     return wait->expected <= 3 ? wait->word - 8 : wait->word;
 }
 
-
-static bool condition_is_plausible(const struct wait_context *context, uint64_t address, bool is_new_layout)
+/* Whether a condition variable can lie there, one of whose waiters stands on the word of that group (0 or 1). Sequence
+ * and group start, then in the old layout references of both groups; waiters, counted in both layouts behind flags of
+ * three bits; the words that the new one does without are kept as zeros. A waiter has a reference to its group. */
+static bool condition_is_plausible(const struct wait_context *context, uint64_t address, unsigned group,
+                                   bool is_new_layout)
 {
     uint32_t words[12];
     if (!wait_context_words(context, address, words, 12))
         return false;
     uint64_t sequence = words[0] | (uint64_t)words[1] << 32, start = words[2] | (uint64_t)words[3] << 32;
-    /* Waiters, counted in both layouts behind flags of three bits. */
     uint32_t waiters = words[is_new_layout ? 7 : 9] >> 3;
     if (waiters == 0 || waiters > thread_id_max || sequence >> 1 < waiters || start >> 1 > sequence >> 1)
         return false;
     if (is_new_layout)
         return words[10] == 0 && words[11] == 0;
-    return (words[4] >> 1) + (uint64_t)(words[5] >> 1) <= waiters;
+    return words[4 + group] >> 1 != 0 && (words[4] >> 1) + (uint64_t)(words[5] >> 1) <= waiters;
 }
 
 /* Its waiters stand on one of two words, by turns: at 40 and 44, from glibc 2.41 on at 32 and 36. */
 static uint32_t read_condition(struct wait_context *context, const struct futex_wait *wait)
 {
     uint64_t word = wait->word & ~(uint64_t)7;
-    bool is_old = condition_is_plausible(context, word - 40, false);
-    bool is_new = !is_old && condition_is_plausible(context, word - 32, true);
+    unsigned group = wait->word % 8 / 4;
+    bool is_old = condition_is_plausible(context, word - 40, group, false);
+    bool is_new = !is_old && condition_is_plausible(context, word - 32, group, true);
     uint64_t address = is_old ? word - 40 : is_new ? word - 32 : word;
     bool is_first;
     uint32_t number = wait_context_object(context, WAIT_CONDITION, address,

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* What glibc keeps behind a futex word. Layouts: printed by a program against glibc 2.36 (x86-64, sysdeps/nptl/bits/
- * thread-shared-types.h and struct_mutex.h, struct_rwlock.h); the condition variable has another one from 2.41 on. */
+ * thread-shared-types.h and struct_mutex.h, struct_rwlock.h); the condition variable has another one from 2.41 on,
+ * whose declaration alone was seen. */
 #ifndef SG_WAITS_WAIT_PTHREAD_H
 #define SG_WAITS_WAIT_PTHREAD_H
 

@@ -92,7 +92,8 @@ static void read_ids(struct wait_threads *threads, const struct image *image, st
     }
     threads->ids_known = true;
     for (size_t i = 0; i < sizeof layouts / sizeof layouts[0]; i++) {
-        struct layout_fit fit = fit_layout(threads, image, &layouts[i], 1 + image->thread_count / blocks_sampled, arena);
+        struct layout_fit fit =
+            fit_layout(threads, image, &layouts[i], 1 + image->thread_count / blocks_sampled, arena);
         if (fit.found == 0)
             continue;
         /* A thread that is just being made has its parent's id or none: most must agree, not all. */
@@ -137,7 +138,8 @@ static enum libc_kind libc_of_modules(const struct image *image)
 {
     for (size_t i = 0; i < image->module_count; i++) {
         struct text path = image->modules[i].path, name = text_basename(path);
-        if (text_ends_with(path, TEXT("-musl/libc.so")) || text_starts_with(name, TEXT("ld-musl-")) || text_starts_with(name, TEXT("libc.musl-")))
+        if (text_ends_with(path, TEXT("-musl/libc.so")) || text_starts_with(name, TEXT("ld-musl-")) ||
+            text_starts_with(name, TEXT("libc.musl-")))
             return LIBC_MUSL;
         if (text_equals(name, TEXT("libc.so.6")) || text_starts_with(name, TEXT("ld-linux")) ||
             (text_starts_with(name, TEXT("libc-2.")) && text_ends_with(name, TEXT(".so"))))

@@ -11,8 +11,8 @@ enum libc_kind { LIBC_UNKNOWN, LIBC_GLIBC, LIBC_MUSL };
 
 struct wait_threads {
     enum libc_kind libc;
-    bool ids_known;   /* ids in memory can be told: false, they are of a pid namespace that could not be mapped */
-    bool is_complete; /* an id that no thread has is of none that is alive */
+    bool ids_known;     /* ids in memory can be told: false, they are of a pid namespace that could not be mapped */
+    bool is_complete;   /* an id that no thread has is of none that is alive */
     uint32_t *id_slots; /* members + 1 by id in memory; 0 is free */
     uint32_t *ids;      /* by member: its id in memory, 0 unknown */
     size_t slot_count;

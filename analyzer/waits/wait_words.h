@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Locks that are a word or two of their own: Rust's std (library/std/src/sys/sync, since 1.62) and C++20's latch,
+/* Locks that are a word or two of their own: Rust's std (library/std/src/sys/sync, its futex versions) and C++20's latch,
  * semaphore and atomic wait. None of them keeps an owner. */
 #ifndef SG_WAITS_WAIT_WORDS_H
 #define SG_WAITS_WAIT_WORDS_H

@@ -308,7 +308,7 @@ static void test_close_wait(void **state)
     assert_string_equal(rules_test_key(&test, 0, "state"), "CLOSE_WAIT");
     assert_int_equal(test.findings.entries[0].members, 3);
     assert_int_equal(test.findings.entries[0].confidence, CONFIDENCE_READ);
-    assert_true(rules_test_says(&test, 0, "812 of tcp socket at 10.0.0.1 to 10.0.0.7:5432 in CLOSE_WAIT"));
+    assert_true(rules_test_says(&test, 0, "812 × tcp socket at 10.0.0.1 to 10.0.0.7:5432 in CLOSE_WAIT"));
     assert_true(rules_test_says(&test, 0, "3 wait on one of them: 3 in fetch at main.c:5"));
 }
 

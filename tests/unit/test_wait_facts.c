@@ -224,12 +224,12 @@ static void test_mutex_states(void **state)
         {2, 0x7fffffff, 0, HOLDER_UNKNOWN, LEARNT_INFERRED}, /* no id */
         {3, first_tid, 0, HOLDER_UNKNOWN, LEARNT_INFERRED},
         {0xdeadbeef, 0xdeadbeef, 0xdeadbeef, HOLDER_UNKNOWN, LEARNT_INFERRED},
-        {2, first_tid, 4, HOLDER_UNKNOWN, LEARNT_INFERRED}, /* no kind */
+        {2, first_tid, 4, HOLDER_UNKNOWN, LEARNT_INFERRED},                  /* no kind */
         {0x80000000 | first_tid, first_tid, 0x90, HOLDER_HELD, LEARNT_READ}, /* robust */
-        {0x40000000, 999, 0x90, HOLDER_FREE, LEARNT_READ}, /* its owner died */
+        {0x40000000, 999, 0x90, HOLDER_FREE, LEARNT_READ},                   /* its owner died */
         {0x80000000 | 999, 999, 0x90, HOLDER_ELSEWHERE, LEARNT_READ},
         {0x80000000 | first_tid, first_tid, 0x20, HOLDER_HELD, LEARNT_READ}, /* PI */
-        {7u << 19 | 2, first_tid, 0x40, HOLDER_HELD, LEARNT_READ}, /* with a ceiling */
+        {7u << 19 | 2, first_tid, 0x40, HOLDER_HELD, LEARNT_READ},           /* with a ceiling */
     };
     for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
         restart();
@@ -319,7 +319,8 @@ static void test_nameless_mutex(void **state)
 static void test_one_nameless(void **state)
 {
     (void)state;
-    uint32_t nameless = add_waiter(private_wait, mutex, 2, "-"), named = add_waiter(private_wait, mutex, 2, MUTEX_FRAMES);
+    uint32_t nameless = add_waiter(private_wait, mutex, 2, "-"),
+             named = add_waiter(private_wait, mutex, 2, MUTEX_FRAMES);
     put_mutex(2, 0, 999, 1, 0);
     read_facts();
     assert_resource(resource_of(named), WAIT_MUTEX, mutex, HOLDER_ENDED);
@@ -450,7 +451,8 @@ static void test_once(void **state)
     assert_int_equal(target.literal.snapshot.holds[resource->hold_first].learnt, LEARNT_INFERRED);
 }
 
-/* Sequence, group start, references by group, sizes, …, waiters << 3, signals: glibc 2.36, and 2.41 without references. */
+/* Sequence, group start, references by group, sizes, …, waiters << 3, signals: glibc 2.36, and 2.41 without references.
+ */
 static void test_condition(void **state)
 {
     (void)state;
@@ -461,6 +463,8 @@ static void test_condition(void **state)
         uint32_t first = add_waiter(private_wait_bitset, words, 0, "- __pthread_cond_wait_common work");
         uint32_t second = add_waiter(private_wait_bitset, words + 4, 0, "- pthread_cond_timedwait work");
         uint32_t *fields = target.data + (mutex - data_start) / 4;
+        fields[-2] = 0x12345678; /* a pointer before it */
+        fields[-1] = 0x7fff;
         fields[0] = 2 << 1 | 1;
         if (layout == old_layout)
             fields[4] = fields[5] = 1 << 1;
@@ -475,7 +479,8 @@ static void test_condition(void **state)
 static void test_semaphore(void **state)
 {
     (void)state;
-    uint32_t waiter = add_waiter(private_wait_bitset, mutex, 0, "__futex_abstimed_wait_common __new_sem_wait_slow64.constprop.0 work");
+    uint32_t waiter = add_waiter(private_wait_bitset, mutex, 0,
+                                 "__futex_abstimed_wait_common __new_sem_wait_slow64.constprop.0 work");
     uint32_t shared = add_waiter(shared_wait_bitset, mutex + 64, 0, "do_futex_wait.constprop.1 sem_timedwait");
     read_facts();
     assert_resource(resource_of(waiter), WAIT_SEMAPHORE, mutex, HOLDER_NEVER);
@@ -518,7 +523,8 @@ static void test_loader_and_allocator(void **state)
 {
     (void)state;
     uint32_t owner = add_runner();
-    uint32_t loader = add_waiter(private_wait, mutex, 2, "futex_wait __lll_lock_wait ___pthread_mutex_lock __GI___dl_iterate_phdr");
+    uint32_t loader =
+        add_waiter(private_wait, mutex, 2, "futex_wait __lll_lock_wait ___pthread_mutex_lock __GI___dl_iterate_phdr");
     uint32_t allocator = add_waiter(private_wait, mutex + 64, 2, "__lll_lock_wait_private _int_free __libc_free work");
     put_mutex(2, 1, first_tid + owner, 1, 1);
     read_facts();
@@ -577,14 +583,18 @@ static void test_musl_mutex(void **state)
         uint32_t type, lock;
         enum holder_state holder;
     } rows[] = {
-        {1, 0x80000000 | first_tid, HOLDER_HELD},     {0, 0x80000010, HOLDER_UNKNOWN}, {2, 0, HOLDER_FREE},
-        {0x81, 0x80000000 | 999, HOLDER_ELSEWHERE},   {1, 0x80000000 | 999, HOLDER_ENDED},
+        {1, 0x80000000 | first_tid, HOLDER_HELD},
+        {0, 0x80000010, HOLDER_UNKNOWN},
+        {2, 0, HOLDER_FREE},
+        {0x81, 0x80000000 | 999, HOLDER_ELSEWHERE},
+        {1, 0x80000000 | 999, HOLDER_ENDED},
         {0xffffffff, 0x80000000 | first_tid, HOLDER_UNKNOWN},
     };
     for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
         restart();
         uint32_t owner = add_runner();
-        uint32_t waiter = add_waiter(private_wait, mutex + 4, rows[i].lock, "__timedwait __pthread_mutex_timedlock work");
+        uint32_t waiter =
+            add_waiter(private_wait, mutex + 4, rows[i].lock, "__timedwait __pthread_mutex_timedlock work");
         for (uint32_t k = 0; k < 2; k++) {
             target.blocks[k][2] = 0;
             target.blocks[k][6] = first_tid + k;
@@ -603,12 +613,15 @@ static void test_musl_mutex(void **state)
 static void test_rust(void **state)
 {
     (void)state;
-    uint32_t lock = add_waiter(private_wait_bitset, mutex, 2,
-                               "syscall std::sys::pal::unix::futex::futex_wait <std::sys::sync::mutex::futex::Mutex>::lock_contended");
-    uint32_t write = add_waiter(private_wait_bitset, mutex + 20, 0,
-                                "syscall std::sys::unix::futex::futex_wait std::sys::unix::locks::futex_rwlock::RwLock::write_contended");
-    uint32_t park = add_waiter(private_wait_bitset, mutex + 64, 0,
-                               "syscall std::sys::pal::unix::futex::futex_wait <std::sys::sync::thread_parking::futex::Parker>::park");
+    uint32_t lock = add_waiter(
+        private_wait_bitset, mutex, 2,
+        "syscall std::sys::pal::unix::futex::futex_wait <std::sys::sync::mutex::futex::Mutex>::lock_contended");
+    uint32_t write = add_waiter(
+        private_wait_bitset, mutex + 20, 0,
+        "syscall std::sys::unix::futex::futex_wait std::sys::unix::locks::futex_rwlock::RwLock::write_contended");
+    uint32_t park = add_waiter(
+        private_wait_bitset, mutex + 64, 0,
+        "syscall std::sys::pal::unix::futex::futex_wait <std::sys::sync::thread_parking::futex::Parker>::park");
     target.data[(mutex - data_start) / 4] = 2;
     target.data[(mutex + 16 - data_start) / 4] = 0x80000000 | 4;
     read_facts();
@@ -664,9 +677,19 @@ static void test_nonsense(void **state)
 {
     (void)state;
     static const char *const frames[] = {
-        MUTEX_FRAMES, "pthread_rwlock_wrlock", "pthread_rwlock_rdlock", "pthread_cond_wait", "sem_wait", "pthread_join",
-        "pthread_barrier_wait", "_IO_puts", "- -", "__timedwait pthread_mutex_lock", "__timedwait_cp pthread_cond_wait",
-        "__timedwait_cp pthread_join", "__lockfile __timedwait puts",
+        MUTEX_FRAMES,
+        "pthread_rwlock_wrlock",
+        "pthread_rwlock_rdlock",
+        "pthread_cond_wait",
+        "sem_wait",
+        "pthread_join",
+        "pthread_barrier_wait",
+        "_IO_puts",
+        "- -",
+        "__timedwait pthread_mutex_lock",
+        "__timedwait_cp pthread_cond_wait",
+        "__timedwait_cp pthread_join",
+        "__lockfile __timedwait puts",
     };
     srand(1);
     for (int round = 0; round < 2000; round++) {
@@ -677,11 +700,11 @@ static void test_nonsense(void **state)
             const char *functions = frames[(size_t)rand() % (sizeof frames / sizeof frames[0])];
             uint64_t word = rand() % 8 == 0 ? (uint64_t)rand() * (uint64_t)rand()
                                             : data_start + (uint64_t)rand() % (data_words * 4);
-            uint32_t thread = add_waiter(rand() % 2 == 0 ? private_wait : shared_wait_bitset, word, (uint32_t)rand() % 128,
-                                         functions);
+            uint32_t thread = add_waiter(rand() % 2 == 0 ? private_wait : shared_wait_bitset, word,
+                                         (uint32_t)rand() % 128, functions);
             for (size_t k = 0; k < stack_bytes / 8; k++)
-                target.stacks[thread][k] = rand() % 4 == 0 ? data_start + (uint64_t)rand() % (data_words * 4)
-                                                           : (uint64_t)rand();
+                target.stacks[thread][k] =
+                    rand() % 4 == 0 ? data_start + (uint64_t)rand() % (data_words * 4) : (uint64_t)rand();
         }
         read_facts();
         const struct snapshot *snapshot = &target.literal.snapshot;
@@ -738,12 +761,20 @@ int main(void)
 {
 #define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
     const struct CMUnitTest tests[] = {
-        TEST(test_mutex),         TEST(test_self_deadlock), TEST(test_mutex_states), TEST(test_threads_missing),
-        TEST(test_unreadable),    TEST(test_not_blocked),   TEST(test_nameless_mutex), TEST(test_one_nameless), TEST(test_bytes_of_file), TEST(test_kernel_lock),
-        TEST(test_rwlock),        TEST(test_readers),       TEST(test_once),       TEST(test_condition),    TEST(test_semaphore),
-        TEST(test_join),          TEST(test_stdio),         TEST(test_loader_and_allocator), TEST(test_ids_of_blocks),
-        TEST(test_ids_unmapped),  TEST(test_ids_of_source), TEST(test_musl_mutex),   TEST(test_rust),
-        TEST(test_kernel_waits),  TEST(test_order),         TEST(test_nonsense),     TEST(test_call_names),
+        TEST(test_mutex),          TEST(test_self_deadlock),
+        TEST(test_mutex_states),   TEST(test_threads_missing),
+        TEST(test_unreadable),     TEST(test_not_blocked),
+        TEST(test_nameless_mutex), TEST(test_one_nameless),
+        TEST(test_bytes_of_file),  TEST(test_kernel_lock),
+        TEST(test_rwlock),         TEST(test_readers),
+        TEST(test_once),           TEST(test_condition),
+        TEST(test_semaphore),      TEST(test_join),
+        TEST(test_stdio),          TEST(test_loader_and_allocator),
+        TEST(test_ids_of_blocks),  TEST(test_ids_unmapped),
+        TEST(test_ids_of_source),  TEST(test_musl_mutex),
+        TEST(test_rust),           TEST(test_kernel_waits),
+        TEST(test_order),          TEST(test_nonsense),
+        TEST(test_call_names),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
