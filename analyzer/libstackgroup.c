@@ -165,6 +165,7 @@ enum sg_status sg_analysis_write(struct sg_analysis *analysis, const char *forma
                 .diagnostics = &pipeline->diagnostics,
                 .findings = pipeline->rule_count == 0 ? NULL : &pipeline->profiles[j].findings,
                 .rule_count = pipeline->rule_count,
+                .groups_before = j == 0 ? 0 : pipeline->profiles[0].grouping.group_count,
                 .next = j + 1 < pipeline->profile_count ? &inputs[j + 1] : NULL,
                 .stats = &pipeline->stats,
                 .options = {.members = options->members,

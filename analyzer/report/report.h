@@ -33,9 +33,18 @@ struct report_input {
     const struct findings *findings; /* NULL: no rules ran */
     size_t rule_count;               /* rules that ran */
     const struct report_input *next; /* the same process's other profile, for a Go program its threads; NULL: none */
+    size_t groups_before; /* of the profiles before it: groups are numbered through */
     const struct report_stats *stats;
     struct report_options options;
 };
+
+/* What is known of the process as a whole, its signal and its threads, stands in the last profile. */
+static inline const struct snapshot *report_process_snapshot(const struct report_input *input)
+{
+    while (input->next != NULL)
+        input = input->next;
+    return input->snapshot;
+}
 
 struct report {
     const char *name;   /* --format=NAME */

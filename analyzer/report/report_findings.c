@@ -150,7 +150,7 @@ static void write_groups(struct verdict *verdict, const struct finding *finding)
         }
         text_writer_string(phrase, shown++ != 0 ? ", " : finding->group_count == 1 ? "group: " : "groups: ");
         if (verdict->form->groups_have_numbers)
-            report_write_group_name(phrase, grouping, group->group);
+            report_write_group_name(phrase, verdict->input, group->group);
         else
             text_writer_printf(phrase, "%.8s", grouping->groups[group->group].fingerprint);
         write_role(phrase, " (", group);
@@ -428,6 +428,11 @@ void report_write_verdict(const struct report_input *input, const struct verdict
     const struct findings *findings = input->findings;
     if (findings == NULL)
         return;
+    /* Of two profiles the one without findings says nothing, unless neither has any. */
+    if (findings->count == 0 && input->next != NULL) {
+        report_write_verdict(input->next, form);
+        return;
+    }
     text_writer_init_memory(&verdict.phrase);
     text_writer_init_memory(&verdict.line);
     if (findings->count == 0) {
@@ -442,4 +447,6 @@ void report_write_verdict(const struct report_input *input, const struct verdict
     }
     text_writer_deinit(&verdict.phrase);
     text_writer_deinit(&verdict.line);
+    if (findings->count != 0 && input->next != NULL && input->next->findings != NULL && input->next->findings->count != 0)
+        report_write_verdict(input->next, form);
 }

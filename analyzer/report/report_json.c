@@ -459,7 +459,7 @@ static void write_group(struct json_writer *json, const struct report_input *inp
     const struct group *group = &input->grouping->groups[index];
     const struct stack *stack = &snapshot->stacks[group->stack];
     char id[24];
-    snprintf(id, sizeof id, "g%zu", index + 1);
+    snprintf(id, sizeof id, "g%zu", input->groups_before + index + 1);
     json_writer_open_object(json, NULL, JSON_BLOCK);
     json_writer_string(json, "id", id);
     json_writer_string(json, "fingerprint", group->fingerprint);
@@ -539,9 +539,10 @@ static bool mark_group(unsigned char *seen, uint32_t group)
     return is_new;
 }
 
-static void write_finding_groups(struct json_writer *json, const struct grouping *grouping,
+static void write_finding_groups(struct json_writer *json, const struct report_input *input,
                                  const struct finding *finding, unsigned char *seen)
 {
+    const struct grouping *grouping = input->grouping;
     const struct finding_group *groups = finding->groups;
     char id[24];
     if (finding->group_count == 0)
@@ -551,7 +552,7 @@ static void write_finding_groups(struct json_writer *json, const struct grouping
         /* Hidden ones are not in the document. */
         if (groups[i].group >= grouping->group_count || !mark_group(seen, groups[i].group))
             continue;
-        snprintf(id, sizeof id, "g%" PRIu32, groups[i].group + 1);
+        snprintf(id, sizeof id, "g%zu", input->groups_before + groups[i].group + 1);
         json_writer_string(json, NULL, id);
     }
     json_writer_close(json);
@@ -645,7 +646,7 @@ static void write_finding(struct json_writer *json, const struct report_input *i
     json_writer_string(json, "confidence", confidence_name(finding->confidence));
     json_writer_text(json, "title", finding->title);
     json_writer_number(json, "members", finding->members);
-    write_finding_groups(json, input->grouping, finding, seen);
+    write_finding_groups(json, input, finding, seen);
     write_keys(json, finding);
     if (finding->evidence_count != 0) {
         json_writer_open_array(json, "evidence", JSON_BLOCK);
@@ -663,12 +664,14 @@ static void write_finding(struct json_writer *json, const struct report_input *i
 
 static void write_findings(struct json_writer *json, const struct report_input *input)
 {
-    unsigned char *seen = calloc(input->grouping->group_count_all + 1, 1);
     json_writer_open_array(json, "findings", JSON_BLOCK);
-    for (size_t i = 0; input->findings != NULL && i < input->findings->count; i++)
-        write_finding(json, input, &input->findings->entries[i], seen);
+    for (const struct report_input *profile = input; profile != NULL; profile = profile->next) {
+        unsigned char *seen = calloc(profile->grouping->group_count_all + 1, 1);
+        for (size_t i = 0; profile->findings != NULL && i < profile->findings->count; i++)
+            write_finding(json, profile, &profile->findings->entries[i], seen);
+        free(seen);
+    }
     json_writer_close(json);
-    free(seen);
     if (input->findings != NULL)
         json_writer_number(json, "rules", input->rule_count);
 }
@@ -730,7 +733,7 @@ static void report_json_write(const struct report_input *input, struct text_writ
     json_writer_init(&json, writer);
     json_writer_open_object(&json, NULL, JSON_BLOCK);
     json_writer_string(&json, "schema", "stackgroup/1");
-    write_source(&json, input->snapshot);
+    write_source(&json, report_process_snapshot(input));
     write_process(&json, input->snapshot->descriptors);
     json_writer_open_array(&json, "profiles", JSON_BLOCK);
     for (const struct report_input *profile = input; profile != NULL; profile = profile->next)

@@ -152,7 +152,7 @@ static void show_verdict(const struct report_input *input, struct screen *screen
 
 static void show_head(const struct report_input *input, struct screen *screen)
 {
-    const struct snapshot *snapshot = input->snapshot;
+    const struct snapshot *snapshot = report_process_snapshot(input);
     report_write_signal(screen_phrase_new(screen), snapshot);
     screen_paragraph(screen, snapshot->signal.number != 0 ? STYLE_ALARM : STYLE_BOLD, 0);
     show_verdict(input, screen);
@@ -160,8 +160,10 @@ static void show_head(const struct report_input *input, struct screen *screen)
     screen_paragraph(screen, STYLE_PLAIN, 0);
     report_write_source(screen_phrase_new(screen), snapshot);
     screen_paragraph(screen, STYLE_PLAIN, 0);
-    report_write_totals(screen_phrase_new(screen), input);
-    screen_paragraph(screen, STYLE_BOLD, 0);
+    for (const struct report_input *profile = input; profile != NULL; profile = profile->next) {
+        report_write_totals(screen_phrase_new(screen), profile);
+        screen_paragraph(screen, STYLE_BOLD, 0);
+    }
     show_process(snapshot->descriptors, screen);
 }
 
@@ -191,7 +193,7 @@ static void show_diagnostics_rest(const struct diagnostics *diagnostics, struct 
 static void show_group_line(const struct report_input *input, const struct group *group, struct screen *screen)
 {
     struct text_writer *name = screen_phrase_new(screen);
-    report_write_group_name(name, input->grouping, (uint32_t)(group - input->grouping->groups));
+    report_write_group_name(name, input, (uint32_t)(group - input->grouping->groups));
     text_writer_string(name, "  ");
     screen_put(screen, STYLE_DIM, CUT_END, SIZE_MAX, screen_phrase(screen));
     bool is_heap = input->snapshot->kind == PROFILE_HEAP;
@@ -378,6 +380,14 @@ static void show_group(const struct report_input *input, const struct group *gro
     screen_newline(screen);
 }
 
+/* Between goroutines and threads. */
+static void screen_rule(struct screen *screen)
+{
+    text_writer_string(screen_phrase_new(screen), "---");
+    screen_paragraph(screen, STYLE_DIM, 0);
+    screen_newline(screen);
+}
+
 void report_write_terminal(const struct report_input *input, struct text_writer *writer)
 {
     size_t width = input->options.width == 0 ? width_default : input->options.width;
@@ -396,8 +406,12 @@ void report_write_terminal(const struct report_input *input, struct text_writer 
         screen_paragraph(&screen, STYLE_PLAIN, 0);
     }
     screen_newline(&screen);
-    for (size_t i = 0; i < input->grouping->group_count; i++)
-        show_group(input, &input->grouping->groups[i], &screen);
+    for (const struct report_input *profile = input; profile != NULL; profile = profile->next) {
+        if (profile != input)
+            screen_rule(&screen);
+        for (size_t i = 0; i < profile->grouping->group_count; i++)
+            show_group(profile, &profile->grouping->groups[i], &screen);
+    }
     show_diagnostics_rest(input->diagnostics, &screen);
     if (input->options.show_stats && input->stats != NULL) {
         report_write_stats_counts(screen_phrase_new(&screen), input->stats);

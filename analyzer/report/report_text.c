@@ -77,18 +77,21 @@ static void write_head(const struct report_input *input, struct text_writer *wri
 {
     if (input->snapshot->kind == PROFILE_HEAP)
         write_profile_header(input, writer);
+    const struct snapshot *process = report_process_snapshot(input);
     write_comment(writer);
-    report_write_signal(writer, input->snapshot);
+    report_write_signal(writer, process);
     text_writer_string(writer, "\n");
     report_write_verdict(input, &(struct verdict_form){.columns = line_columns - sizeof "# " + 1,
                                                        .write_line = write_verdict_line,
                                                        .context = writer});
     write_comment(writer);
-    report_write_process(writer, input->snapshot);
+    report_write_process(writer, process);
     text_writer_string(writer, "\n# ");
-    report_write_source(writer, input->snapshot);
-    text_writer_string(writer, "\n# ");
-    report_write_totals(writer, input);
+    report_write_source(writer, process);
+    for (const struct report_input *profile = input; profile != NULL; profile = profile->next) {
+        text_writer_string(writer, "\n# ");
+        report_write_totals(writer, profile);
+    }
     text_writer_string(writer, "\n");
     if (input->snapshot->pcs_are_numbers)
         text_writer_string(writer, "# addresses: the dump tells none; the numbers behind @ only tell places apart\n");

@@ -121,10 +121,11 @@ bool resource_wait_is_in_state(const struct report_input *input, const struct gr
     return resource->is_any && group->state_count == 1 && input->grouping->states[group->state_first].state != 0;
 }
 
-void report_write_group_name(struct text_writer *writer, const struct grouping *grouping, uint32_t group)
+void report_write_group_name(struct text_writer *writer, const struct report_input *input, uint32_t group)
 {
+    const struct grouping *grouping = input->grouping;
     if (group < grouping->group_count)
-        text_writer_printf(writer, "g%" PRIu32, group + 1);
+        text_writer_printf(writer, "g%zu", input->groups_before + group + 1);
     else
         text_writer_printf(writer, "%.*s (hidden)", fingerprint_digits_shown, grouping->groups[group].fingerprint);
 }
@@ -148,7 +149,7 @@ static void write_holder_place(struct text_writer *writer, const struct report_i
     }
     if (group != index_none) {
         text_writer_string(writer, before);
-        report_write_group_name(writer, input->grouping, group);
+        report_write_group_name(writer, input, group);
         before = ", ";
     }
     if (before[0] == ',')

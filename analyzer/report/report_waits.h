@@ -26,6 +26,6 @@ bool resource_wait_is_in_state(const struct report_input *input, const struct gr
                                const struct resource_wait *row);
 
 /* "g3", as JSON calls it too; of a hidden group, which has no number on the screen, "ed7344d4 (hidden)". */
-void report_write_group_name(struct text_writer *writer, const struct grouping *grouping, uint32_t group);
+void report_write_group_name(struct text_writer *writer, const struct report_input *input, uint32_t group);
 
 #endif
