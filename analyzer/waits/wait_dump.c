@@ -116,10 +116,10 @@ struct dump {
     struct snapshot *snapshot;
     struct arena *scratch;
     struct wait_build build;
-    uint8_t *rows;            /* by string: number of its row + 1, 0 none */
-    struct stack_wait *stacks; /* by stack */
+    uint8_t *rows;                     /* by string: number of its row + 1, 0 none */
+    struct stack_wait *stacks;         /* by stack */
     const struct reason_row **reasons; /* by string; NULL: no reason of Go's */
-    struct intern_table ids; /* of members, number - 1 is into id_members */
+    struct intern_table ids;           /* of members, number - 1 is into id_members */
     uint32_t *id_members;
     uint64_t lines_lost;
 };
@@ -156,8 +156,8 @@ static const struct call_row *string_row(const struct dump *dump, uint32_t strin
 static bool is_between(struct text function)
 {
     static const struct text starts[] = {
-        {"runtime.", 8}, {"sync.", 5},     {"internal/", 9},           {"syscall.", 8}, {"time.", 5},
-        {"os.", 3},      {"os/exec.", 8},  {"golang.org/x/sys/", 17},  {"net.", 4},
+        {"runtime.", 8}, {"sync.", 5},    {"internal/", 9},          {"syscall.", 8}, {"time.", 5},
+        {"os.", 3},      {"os/exec.", 8}, {"golang.org/x/sys/", 17}, {"net.", 4},
     };
     for (size_t i = 0; i < sizeof starts / sizeof starts[0]; i++)
         if (text_starts_with(function, starts[i]))
