@@ -91,7 +91,7 @@ def waits_by_address(profile):
     waiters = collections.defaultdict(set)
     for group in profile["groups"]:
         for row in group.get("waits", []):
-            if "address" in row["resource"]:
+            if "address" in row.get("resource", {}):
                 waiters[row["kind"], row["resource"]["address"]].update(row["waiters"])
     return waiters
 

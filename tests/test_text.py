@@ -108,7 +108,7 @@ def test_waits(name, dumps):
         for row in group.get("waits", []):
             for function in set(functions(group)) & set(WAITS):
                 found[function, row["kind"]] += row["members"]
-                addresses[function].add(row["resource"].get("address"))
+                addresses[function].add(row.get("resource", {}).get("address"))
     assert found == {(function, kind): count for function, (kind, count) in WAITS.items()}
     for function in ("main.lockMutex", "main.lockInner"):
         assert len(addresses[function]) == 1 and None not in addresses[function], (function, addresses[function])

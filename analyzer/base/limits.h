@@ -27,6 +27,8 @@ enum {
     limit_module_segments = 256,
     /* Milliseconds that a stop waits for threads that do not stop (uninterruptible calls) after the last that did. */
     limit_live_wait_milliseconds = 50,
+    /* … and for threads that could stop, but were given no processor yet. */
+    limit_live_wait_longest_milliseconds = 500,
     /* Times the task list of a target that is not stopped is read again for threads that began meanwhile. */
     limit_live_rounds = 8,
     /* Futex words that a live snapshot remembers having copied, a power of two: a lock that thousands wait for is copied

@@ -17,7 +17,8 @@ static const struct detector *const detectors[] = {
 /* How much a rule asks for: the narrower one says more. */
 static size_t rule_narrowness(const struct compiled_rule *rule)
 {
-    size_t conditions = rule->source->has_head ? 1000 : 0;
+    size_t conditions =
+        (rule->source->has_head ? 1000 : 0) + (rule->source->holder != RULE_HOLDER_ANY ? 500 : 0);
     const struct compiled_match *matches[] = {&rule->match, &rule->head};
     for (size_t i = 0; i < 2; i++) {
         const struct compiled_match *match = matches[i];

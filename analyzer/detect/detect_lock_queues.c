@@ -544,6 +544,25 @@ static bool is_enough(const struct telling *telling, const struct rule *rule, ui
     return lock_rule_reached(telling->detection, rule, members, is_lost ? 1 : at_least_default);
 }
 
+static bool holder_is_meant(const struct telling *telling, enum rule_holder meant)
+{
+    enum holder_state state = telling->queues->graph->locks[telling->resources[0]].holder;
+    bool is_member = telling->queue->head != index_none;
+    switch (meant) {
+    case RULE_HOLDER_ANY:
+        return true;
+    case RULE_HOLDER_MEMBER:
+        return is_member;
+    case RULE_HOLDER_ENDED:
+        return !is_member && state == HOLDER_ENDED;
+    case RULE_HOLDER_READERS:
+        return !is_member && state == HOLDER_ANONYMOUS;
+    case RULE_HOLDER_UNKNOWN:
+        return !is_member && state == HOLDER_UNKNOWN;
+    }
+    return false;
+}
+
 static void run(struct detection *detection, const struct compiled_rule *rule)
 {
     struct queues *queues = queues_get(detection);
@@ -560,6 +579,8 @@ static void run(struct detection *detection, const struct compiled_rule *rule)
         if (queue->is_told || !queue->has_lock || !is_enough(&telling, source, queue->members))
             continue;
         if (source->has_head && (queue->head == index_none || !detection_head_matches(detection, rule, queue->head)))
+            continue;
+        if (!holder_is_meant(&telling, source->holder))
             continue;
         telling.matched = count_matched(&telling, rule);
         if (!is_enough(&telling, source, telling.matched))

@@ -440,8 +440,8 @@ static bool header_find(struct goroutine_text *reader, struct text line, struct 
 
 static bool cause_parse(struct text line, struct goroutine_item *item)
 {
-    static const struct text starts[] = {{"panic: ", 7}, {"fatal error: ", 13}, {"SIG", 3}, {"[signal ", 8},
-                                         {"runtime: ", 9}};
+    static const struct text starts[] = {
+        {"panic: ", 7}, {"fatal error: ", 13}, {"SIG", 3}, {"[signal ", 8}, {"runtime: ", 9}};
     for (size_t i = 0; i < sizeof starts / sizeof starts[0]; i++) {
         if (!text_starts_with(line, starts[i]))
             continue;
@@ -525,7 +525,8 @@ bool goroutine_place_parse(struct text place, struct goroutine_place *ret_place)
 bool goroutine_argument_next(struct text *arguments, uint64_t *ret_value, bool *ret_is_uncertain)
 {
     struct text rest = *arguments;
-    while (rest.length != 0 && (rest.data[0] == ' ' || rest.data[0] == ',' || rest.data[0] == '{' || rest.data[0] == '}'))
+    while (rest.length != 0 &&
+           (rest.data[0] == ' ' || rest.data[0] == ',' || rest.data[0] == '{' || rest.data[0] == '}'))
         rest = text_from(rest, 1);
     if (text_take_prefix(&rest, TEXT("_"))) {
         *ret_value = 0;

@@ -7,11 +7,11 @@
  *   # labels: {"req":"x y"}
  *   #<TAB>0x4b4b7a<TAB>main.blocked+0x1a<TAB>/src/m.go:4
  *
- * The same grammar serves other profiles of counts ("thread profile: total 5", which stackgroup itself writes) and, with
- * other heads, heap profiles (format/heap_text.h).
+ * The same grammar serves other profiles of counts ("thread profile: total 5", which stackgroup itself writes) and,
+ * with other heads, heap profiles (format/heap_text.h).
  *
- * debug=2, SIGQUIT, panics and fatal errors (runtime, goroutineheader, gentraceback and traceback2, printcreatedby), from
- * Go 1.0 to 1.27:
+ * debug=2, SIGQUIT, panics and fatal errors (runtime, goroutineheader, gentraceback and traceback2, printcreatedby),
+ * from Go 1.0 to 1.27:
  *
  *   goroutine 18 gp=0xc000007c00 m=4 mp=0xc000100008 [chan receive, 11 minutes, locked to thread] {k: v}:
  *   main.(*T).m(0xc000044720, {0x2, ...}, 0x3?)
@@ -43,7 +43,8 @@ struct text_junk {
     size_t first_offset; /* of the first of them; valid when there is any */
 };
 
-/* "0x1f" and "12" at the start of a text, which is moved past them. False: there is none, or it does not fit 64 bits. */
+/* "0x1f" and "12" at the start of a text, which is moved past them. False: there is none, or it does not fit 64 bits.
+ */
 bool text_take_hex(struct text *text, uint64_t *ret_value);
 bool text_take_decimal(struct text *text, uint64_t *ret_value);
 bool text_take_prefix(struct text *text, struct text prefix);
@@ -54,8 +55,8 @@ struct profile_frame {
     struct text function; /* "" not told */
     uint64_t offset;      /* from the function's start; valid with a function and has_offset */
     bool has_offset;
-    struct text place;    /* file or "(module)", "" not told */
-    uint32_t line;        /* 0 none */
+    struct text place; /* file or "(module)", "" not told */
+    uint32_t line;     /* 0 none */
     bool has_line;
 };
 
@@ -79,10 +80,10 @@ enum profile_item_kind {
 
 struct profile_item {
     enum profile_item_kind kind;
-    size_t offset;      /* of its line */
-    struct text text;   /* header: its word; group: its addresses, well-formed, at least one; labels: "{…}"; comment:
-                           what follows "# "; section: the line */
-    uint64_t count;     /* header: the total; group: its count */
+    size_t offset;    /* of its line */
+    struct text text; /* header: its word; group: its addresses, well-formed, at least one; labels: "{…}"; comment:
+                         what follows "# "; section: the line */
+    uint64_t count;   /* header: the total; group: its count */
     struct profile_frame frame;
 };
 
@@ -98,9 +99,9 @@ void profile_text_next(struct profile_text *reader, struct profile_item *ret_ite
 /* The first line of a goroutine. */
 struct goroutine_header {
     uint64_t id;
-    struct text status;  /* "chan receive", "select (no cases)": without what is told apart below */
-    uint64_t minutes;    /* it waits for; 0: under one, or not known */
-    struct text labels;  /* "{k: v, k2: \"v 2\"}", "" none */
+    struct text status; /* "chan receive", "select (no cases)": without what is told apart below */
+    uint64_t minutes;   /* it waits for; 0: under one, or not known */
+    struct text labels; /* "{k: v, k2: \"v 2\"}", "" none */
     bool locked_to_thread, leaked;
 };
 
@@ -113,12 +114,12 @@ enum goroutine_item_kind {
     GOROUTINE_ITEM_CREATED,     /* `function` by goroutine `count`, 0 not told */
     GOROUTINE_ITEM_ELIDED,      /* `count` frames are left out here, 0: it is not told how many */
     GOROUTINE_ITEM_UNAVAILABLE, /* it runs on another thread: the dump has no stack of it */
-    GOROUTINE_ITEM_CAUSE,       /* before the goroutines: "panic: …", "fatal error: …", "SIGQUIT: …", "[signal …" */
+    GOROUTINE_ITEM_CAUSE, /* before the goroutines: "panic: …", "fatal error: …", "SIGQUIT: …", "[signal …" */
 };
 
 struct goroutine_item {
     enum goroutine_item_kind kind;
-    size_t offset;         /* of its line */
+    size_t offset; /* of its line */
     struct goroutine_header header;
     struct text function;  /* "main.(*T).m" */
     struct text arguments; /* "0xc000044720, {0x2, ...}, 0x3?", "..." of inlined calls */
@@ -126,7 +127,7 @@ struct goroutine_item {
     uint64_t pc;           /* valid when has_pc */
     bool has_pc;
     uint64_t count;
-    struct text text;      /* of causes: the line */
+    struct text text; /* of causes: the line */
 };
 
 struct goroutine_text {
@@ -135,7 +136,7 @@ struct goroutine_text {
     size_t prefix_bytes; /* that a logger wrote before each line, as the last goroutine's first line had it */
     uint64_t goroutines;
     bool in_goroutine;
-    bool is_cut;         /* at the end: the text breaks off within a goroutine */
+    bool is_cut; /* at the end: the text breaks off within a goroutine */
 };
 
 void goroutine_text_init(struct goroutine_text *reader, struct text text);
@@ -155,8 +156,8 @@ bool goroutine_place_parse(struct text place, struct goroutine_place *ret_place)
  * counts as uncertain 0. */
 bool goroutine_argument_next(struct text *arguments, uint64_t *ret_value, bool *ret_is_uncertain);
 
-/* The next of "{k: v, k2: \"v 2\"}" or of debug=1's {"k":"v"}. Values that were quoted are still escaped. The text given
- * first is the whole of it. False at the end. */
+/* The next of "{k: v, k2: \"v 2\"}" or of debug=1's {"k":"v"}. Values that were quoted are still escaped. The text
+ * given first is the whole of it. False at the end. */
 bool goroutine_label_next(struct text *labels, struct text *ret_key, struct text *ret_value);
 
 #endif

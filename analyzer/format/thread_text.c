@@ -83,8 +83,8 @@ static struct thread_comment trust_parse(struct text text)
     uint64_t last;
     if (!text_take_hex(&rest, &result.address))
         return result;
-    if (text_take_prefix(&rest, TEXT(" to ")) &&
-        !(text_take_hex(&rest, &last) && text_take_prefix(&rest, TEXT(" (")) && text_take_decimal(&rest, &result.count)))
+    if (text_take_prefix(&rest, TEXT(" to ")) && !(text_take_hex(&rest, &last) && text_take_prefix(&rest, TEXT(" (")) &&
+                                                   text_take_decimal(&rest, &result.count)))
         return result;
     result.kind = THREAD_COMMENT_TRUST;
     return result;
@@ -127,15 +127,23 @@ struct thread_comment thread_comment_parse(struct text comment)
         struct text start;
         enum thread_comment_kind kind;
     } rows[] = {
-        {{"signal: ", 8}, THREAD_COMMENT_SIGNAL},     {{"process: ", 9}, THREAD_COMMENT_PROCESS},
-        {{"threads: ", 9}, THREAD_COMMENT_TOTALS},    {{"goroutines: ", 12}, THREAD_COMMENT_TOTALS},
+        {{"signal: ", 8}, THREAD_COMMENT_SIGNAL},
+        {{"process: ", 9}, THREAD_COMMENT_PROCESS},
+        {{"threads: ", 9}, THREAD_COMMENT_TOTALS},
+        {{"goroutines: ", 12}, THREAD_COMMENT_TOTALS},
         {{"addresses: the dump tells none", 30}, THREAD_COMMENT_NUMBERS},
-        {{"lost: ", 6}, THREAD_COMMENT_LOST},         {{"loss: ", 6}, THREAD_COMMENT_LOSS},
-        {{"note: ", 6}, THREAD_COMMENT_NOTE},         {{"signalled", 9}, THREAD_COMMENT_SIGNALLED},
-        {{"state: ", 7}, THREAD_COMMENT_STATE},       {{"members: ", 9}, THREAD_COMMENT_MEMBERS},
-        {{"member ", 7}, THREAD_COMMENT_MEMBER},      {{"waits: ", 7}, THREAD_COMMENT_WAITS},
-        {{"waiting: ", 9}, THREAD_COMMENT_WAITING},   {{"created by ", 11}, THREAD_COMMENT_CREATED},
-        {{"end: ", 5}, THREAD_COMMENT_END},           {{"trust: ", 7}, THREAD_COMMENT_TRUST},
+        {{"lost: ", 6}, THREAD_COMMENT_LOST},
+        {{"loss: ", 6}, THREAD_COMMENT_LOSS},
+        {{"note: ", 6}, THREAD_COMMENT_NOTE},
+        {{"signalled", 9}, THREAD_COMMENT_SIGNALLED},
+        {{"state: ", 7}, THREAD_COMMENT_STATE},
+        {{"members: ", 9}, THREAD_COMMENT_MEMBERS},
+        {{"member ", 7}, THREAD_COMMENT_MEMBER},
+        {{"waits: ", 7}, THREAD_COMMENT_WAITS},
+        {{"waiting: ", 9}, THREAD_COMMENT_WAITING},
+        {{"created by ", 11}, THREAD_COMMENT_CREATED},
+        {{"end: ", 5}, THREAD_COMMENT_END},
+        {{"trust: ", 7}, THREAD_COMMENT_TRUST},
     };
     struct thread_comment result = {.kind = THREAD_COMMENT_OTHER, .text = comment};
     for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++)

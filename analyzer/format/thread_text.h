@@ -47,9 +47,9 @@ struct text thread_state_split(struct text state, int32_t *ret_fd);
 enum thread_holder {
     THREAD_HOLDER_NONE, /* kinds that nobody holds */
     THREAD_HOLDER_UNKNOWN,
-    THREAD_HOLDER_MEMBERS, /* `holders` */
-    THREAD_HOLDER_READERS, /* `holder_count`, not known by whom */
-    THREAD_HOLDER_ENDED,   /* `holder_id` */
+    THREAD_HOLDER_MEMBERS,   /* `holders` */
+    THREAD_HOLDER_READERS,   /* `holder_count`, not known by whom */
+    THREAD_HOLDER_ENDED,     /* `holder_id` */
     THREAD_HOLDER_ELSEWHERE, /* `holder_id` */
     THREAD_HOLDER_FREE,
 };
@@ -57,16 +57,16 @@ enum thread_holder {
 /* "2 on mutex 0x55d0c0 (orders_lock) to write, held by thread 4711 (read): 4712 4713 … (+4)" */
 struct thread_waits {
     uint64_t count;
-    struct text kind;    /* the word of wait_kind_name */
-    uint64_t address;    /* 0 not told */
-    struct text name;    /* "" none */
+    struct text kind; /* the word of wait_kind_name */
+    uint64_t address; /* 0 not told */
+    struct text name; /* "" none */
     bool to_read, to_write;
     enum thread_holder holder;
     struct text holders; /* ids, for thread_id_next */
     uint64_t holder_count, holder_id;
-    struct text learnt;  /* the word of learnt_name, "" not told */
-    struct text ids;     /* of the waiters, for thread_id_next */
-    uint64_t more;       /* waiters whose id is not listed */
+    struct text learnt; /* the word of learnt_name, "" not told */
+    struct text ids;    /* of the waiters, for thread_id_next */
+    uint64_t more;      /* waiters whose id is not listed */
 };
 
 bool thread_waits_parse(struct text text, struct thread_waits *ret_waits);

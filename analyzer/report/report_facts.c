@@ -77,7 +77,7 @@ void report_write_signal(struct text_writer *writer, const struct snapshot *snap
         return;
     }
     if (signal->number == 0) {
-        text_writer_string(writer, is_text(snapshot) ? "no signal told" : "no fatal signal");
+        text_writer_string(writer, is_text(snapshot) ? "a text dump, no signal told" : "no fatal signal");
         if (snapshot->written_by != NULL)
             text_writer_printf(writer, ": written by %s", snapshot->written_by);
         if (snapshot->stop_kind == STOP_KIND_ROLLING || snapshot->stop_kind == STOP_KIND_NONE)

@@ -117,8 +117,8 @@ void report_write_resource_wait(struct text_writer *writer, const struct snapsho
 bool resource_wait_is_in_state(const struct report_input *input, const struct group *group,
                                const struct resource_wait *row)
 {
-    const struct resource *resource = &input->snapshot->resources[row->resource];
-    return resource->is_any && group->state_count == 1 && input->grouping->states[group->state_first].state != 0;
+    return input->snapshot->kind == PROFILE_GOROUTINES && input->snapshot->resources[row->resource].is_any &&
+           group->state_count == 1 && input->grouping->states[group->state_first].state != 0;
 }
 
 void report_write_group_name(struct text_writer *writer, const struct report_input *input, uint32_t group)

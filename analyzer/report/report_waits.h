@@ -21,7 +21,7 @@ void report_write_resource_wait(struct text_writer *writer, const struct snapsho
 void report_write_resource_wait_short(struct text_writer *writer, const struct report_input *input,
                                       const struct resource_wait *row);
 
-/* Whether the row says no more than the states of the group do: any channel, any select … */
+/* Whether the row says no more than the goroutines' wait reason does: any channel, any select … */
 bool resource_wait_is_in_state(const struct report_input *input, const struct group *group,
                                const struct resource_wait *row);
 

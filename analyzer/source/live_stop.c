@@ -310,6 +310,32 @@ static bool time_is_up(const struct stopper *stopper)
     return limit != 0 && nanoseconds_now() - stopper->started > limit * 1000;
 }
 
+/* Whether waiting on is of no use: what has not stopped sits in uninterruptible calls. A thread that merely got no
+ * processor yet, on a busy machine, will stop. */
+static bool are_uninterruptible(const struct live_stop *stop)
+{
+    for (size_t i = 0; i < stop->thread_count; i++) {
+        const struct live_thread *thread = &stop->threads[i];
+        char path[96], buffer[4096];
+        struct text line;
+        struct proc_stat stat;
+        if (thread->outcome != LIVE_THREAD_UNKNOWN || !thread->interrupted)
+            continue;
+        snprintf(path, sizeof path, "/proc/%" PRIu32 "/task/%" PRIu32 "/stat", stop->pid, thread->tid);
+        if (proc_read_short(path, buffer, sizeof buffer, &line) && proc_stat_parse(line, &stat) && stat.state != 'D')
+            return false;
+    }
+    return true;
+}
+
+/* Whether what has not stopped is to be given up: `since` is when the last of the others did, or the wait began. */
+static bool is_given_up(const struct live_stop *stop, uint64_t since)
+{
+    uint64_t waited = nanoseconds_now() - since;
+    return waited > (uint64_t)limit_live_wait_longest_milliseconds * 1000000 ||
+           (waited > (uint64_t)limit_live_wait_milliseconds * 1000000 && are_uninterruptible(stop));
+}
+
 /* Waits for the interrupted threads, each by its id: waiting for any makes the kernel look through all of them. One that
  * sits in an uninterruptible call is given limit_live_wait_milliseconds after the last other one stopped. */
 static void collect_stops(struct stopper *stopper)
@@ -339,7 +365,7 @@ static void collect_stops(struct stopper *stopper)
             last = nanoseconds_now();
             continue;
         }
-        if (nanoseconds_now() - last > (uint64_t)limit_live_wait_milliseconds * 1000000)
+        if (is_given_up(stop, last))
             return;
         struct timespec pause = {0, 20000};
         nanosleep(&pause, NULL);
@@ -546,7 +572,7 @@ static void stop_rolling(struct stopper *stopper)
     }
     live_processors_close(&stopper->processors);
     uint64_t started = nanoseconds_now();
-    while (stopper->waiting != 0 && nanoseconds_now() - started < (uint64_t)limit_live_wait_milliseconds * 1000000) {
+    while (stopper->waiting != 0 && !is_given_up(stop, started)) {
         struct timespec pause = {0, 50000};
         nanosleep(&pause, NULL);
         roll_collect(stopper, NULL, 0);

@@ -121,9 +121,11 @@ bool source_text_probe(const char *path)
         return S_ISFIFO(status.st_mode);
     int fd = open(path, O_RDONLY | O_NONBLOCK | O_CLOEXEC | O_NOCTTY);
     char magic[4] = "";
-    bool is_elf = fd >= 0 && read(fd, magic, sizeof magic) == (ssize_t)sizeof magic && memcmp(magic, "\x7f"
-                                                                                                     "ELF",
-                                                                                              sizeof magic) == 0;
+    bool is_elf = fd >= 0 && read(fd, magic, sizeof magic) == (ssize_t)sizeof magic &&
+                  memcmp(magic,
+                         "\x7f"
+                         "ELF",
+                         sizeof magic) == 0;
     if (fd >= 0)
         close(fd);
     return !is_elf;

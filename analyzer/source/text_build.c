@@ -8,8 +8,7 @@
 void text_build_init(struct text_build *build, struct snapshot *snapshot, struct arena *keep, struct arena *scratch,
                      struct diagnostics *diagnostics)
 {
-    *build = (struct text_build){
-        .snapshot = snapshot, .keep = keep, .scratch = scratch, .diagnostics = diagnostics};
+    *build = (struct text_build){.snapshot = snapshot, .keep = keep, .scratch = scratch, .diagnostics = diagnostics};
     *snapshot = (struct snapshot){.arena = keep, .source_kind = "text"};
     intern_table_init(&snapshot->strings, keep);
     intern_table_init(&build->location_keys, scratch);
@@ -77,8 +76,8 @@ void text_build_step(struct text_build *build, uint32_t location, enum frame_tru
         build->frames_over++;
         return;
     }
-    build->steps = arena_grow(build->scratch, build->steps, build->step_count, &build->step_capacity,
-                              2 * sizeof *build->steps);
+    build->steps =
+        arena_grow(build->scratch, build->steps, build->step_count, &build->step_capacity, 2 * sizeof *build->steps);
     build->steps[2 * build->step_count] = location;
     build->steps[2 * build->step_count + 1] = trust;
     build->step_count++;
@@ -90,8 +89,8 @@ uint32_t text_build_stack(struct text_build *build, enum stack_end end, uint64_t
     size_t count = build->step_count;
     /* What tells stacks apart beside their steps goes as two more pairs into the key. */
     for (size_t i = 0; i < 2; i++)
-        build->steps = arena_grow(build->scratch, build->steps, count + i, &build->step_capacity,
-                                  2 * sizeof *build->steps);
+        build->steps =
+            arena_grow(build->scratch, build->steps, count + i, &build->step_capacity, 2 * sizeof *build->steps);
     uint32_t *tail = build->steps + 2 * count;
     tail[0] = labels;
     tail[1] = end;

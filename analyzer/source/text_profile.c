@@ -47,10 +47,10 @@ struct profile {
     size_t told_first; /* of its lines in told->waits */
     uint64_t waited_seconds;
     /* Of the whole text. */
-    uint64_t total_claimed; /* that stackgroup's head tells */
-    uint64_t line_distance; /* from the address of a "#" line to that of the list */
+    uint64_t total_claimed;        /* that stackgroup's head tells */
+    uint64_t line_distance;        /* from the address of a "#" line to that of the list */
     struct intern_table outermost; /* last addresses of stacks that no limit of Go's cut */
-    size_t unattached; /* frame lines whose address the group does not have */
+    size_t unattached;             /* frame lines whose address the group does not have */
     uint64_t hidden, addresses_in_all;
     uint64_t largest_count, largest_hidden, largest_addresses; /* of the largest group */
     uint64_t profiles, further_groups;
@@ -355,8 +355,7 @@ static void group_comment(struct profile *profile, struct text text)
         profile->details[profile->detail_count++] = comment;
         break;
     case THREAD_COMMENT_WAITS:
-        told->waits =
-            arena_grow(build->keep, told->waits, told->wait_count, &told->wait_capacity, sizeof *told->waits);
+        told->waits = arena_grow(build->keep, told->waits, told->wait_count, &told->wait_capacity, sizeof *told->waits);
         told->waits[told->wait_count++] = (struct told_wait){.text = text_copy(build->keep, comment.text)};
         break;
     case THREAD_COMMENT_WAITING:
@@ -582,8 +581,7 @@ void text_profile_read(struct text_build *build, struct text text)
             continue;
         switch (item.kind) {
         case PROFILE_ITEM_HEADER:
-            build->snapshot->total_claimed =
-                item.count > profile.total_claimed ? item.count : profile.total_claimed;
+            build->snapshot->total_claimed = item.count > profile.total_claimed ? item.count : profile.total_claimed;
             break;
         case PROFILE_ITEM_GROUP:
             close_group(&profile);
@@ -628,8 +626,8 @@ static void close_record(struct profile *profile, const struct heap_numbers *num
     struct text_build *build = profile->build;
     uint32_t stack = add_stack(profile);
     *usages = arena_grow(build->keep, *usages, build->snapshot->member_count, capacity, sizeof **usages);
-    (*usages)[build->snapshot->member_count] = (struct heap_usage){
-        numbers->objects, numbers->bytes, numbers->objects_allocated, numbers->bytes_allocated};
+    (*usages)[build->snapshot->member_count] =
+        (struct heap_usage){numbers->objects, numbers->bytes, numbers->objects_allocated, numbers->bytes_allocated};
     text_build_member(build, stack, 1);
 }
 

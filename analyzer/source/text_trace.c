@@ -224,8 +224,7 @@ static uint32_t labels_string(struct trace *trace, struct text labels)
  * their first function. Number 0 is a thread's own scheduler stack. */
 static bool is_runtime_goroutine(const struct trace *trace)
 {
-    return trace->header.id == 0 ||
-           (trace->outermost != index_none && trace->records[trace->outermost].is_runtime);
+    return trace->header.id == 0 || (trace->outermost != index_none && trace->records[trace->outermost].is_runtime);
 }
 
 /* False when the id is in the set already. */
@@ -287,8 +286,7 @@ static void close_goroutine(struct trace *trace, bool is_cut)
     member->id = trace->header.id;
     member->state = status_string(trace, trace->header.status);
     member->waited_known = trace->header.minutes != 0;
-    member->waited_seconds =
-        trace->header.minutes > UINT64_MAX / 60 ? UINT64_MAX : trace->header.minutes * 60;
+    member->waited_seconds = trace->header.minutes > UINT64_MAX / 60 ? UINT64_MAX : trace->header.minutes * 60;
     member->creator = trace->creator;
     member->creator_id = trace->creator_id;
     member->labels = labels;

@@ -82,13 +82,16 @@ static void check_snapshot(const struct snapshot *snapshot)
         check(snapshot->steps[i].location < snapshot->location_count);
     for (size_t i = 0; i < snapshot->location_count; i++) {
         const struct location *location = &snapshot->locations[i];
-        check(location->frame_count != 0 && location->frame_first + (size_t)location->frame_count <= snapshot->frame_count);
+        check(location->frame_count != 0 &&
+              location->frame_first + (size_t)location->frame_count <= snapshot->frame_count);
         check(location->module == index_none || location->module < snapshot->module_count);
     }
     for (size_t i = 0; i < snapshot->wait_count; i++)
-        check(snapshot->waits[i].member < snapshot->member_count && snapshot->waits[i].resource < snapshot->resource_count);
+        check(snapshot->waits[i].member < snapshot->member_count &&
+              snapshot->waits[i].resource < snapshot->resource_count);
     for (size_t i = 0; i < snapshot->hold_count; i++)
-        check(snapshot->holds[i].member < snapshot->member_count && snapshot->holds[i].resource < snapshot->resource_count);
+        check(snapshot->holds[i].member < snapshot->member_count &&
+              snapshot->holds[i].resource < snapshot->resource_count);
 }
 
 static void read_text(struct text text)

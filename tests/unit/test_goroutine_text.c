@@ -54,9 +54,16 @@ static void lines_that_are_no_header(void **state)
 {
     (void)state;
     static const char *const lines[] = {
-        "goroutine", "goroutine x [running]:", "goroutine 1 running:", "goroutine 1 [running]", "goroutine 1 [running",
-        "goroutine 1 [running]: and more", "goroutine 1 and [running]:", "[originating from goroutine 7]:",
-        "goroutine 99999999999999999999 [running]:", "goroutine 1 [select, labels:{a]:",
+        "goroutine",
+        "goroutine x [running]:",
+        "goroutine 1 running:",
+        "goroutine 1 [running]",
+        "goroutine 1 [running",
+        "goroutine 1 [running]: and more",
+        "goroutine 1 and [running]:",
+        "[originating from goroutine 7]:",
+        "goroutine 99999999999999999999 [running]:",
+        "goroutine 1 [select, labels:{a]:",
     };
     struct goroutine_header ignored;
     for (size_t i = 0; i < sizeof lines / sizeof lines[0]; i++)
@@ -202,8 +209,9 @@ static void profile_of_counts(void **state)
                                     "5 @ 0xG\n"
                                     "# other\n"
                                     "--- Memory map: ---\n"));
-    static const enum profile_item_kind kinds[] = {PROFILE_ITEM_HEADER,  PROFILE_ITEM_GROUP,   PROFILE_ITEM_LABELS, PROFILE_ITEM_FRAME,
-                                                   PROFILE_ITEM_COMMENT, PROFILE_ITEM_SECTION, PROFILE_ITEM_END};
+    static const enum profile_item_kind kinds[] = {PROFILE_ITEM_HEADER, PROFILE_ITEM_GROUP,   PROFILE_ITEM_LABELS,
+                                                   PROFILE_ITEM_FRAME,  PROFILE_ITEM_COMMENT, PROFILE_ITEM_SECTION,
+                                                   PROFILE_ITEM_END};
     for (size_t i = 0; i < sizeof kinds / sizeof kinds[0]; i++) {
         profile_text_next(&reader, &item);
         assert_int_equal(item.kind, kinds[i]);
@@ -222,8 +230,8 @@ static void heap(void **state)
     (void)state;
     struct heap_numbers numbers;
     struct text kind;
-    assert_true(heap_header_parse(TEXT("heap profile: 718: 76326576 [829493: 1114177328] @ heap/1048576"), &numbers,
-                                  &kind));
+    assert_true(
+        heap_header_parse(TEXT("heap profile: 718: 76326576 [829493: 1114177328] @ heap/1048576"), &numbers, &kind));
     assert_int_equal(numbers.objects, 718);
     assert_int_equal(numbers.bytes, 76326576);
     assert_int_equal(numbers.objects_allocated, 829493);
@@ -236,10 +244,14 @@ static void heap(void **state)
 int main(void)
 {
     static const struct CMUnitTest tests[] = {
-        cmocka_unit_test(headers_of_all_versions), cmocka_unit_test(lines_that_are_no_header),
-        cmocka_unit_test(trace_with_all_of_it),    cmocka_unit_test(trace_behind_a_logger),
-        cmocka_unit_test(trace_cut),               cmocka_unit_test(frame_lines),
-        cmocka_unit_test(profile_of_counts),       cmocka_unit_test(heap),
+        cmocka_unit_test(headers_of_all_versions),
+        cmocka_unit_test(lines_that_are_no_header),
+        cmocka_unit_test(trace_with_all_of_it),
+        cmocka_unit_test(trace_behind_a_logger),
+        cmocka_unit_test(trace_cut),
+        cmocka_unit_test(frame_lines),
+        cmocka_unit_test(profile_of_counts),
+        cmocka_unit_test(heap),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

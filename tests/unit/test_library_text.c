@@ -37,9 +37,9 @@ static void dump_in_memory(void **state)
 {
     (void)state;
     char output[4096];
-    assert_int_equal(run("goroutine profile: total 3\n3 @ 0x10 0x20\n#\t0xf\tmain.f+0x1\t/m.go:4\n", NULL, output,
-                         sizeof output),
-                     SG_OK);
+    assert_int_equal(
+        run("goroutine profile: total 3\n3 @ 0x10 0x20\n#\t0xf\tmain.f+0x1\t/m.go:4\n", NULL, output, sizeof output),
+        SG_OK);
     assert_non_null(strstr(output, "goroutine profile: total 3\n3 @ 0x10 0x20\n#\t0xf\tmain.f+0x1\t/m.go:4\n"));
     assert_non_null(strstr(output, "text in memory"));
 }

@@ -76,6 +76,7 @@ static void test_fields(void **state)
                                   "    grown: 2.5x\n"
                                   "    by: [resource, op]\n"
                                   "    title: t\n"
+                                  "    holder: member\n"
                                   "    head:\n"
                                   "      leaf: '^fsync$'\n"
                                   "      waits-on: file\n"
@@ -113,6 +114,7 @@ static void test_fields(void **state)
     assert_int_equal(rule->place.line, 6);
     rule = &file.rules[1];
     assert_int_equal(rule->detector, RULE_LOCK_QUEUE);
+    assert_int_equal(rule->holder, RULE_HOLDER_MEMBER);
     assert_int_equal(rule->match.leaf.count, 1);
     assert_int_equal(rule->match.stack.count, 3);
     assert_false(rule->match.stack.items[0].is_next);
@@ -217,6 +219,9 @@ static void test_errors(void **state)
         {HEAD "    detector: counter\n", "f.yaml:7:15: 'counter' is no value of 'detector'; there are: count, lock-cycle, "
                                          "lock-queue, channel, pool, leak, descriptors"},
         {HEAD "    for: thread\n", "f.yaml:7:10: 'thread' is no value of 'for'; there are: any, threads, goroutines"},
+        {HEAD "    detector: lock-queue\n    holder: nobody\n",
+         "f.yaml:8:13: 'nobody' is no value of 'holder'; there are: member, ended, readers, unknown"},
+        {HEAD "    holder: ended\n", "f.yaml:7:5: 'holder' belongs to 'detector: lock-queue', this rule's is 'count'"},
         {HEAD "    acquire: 'x'\n", "f.yaml:7:5: 'acquire' belongs to 'detector: pool', this rule's is 'count'"},
         {HEAD "    detector: pool\n", "f.yaml:4:5: a rule of 'detector: pool' has no 'acquire'"},
         {HEAD "    head: {leaf: 'x'}\n", "f.yaml:7:5: 'head' belongs to 'detector: lock-queue', this rule's is 'count'"},

@@ -23,8 +23,9 @@ static struct thread_waits waits(const char *text)
 static void waits_of_all_forms(void **state)
 {
     (void)state;
-    struct thread_waits line = waits("40 on mutex 0x55d0c0 ((anonymous namespace)::log), held by thread 4711 (read): 4712 "
-                                     "4713 … (+38)");
+    struct thread_waits line =
+        waits("40 on mutex 0x55d0c0 ((anonymous namespace)::log), held by thread 4711 (read): 4712 "
+              "4713 … (+38)");
     assert_int_equal(line.count, 40);
     assert_text(line.kind, "mutex");
     assert_int_equal(line.address, 0x55d0c0);
@@ -62,8 +63,14 @@ static void waits_of_all_forms(void **state)
 static void lines_that_are_no_waits(void **state)
 {
     (void)state;
-    static const char *const lines[] = {"", "… (+3 resources)", "x on mutex", "3 mutex", "3 on ", "3 on mutex, held by",
-                                        "3 on mutex 0x1 and more", "3 on mutex, held by 5"};
+    static const char *const lines[] = {"",
+                                        "… (+3 resources)",
+                                        "x on mutex",
+                                        "3 mutex",
+                                        "3 on ",
+                                        "3 on mutex, held by",
+                                        "3 on mutex 0x1 and more",
+                                        "3 on mutex, held by 5"};
     struct thread_waits ignored;
     for (size_t i = 0; i < sizeof lines / sizeof lines[0]; i++)
         assert_false(thread_waits_parse(text_from_string(lines[i]), &ignored));
@@ -72,7 +79,8 @@ static void lines_that_are_no_waits(void **state)
 static void comments(void **state)
 {
     (void)state;
-    struct thread_comment comment = thread_comment_parse(TEXT("member 4712 (7 in its namespace) a worker: read fd 7, cpu 0.1 s, moved"));
+    struct thread_comment comment =
+        thread_comment_parse(TEXT("member 4712 (7 in its namespace) a worker: read fd 7, cpu 0.1 s, moved"));
     assert_int_equal(comment.kind, THREAD_COMMENT_MEMBER);
     assert_int_equal(comment.id, 4712);
     assert_text(comment.name, "a worker");
