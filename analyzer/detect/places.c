@@ -20,11 +20,13 @@ struct stack_spot {
     struct stack_frame frame;
     size_t unnamed_count;
     uint32_t start; /* string: the function that it began with; 0 unknown */
+    /* The place of the last member that stood in it, and what that was made of beside the stack. */
+    uint32_t entry, resource, creator; /* entry index_none: no member yet */
 };
 
 static struct stack_spot spot_of(struct places_search *search, uint32_t stack)
 {
-    struct stack_spot spot = {.is_known = true};
+    struct stack_spot spot = {.is_known = true, .entry = index_none};
     size_t count;
     const struct stack_frame *frames = detection_frames(search->detection, stack, &count);
     spot.has_frame = stack_place(search->detection, stack, &spot.frame);
@@ -147,8 +149,6 @@ struct places *places_read(struct detection *detection, const struct compiled_ru
         .places = arena_new(arena, struct places),
     };
     struct stack_spot *spots = arena_array(arena, struct stack_spot, snapshot->stack_count + 1);
-    /* The last member's place and what it was made of: masses of equal members stand in a row. */
-    uint32_t last = index_none, last_stack = index_none, last_resource = index_none, last_creator = 0;
     intern_table_init(&search.keys, arena);
     intern_table_add(&search.keys, TEXT(""));
     search.places->place_of_member = arena_array(arena, uint32_t, snapshot->member_count + 1);
@@ -166,16 +166,15 @@ struct places *places_read(struct detection *detection, const struct compiled_ru
         if (!spot->has_frame)
             continue;
         uint32_t resource = resource_of == NULL ? index_none : resource_of(snapshot, member);
-        if (last == index_none || member->stack != last_stack || resource != last_resource ||
-            member->creator != last_creator)
-            last = place_add(&search, i, spot, resource);
-        last_stack = member->stack;
-        last_resource = resource;
-        last_creator = member->creator;
-        search.places->place_of_member[i] = last;
-        search.places->entries[last].members += member->count;
-        search.places->entries[last].claimed += claims_has(detection, i) ? member->count : 0;
-        circumstances_add(&search.places->entries[last].circumstances, member);
+        if (spot->entry == index_none || resource != spot->resource || member->creator != spot->creator)
+            spot->entry = place_add(&search, i, spot, resource);
+        spot->resource = resource;
+        spot->creator = member->creator;
+        search.places->place_of_member[i] = spot->entry;
+        struct place *place = &search.places->entries[spot->entry];
+        place->members += member->count;
+        place->claimed += claims_has(detection, i) ? member->count : 0;
+        circumstances_add(&place->circumstances, member);
     }
     places_sort(&search);
     return search.places;
