@@ -183,3 +183,60 @@ def test_terminal_form(path, stackgroup):
 
 
 # What is found: the README's last column, by rule.
+
+
+@pytest.fixture(scope="module")
+def findings(document):
+    """Of an incident, with the rules that are built in: [(rule, severity, title, all its sentences)]."""
+
+    def of(name):
+        return [(row["id"], row["severity"], row["title"], " ".join(row.get("evidence", []))) for row in document(name)["findings"]]
+
+    return of
+
+
+def test_finds_the_leak_of_push_service(findings):
+    (rule, severity, title, evidence), = findings("push-service.debug1.txt")
+    assert (rule, severity) == ("go/leak", "warning") and title == "10,000 goroutines stand in main.f at pprof.go:11"
+    assert "10,000 of 10,004 goroutines" in evidence and "the dump names no function of the 3 calls" in evidence
+
+
+def test_finds_the_leak_of_notify_channel(findings):
+    (rule, _, title, evidence), = findings("notify-channel.debug1.txt")
+    assert rule == "go/leak" and "notifyFxn at websocket.go:156" in title
+    assert "11,274 of 13,647 goroutines (82.6 %" in evidence and "22 MiB" in evidence
+
+
+def test_finds_nothing_in_a_heap_profile(document):
+    assert document("gmlock.heap1.txt")["findings"] == []
+
+
+def test_finds_the_clients_that_nobody_closes(document, findings):
+    (rule, _, title, evidence), = findings("grpc-watcher.debug1.txt")
+    assert rule == "go-grpc/client-leak" and title.endswith("made by CIT/internal/server.NewClientOnce")
+    for count, place in ((148, "ccBalancerWrapper).watcher"), (107, "loopyWriter"), (107, "http2Client).reader")):
+        assert re.search(rf"{count} in [^;]*{re.escape(place)}", evidence), (count, place, evidence)
+    members = sorted(row["members"] for row in document("grpc-watcher.debug1.txt")["findings"][0]["groups"])
+    assert members[-3:] == [106, 107, 148]
+
+
+def test_finds_who_queues_for_which_mutex(findings):
+    found = findings("oid-ping.debug2.txt")
+    assert [rule for rule, *_ in found] == ["go/lock-held-in-wait", "go/mutex-queue", "go/mutex-queue"]
+    _, severity, title, evidence = found[0]
+    assert severity == "warning" and "2 goroutines wait for mutex 0x1c93fc0, likely held by goroutine 1750" in title
+    assert "CombinedOutput" in evidence and "inferred from stacks" in evidence
+    assert {title for _, _, title, _ in found[1:]} == {"7 goroutines wait for rwlock 0x1c94e10: its holder is unknown",
+                                                       "1 goroutine waits for mutex 0x1c93fb8: its holder is unknown"}
+
+
+def test_finds_the_nested_takers_of_a_pool(document, findings):
+    found = findings("redis-pool.debug1.txt")
+    rule, severity, title, evidence = found[0]
+    assert (rule, severity) == ("go-redis/redigo-pool", "critical") and title.startswith("975,487 goroutines wait")
+    for part in ("if each does, the pool has 300", "156 in foo/tool.MessageShopDel", "144 in foo/tool.MessageShopGet",
+                 "816,132 in foo/tool.POSOnlineUpdate", "159,055 in foo/tool.UpdateRegisteTTL"):
+        assert part in evidence, part
+    first = document("redis-pool.debug1.txt")["findings"][0]
+    assert first["confidence"] == "suspected" and first["members"] == 975487
+    assert not any(row["members"] == 189361 for row in first["groups"])
