@@ -15,6 +15,7 @@ struct finder {
     struct diagnostics *diagnostics;
     struct go_runtime *runtime;
     size_t module_capacity;
+    uint64_t copy_bytes_left; /* of tables that do not lie in one piece */
 };
 
 static bool read_u64(const struct finder *finder, uint64_t address, uint64_t *ret_value)
@@ -24,7 +25,20 @@ static bool read_u64(const struct finder *finder, uint64_t address, uint64_t *re
 
 static const uint8_t *view_memory(void *context, uint64_t address, size_t size_bytes)
 {
-    return memory_view(context, address, size_bytes);
+    return memory_view_across(context, address, size_bytes);
+}
+
+/* A table need not lie in one piece: the loader makes a PIE's pclntab read-only but for the part page at its end, so that
+ * two mappings have it. */
+static const uint8_t *view_table(struct finder *finder, uint64_t address, size_t size_bytes)
+{
+    const struct memory *memory = &finder->image->memory;
+    const uint8_t *bytes = memory_view(memory, address, size_bytes);
+    if (bytes != NULL || size_bytes > finder->copy_bytes_left)
+        return bytes;
+    bytes = memory_view_across(memory, address, size_bytes);
+    finder->copy_bytes_left -= bytes == NULL ? 0 : size_bytes;
+    return bytes;
 }
 
 /* The address of a section of an open file, 0 when it has none of that name. */
@@ -76,7 +90,7 @@ static bool scan_module(const struct finder *finder, uint32_t module, uint64_t m
     return false;
 }
 
-static bool view_slice(const struct finder *finder, uint64_t moduledata, int offset, size_t element_bytes,
+static bool view_slice(struct finder *finder, uint64_t moduledata, int offset, size_t element_bytes,
                        struct pclntab_table *ret_table)
 {
     uint64_t address, count;
@@ -84,7 +98,7 @@ static bool view_slice(const struct finder *finder, uint64_t moduledata, int off
         !read_u64(finder, moduledata + (uint64_t)offset + 8, &count) || count > limit_go_table_bytes / element_bytes)
         return false;
     size_t size_bytes = (size_t)count * element_bytes;
-    const uint8_t *bytes = memory_view(&finder->image->memory, address, size_bytes);
+    const uint8_t *bytes = view_table(finder, address, size_bytes);
     if (bytes == NULL)
         return false;
     *ret_table = (struct pclntab_table){address, bytes, size_bytes};
@@ -97,13 +111,13 @@ static bool read_range(const struct finder *finder, uint64_t moduledata, int off
            read_u64(finder, moduledata + (uint64_t)offset + 8, &ret_range->end) && ret_range->start <= ret_range->end;
 }
 
-static void read_sections(const struct finder *finder, uint64_t slice, struct pclntab *table)
+static void read_sections(struct finder *finder, uint64_t slice, struct pclntab *table)
 {
     uint64_t address, count;
     if (!read_u64(finder, slice, &address) || !read_u64(finder, slice + 8, &count) || count < 2 ||
         count > limit_go_text_sections)
         return;
-    const uint8_t *bytes = memory_view(&finder->image->memory, address, (size_t)count * 24);
+    const uint8_t *bytes = view_table(finder, address, (size_t)count * 24);
     if (bytes == NULL)
         return;
     struct pclntab_section *sections = arena_array(finder->arena, struct pclntab_section, count);
@@ -115,7 +129,7 @@ static void read_sections(const struct finder *finder, uint64_t slice, struct pc
 }
 
 /* A moduledata at that address, by the layout of a release: every slice is readable, and the ranges are in order. */
-static bool read_moduledata(const struct finder *finder, uint32_t number, uint64_t address,
+static bool read_moduledata(struct finder *finder, uint32_t number, uint64_t address,
                             const struct pclntab_header *header, unsigned minor, struct go_module *ret_module)
 {
     struct go_layout full = go_layout_of(minor);
@@ -146,7 +160,7 @@ static bool read_moduledata(const struct finder *finder, uint32_t number, uint64
         !read_u64(finder, address + (uint64_t)layout->functions, &rows_address))
         return false;
     size_t rows_bytes = ((size_t)rows - 1) * row_bytes + row_bytes / 2;
-    const uint8_t *rows_view = memory_view(&finder->image->memory, rows_address, rows_bytes);
+    const uint8_t *rows_view = view_table(finder, rows_address, rows_bytes);
     if (rows_view == NULL)
         return false;
     table->functions = (struct pclntab_table){rows_address, rows_view, rows_bytes};
@@ -166,7 +180,7 @@ static bool read_moduledata(const struct finder *finder, uint32_t number, uint64
         if (read_u64(finder, address + (uint64_t)layout->unit_files, &units) && units < table->files.address) {
             size_t size_bytes = (size_t)(table->files.address - units);
             const uint8_t *bytes =
-                size_bytes > limit_go_table_bytes ? NULL : memory_view(&finder->image->memory, units, size_bytes);
+                size_bytes > limit_go_table_bytes ? NULL : view_table(finder, units, size_bytes);
             if (bytes != NULL)
                 table->unit_files = (struct pclntab_table){units, bytes, size_bytes};
         }
@@ -385,7 +399,7 @@ bool go_runtime_find(const struct image *image, struct module_files *files, stru
                      struct diagnostics *diagnostics, struct go_runtime *ret_runtime)
 {
     *ret_runtime = (struct go_runtime){.image = image};
-    struct finder finder = {image, files, arena, diagnostics, ret_runtime, 0};
+    struct finder finder = {image, files, arena, diagnostics, ret_runtime, 0, limit_go_table_bytes};
     for (size_t i = 0; i < image->module_count; i++)
         find_module(&finder, (uint32_t)i);
     if (ret_runtime->module_count == 0)

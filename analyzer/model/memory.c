@@ -178,6 +178,23 @@ const uint8_t *memory_view(const struct memory *memory, uint64_t address, size_t
     return range != NULL && size_bytes <= left ? range->bytes + (address - range->start) : NULL;
 }
 
+const uint8_t *memory_view_across(const struct memory *memory, uint64_t address, size_t size_bytes)
+{
+    const uint8_t *bytes = memory_view(memory, address, size_bytes);
+    if (bytes != NULL)
+        return bytes;
+    /* Nothing is copied of what is not there whole. */
+    for (size_t done = 0; done < size_bytes;) {
+        uint64_t left;
+        if (memory_run(memory, address + done, &left) == NULL)
+            return NULL;
+        done += left < size_bytes - done ? (size_t)left : size_bytes - done;
+    }
+    uint8_t *copy = arena_alloc(memory->arena, size_bytes, 1);
+    memory_read(memory, address, copy, size_bytes);
+    return copy;
+}
+
 size_t memory_read(const struct memory *memory, uint64_t address, void *ret_bytes, size_t size_bytes)
 {
     size_t done = 0;

@@ -62,6 +62,9 @@ static inline bool memory_is_core(const struct memory *memory, const struct memo
 /* `size_bytes` contiguous bytes at the address without a copy, or NULL when any is missing or a range ends between. */
 const uint8_t *memory_view(const struct memory *memory, uint64_t address, size_t size_bytes);
 
+/* The same, but bytes that lie in several ranges are copied, into the memory's arena. */
+const uint8_t *memory_view_across(const struct memory *memory, uint64_t address, size_t size_bytes);
+
 /* Copies as many bytes as are there from the address on, across ranges; returns how many. */
 size_t memory_read(const struct memory *memory, uint64_t address, void *ret_bytes, size_t size_bytes);
 

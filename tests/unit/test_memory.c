@@ -66,6 +66,20 @@ static void test_view(void **state)
     assert_int_equal(memory_find(&memory, 111)->start, 108);
 }
 
+static void test_view_across(void **state)
+{
+    (void)state;
+    core(100, "abcdefgh");
+    core(108, "ijkl");
+    memory_layer_freeze(&memory, &memory.core);
+    files(112, "mnop");
+    assert_ptr_equal(memory_view_across(&memory, 101, 7), memory_view(&memory, 101, 7));
+    assert_memory_equal(memory_view_across(&memory, 106, 4), "ghij", 4);
+    assert_memory_equal(memory_view_across(&memory, 101, 15), "bcdefghijklmnop", 15);
+    assert_null(memory_view_across(&memory, 106, 11)); /* not all there */
+    assert_null(memory_view_across(&memory, 99, 2));
+}
+
 static void test_read_across_ranges(void **state)
 {
     (void)state;
@@ -283,6 +297,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(test_view, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_view_across, setup, teardown),
         cmocka_unit_test_setup_teardown(test_read_across_ranges, setup, teardown),
         cmocka_unit_test_setup_teardown(test_layers, setup, teardown),
         cmocka_unit_test_setup_teardown(test_first_listed_wins, setup, teardown),
