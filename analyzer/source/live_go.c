@@ -14,8 +14,8 @@
 
 enum { page_bytes = 4096, record_bytes_max = 512 };
 
-/* Stacks that lie closer than this are copied with what is between them: that costs less than a range of its own. A core's
- * segments are worth more; more than a page could bridge what is not mapped. */
+/* Stacks that lie closer than this are copied with what is between them: that costs less than a range of its own. A
+ * core's segments are worth more; more than a page could bridge what is not mapped. */
 enum { stack_gap_bytes = 512, saved_gap_bytes = page_bytes - 1, record_gap_bytes = 1024 };
 
 /* Rounds of sudogs that are planned, one for each case of a select; more are read one by one in the stop. */
@@ -30,9 +30,9 @@ struct needs {
 };
 
 struct known {
-    uint64_t address; /* of the g */
-    uint8_t *record;  /* NULL: not to be copied */
-    uint64_t low, high; /* of the stack that is planned */
+    uint64_t address;     /* of the g */
+    uint8_t *record;      /* NULL: not to be copied */
+    uint64_t low, high;   /* of the stack that is planned */
     const uint8_t *sudog; /* where the first is copied to, NULL: none is planned */
     uint64_t waiting, channel, link;
     bool has_moved;
@@ -51,7 +51,7 @@ struct live_go {
     uint64_t slot_count, slots_max;
     struct known *known; /* by address */
     size_t known_count;
-    struct live_pieces records, stacks, data, machines, sudogs[chain_rounds], channels;
+    struct live_pieces records, stacks, data, machines, sudogs[chain_rounds], channels, semaphores;
     struct live_pieces late_records, late_stacks; /* made in the stop */
     struct known *late_known;
     size_t late_count;
@@ -97,17 +97,22 @@ static bool has_go_note(const struct image *image, const struct module *module)
     return false;
 }
 
-/* All that a module has mapped and its file does not tell: its data, and what was relocated. */
+/* All that a module has mapped and its file does not tell: its data, what was relocated, and the anonymous memory right
+ * behind it, which is its bss. */
 static void copy_module(struct live_go *go, uint32_t number, uint64_t *left)
 {
     const struct image *image = &go->before;
     struct live_pieces pieces = {0};
+    uint64_t module_end = 0; /* of its mappings so far */
     for (size_t i = 0; i < image->mapping_count; i++) {
         const struct mapping *mapping = &image->mappings[i];
         bool is_of_file = memory_find(&image->memory, mapping->start + page_bytes - 1) != NULL &&
                           (mapping->access & MAPPING_WRITE) == 0;
         uint64_t size_bytes = mapping->end - mapping->start;
-        if (mapping->module != number || (mapping->access & MAPPING_EXECUTE) != 0 ||
+        bool is_bss = mapping->module == index_none && mapping->path.length == 0 && mapping->start == module_end;
+        if (mapping->module == number || is_bss)
+            module_end = mapping->end;
+        if ((mapping->module != number && !is_bss) || (mapping->access & MAPPING_EXECUTE) != 0 ||
             (mapping->access & MAPPING_READ) == 0 || is_of_file || *left == 0)
             continue;
         if (size_bytes > *left)
@@ -129,8 +134,7 @@ static bool find_runtime(struct live_go *go, struct image *image, struct module_
         if (image->modules[i].is_main || has_go_note(image, &image->modules[i]))
             module_files_open(files, (uint32_t)i);
     go->before = *image;
-    go->before_target =
-        (struct memory_target){.read = read_target, .context = go, .bytes_left = limit_go_search_bytes};
+    go->before_target = (struct memory_target){.read = read_target, .context = go, .bytes_left = limit_go_search_bytes};
     go->before.memory.target = &go->before_target;
     go->before.memory.core = (struct memory_layer){0};
     for (size_t i = 0; i < image->module_count; i++)
@@ -140,8 +144,7 @@ static bool find_runtime(struct live_go *go, struct image *image, struct module_
         }
     memory_layer_freeze(&go->before.memory, &go->before.memory.core);
     return is_likely && go_runtime_find(&go->before, files, go->arena, &go->found, &go->runtime) &&
-           go->runtime.goroutine_count != 0 &&
-           (size_t)go->runtime.layout.g.size_bytes <= record_bytes_max &&
+           go->runtime.goroutine_count != 0 && (size_t)go->runtime.layout.g.size_bytes <= record_bytes_max &&
            (size_t)go->runtime.layout.sudog.size_bytes <= record_bytes_max;
 }
 
@@ -220,8 +223,8 @@ static void find_records(const struct live_go *go, const struct live_pieces *rec
 static size_t machine_bytes(const struct live_go *go)
 {
     const struct go_m_layout *layout = &go->runtime.layout.m;
-    const int16_t offsets[] = {layout->g0, layout->process_id, layout->signal_g, layout->current_g, layout->id,
-                               (int16_t)(layout->vdso_sp + 8)};
+    const int16_t offsets[] = {layout->g0,        layout->process_id, layout->signal_g,
+                               layout->current_g, layout->id,         (int16_t)(layout->vdso_sp + 8)};
     int16_t last = 0;
     for (size_t i = 0; i < sizeof offsets / sizeof offsets[0]; i++)
         last = offsets[i] > last ? offsets[i] : last;
@@ -274,6 +277,7 @@ static void plan_sudogs(struct live_go *go)
         count = next_count;
     }
     live_pieces_place(&go->channels, &go->copier, record_gap_bytes);
+    live_pieces_copy(&go->channels, &go->copier);
     for (size_t i = 0; i < go->known_count; i++) {
         struct known *known = &go->known[i];
         known->sudog = known->waiting == 0 ? NULL : piece_bytes(&go->sudogs[0], known->waiting, size_bytes);
@@ -298,9 +302,8 @@ static void plan_data(struct live_go *go)
     }
     /* Where the limit left them out. */
     live_pieces_add(&go->data, go->arena, go->runtime.goroutines_slice & -(uint64_t)page_bytes, 2 * page_bytes);
-    if (go->runtime.semaphores != 0)
-        live_pieces_add(&go->data, go->arena, go->runtime.semaphores & -(uint64_t)page_bytes, 6 * page_bytes);
     live_pieces_place(&go->data, &go->copier, 0);
+    live_pieces_copy(&go->data, &go->copier);
 }
 
 static void plan_goroutines(struct live_go *go)
@@ -323,43 +326,49 @@ static void plan_goroutines(struct live_go *go)
     }
     /* Where a stack is compared with itself, it has a piece of its own. */
     live_pieces_place(&go->stacks, &go->copier,
-                      !go->target.is_stopped ? 0 : go->target.to_be_saved ? saved_gap_bytes : stack_gap_bytes);
+                      !go->target.is_stopped   ? 0
+                      : go->target.to_be_saved ? saved_gap_bytes
+                                               : stack_gap_bytes);
     live_pieces_copy(&go->stacks, &go->copier);
     live_pieces_place(&go->machines, &go->copier, 0);
+    live_pieces_copy(&go->machines, &go->copier);
 }
 
 /* What is chased in the stop is looked for in these first. */
 static void make_during(struct live_go *go)
 {
     struct memory *memory = &go->during.memory;
-    const struct live_pieces *pieces[] = {&go->records, &go->machines, &go->data, &go->channels};
+    const struct live_pieces *pieces[] = {&go->records, &go->machines, &go->data, &go->channels, &go->semaphores};
     go->during = go->before;
     *memory = (struct memory){.arena = go->arena, .target = &go->during_target};
     go->during_target = (struct memory_target){.read = read_target, .context = go, .bytes_left = limit_go_chased_bytes};
-    live_pieces_copy(&go->machines, &go->copier);
-    live_pieces_copy(&go->data, &go->copier);
-    live_pieces_copy(&go->channels, &go->copier);
     for (size_t i = 0; i < sizeof pieces / sizeof pieces[0]; i++)
         live_pieces_append(pieces[i], memory, &memory->core);
     for (size_t i = 0; i < chain_rounds; i++)
         live_pieces_append(&go->sudogs[i], memory, &memory->core);
     memory_layer_freeze(memory, &memory->core);
+    uint64_t semaphores = go->runtime_during.semaphores;
     go->runtime_during = go->runtime;
     go->runtime_during.image = &go->during;
+    go->runtime_during.semaphores = semaphores;
 }
 
-/* What waiters for semaphores need is asked for, page by page; those pages are asked for again in the stop at once. */
+/* What its waiters need is asked for here page by page, and in the stop all at once. Without a waiter now the table is
+ * not to be found: what those that come until the stop wait for stays unknown. */
 static void plan_semaphores(struct live_go *go)
 {
     size_t count;
-    go->runtime.semaphores = go_semaphores_find(&go->runtime);
-    if (go->runtime.semaphores == 0)
+    go->runtime_during.semaphores = go_semaphores_find(&go->runtime_during);
+    if (go->runtime_during.semaphores == 0)
         return;
-    go->before_target.pages = (struct memory_layer){0};
-    go_semaphores_read(&go->runtime, go->arena, &count);
-    const struct memory_layer *pages = &go->before_target.pages;
+    go->during_target.pages = (struct memory_layer){0};
+    go_semaphores_read(&go->runtime_during, go->arena, &count);
+    const struct memory_layer *pages = &go->during_target.pages;
     for (size_t i = 0; i < pages->count; i++)
-        live_pieces_add(&go->sudogs[0], go->arena, pages->ranges[i].start, page_bytes);
+        live_pieces_add(&go->semaphores, go->arena, pages->ranges[i].start,
+                        pages->ranges[i].end - pages->ranges[i].start);
+    live_pieces_place(&go->semaphores, &go->copier, 0);
+    live_pieces_copy(&go->semaphores, &go->copier);
 }
 
 struct live_go *live_go_find(const struct live_go_target *target, struct image *image, struct module_files *files,
@@ -382,9 +391,10 @@ struct live_go *live_go_find(const struct live_go_target *target, struct image *
     go->copier.places_used += go->slots_max * 8;
     go->slot_count = read_target(go, go->runtime.goroutines, go->slots, go->slot_count * 8) / 8;
     plan_goroutines(go);
-    plan_semaphores(go);
     plan_sudogs(go);
     plan_data(go);
+    make_during(go);
+    plan_semaphores(go);
     make_during(go);
     return go;
 }
@@ -399,7 +409,8 @@ static void copy_slots(struct live_go *go)
 {
     uint64_t array, count, before = go->slot_count;
     go->slot_count = 0;
-    if (!target_u64(go, go->runtime.goroutines_slice, &array) || !target_u64(go, go->runtime.goroutines_slice + 8, &count))
+    if (!target_u64(go, go->runtime.goroutines_slice, &array) ||
+        !target_u64(go, go->runtime.goroutines_slice + 8, &count))
         return;
     if (count > go->slots_max)
         count = go->slots_max;
@@ -432,8 +443,7 @@ static void chase_machine(struct live_go *go, uint64_t machine)
     uint8_t bytes[4096], stack[go_g_self + 8];
     size_t size_bytes = machine_bytes(go);
     bool is_late;
-    if (size_bytes > sizeof bytes ||
-        memory_ask(&go->during.memory, machine, bytes, size_bytes, &is_late) != size_bytes)
+    if (size_bytes > sizeof bytes || memory_ask(&go->during.memory, machine, bytes, size_bytes, &is_late) != size_bytes)
         return;
     memory_ask(&go->during.memory, load_u64(bytes + go->runtime.layout.m.g0), stack, sizeof stack, &is_late);
     memory_ask(&go->during.memory, load_u64(bytes + go->runtime.layout.m.signal_g), stack, sizeof stack, &is_late);
@@ -453,10 +463,9 @@ static void copy_changes(struct live_go *go, struct known *table, size_t count, 
             known->low = needs.low;
             known->high = needs.high;
         }
-        if (needs.waiting != 0 &&
-            (needs.waiting != known->waiting || known->sudog == NULL ||
-             load_u64(known->sudog + layout->channel) != known->channel ||
-             load_u64(known->sudog + layout->wait_link) != known->link))
+        if (needs.waiting != 0 && (needs.waiting != known->waiting || known->sudog == NULL ||
+                                   load_u64(known->sudog + layout->channel) != known->channel ||
+                                   load_u64(known->sudog + layout->wait_link) != known->link))
             chase_sudogs(go, needs.waiting);
         if (needs.machine != 0)
             chase_machine(go, needs.machine);
@@ -469,7 +478,7 @@ static void copy_changes(struct live_go *go, struct known *table, size_t count, 
 
 static void copy_all(struct live_go *go, struct arena *arena)
 {
-    struct live_pieces *pieces[] = {&go->data, &go->machines, &go->stacks, &go->channels};
+    struct live_pieces *pieces[] = {&go->data, &go->machines, &go->stacks, &go->channels, &go->semaphores};
     size_t before_slots = go->slot_count, count;
     copy_slots(go);
     go->is_cut |= !live_pieces_copy(&go->records, &go->copier);
@@ -489,7 +498,7 @@ static void copy_all(struct live_go *go, struct arena *arena)
     copy_changes(go, go->late_known, go->late_count, arena);
     live_pieces_place(&go->late_stacks, &go->copier, 0);
     go->is_cut |= !live_pieces_copy(&go->late_stacks, &go->copier);
-    if (go->runtime.semaphores != 0 && !go->is_cut)
+    if (go->runtime_during.semaphores != 0 && !go->is_cut)
         go_semaphores_read(&go->runtime_during, arena, &count);
 }
 
@@ -523,8 +532,8 @@ static void check_known(struct live_go *go, struct known *table, size_t count)
         if (needs.high == 0)
             continue;
         const uint8_t *stack = find_stack(go, needs.low, needs.high);
-        known->has_moved = needs.is_running || stack == NULL ||
-                           is_changed(go, needs.low, stack, (size_t)(needs.high - needs.low));
+        known->has_moved =
+            needs.is_running || stack == NULL || is_changed(go, needs.low, stack, (size_t)(needs.high - needs.low));
     }
     /* The records after all stacks. */
     for (size_t i = 0; i < count; i++) {
@@ -533,8 +542,8 @@ static void check_known(struct live_go *go, struct known *table, size_t count)
         size_t size_bytes = (size_t)layout->size_bytes;
         if (known->record == NULL || known->has_moved)
             continue;
-        const int16_t words[] = {go_g_stack_low, go_g_stack_high, go_g_sp, go_g_pc, layout->syscall_sp,
-                                 layout->syscall_pc, layout->id, layout->waiting};
+        const int16_t words[] = {go_g_stack_low,     go_g_stack_high,    go_g_sp,    go_g_pc,
+                                 layout->syscall_sp, layout->syscall_pc, layout->id, layout->waiting};
         known->has_moved = read_target(go, known->address, now, size_bytes) != size_bytes ||
                            load_u32(now + layout->status) != load_u32(known->record + layout->status);
         for (size_t j = 0; j < sizeof words / sizeof words[0]; j++)
@@ -612,7 +621,8 @@ static void tell(struct live_go *go, struct diagnostics *diagnostics)
         uint64_t cut = count_cut(go, go->known, go->known_count) + count_cut(go, go->late_known, go->late_count);
         diagnostics_add(diagnostics, DIAGNOSTIC_LOST, "goroutines-cut", TEXT(""),
                         "%" PRIu64 " goroutines were left unread, or without their stacks, when the stop took longer "
-                        "than --max-stop", cut)
+                        "than --max-stop",
+                        cut)
             ->count = cut;
     }
     for (size_t i = 0; i < go->known_count; i++)
@@ -622,17 +632,19 @@ static void tell(struct live_go *go, struct diagnostics *diagnostics)
     if (!go->target.is_stopped)
         diagnostics_add(diagnostics, DIAGNOSTIC_NOTE, "goroutines-not-stopped", TEXT(""),
                         "goroutines were read while they could run: %" PRIu64 " ran meanwhile and have no stack, the "
-                        "stacks of the others were the same in two readings", moved);
+                        "stacks of the others were the same in two readings",
+                        moved);
 }
 
 void live_go_take(struct live_go *go, struct image *image, struct diagnostics *diagnostics)
 {
     struct memory *memory = &image->memory;
-    const struct live_pieces *pieces[] = {&go->late_records, &go->records, &go->data, &go->machines, &go->channels};
+    const struct live_pieces *pieces[] = {&go->late_records, &go->records,  &go->data,
+                                          &go->machines,     &go->channels, &go->semaphores};
     if (go->slot_count != 0)
-        memory_layer_append(memory, &memory->core,
-                            (struct memory_range){go->runtime.goroutines, go->runtime.goroutines + 8 * go->slot_count,
-                                                  go->slots});
+        memory_layer_append(
+            memory, &memory->core,
+            (struct memory_range){go->runtime.goroutines, go->runtime.goroutines + 8 * go->slot_count, go->slots});
     if (go->target.is_stopped) {
         live_pieces_append(&go->late_stacks, memory, &memory->core);
         live_pieces_append(&go->stacks, memory, &memory->core);
@@ -649,6 +661,7 @@ void live_go_take(struct live_go *go, struct image *image, struct diagnostics *d
     tell(go, diagnostics);
     go->runtime.image = image;
     go->runtime.goroutine_count = go->slot_count;
+    go->runtime.semaphores = go->runtime_during.semaphores;
     for (size_t i = 0; i < go->runtime.module_count; i++)
         go->runtime.modules[i].table.context = memory;
 }

@@ -1,12 +1,12 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The goroutines of a live process. Before it is stopped: the runtime is found, its goroutines are listed, and all that a
- * reader will ask for is planned and copied once, which also pages in the places. In the stop the same is copied again,
- * and what has changed since then: new goroutines, stacks that grew or moved, other channels. So the stop costs little
- * more than the bytes; what is reported is of the stop's instant alone.
+/* The goroutines of a live process. Before it is stopped: the runtime is found, its goroutines are listed, and all that
+ * a reader will ask for is planned and copied once, which also pages in the places. In the stop the same is copied
+ * again, and what has changed since then: new goroutines, stacks that grew or moved, other channels. So the stop costs
+ * little more than the bytes; what is reported is of the stop's instant alone.
  *
  * What is copied: runtime.allgs, the g's, each parked goroutine's stack from its sp on, the m's of those that run or
- * are in system calls, sudogs and the channels they wait for, the trees of runtime.semtable, the program's data and bss.
- * What never changes while a program runs (tables, names, data without pointers) is copied before.
+ * are in system calls, sudogs and the channels they wait for, the trees of runtime.semtable, the program's data and
+ * bss. What never changes while a program runs (tables, names, data without pointers) is copied before.
  *
  * Where the target is not stopped at one instant (--rolling, --no-stop) everything is copied while it runs, and records
  * and stacks are read a second time: a goroutine of which either changed between the two has moved. It keeps its id and
@@ -21,10 +21,10 @@
 struct live_go;
 
 struct live_go_target {
-    uint32_t tid;      /* a thread that has memory */
-    int memory_fd;     /* /proc/PID/mem, open until live_go_close */
-    bool is_stopped;   /* live_go_copy is called in a stop of all threads */
-    bool to_be_saved;  /* fewer and larger pieces: each becomes a segment */
+    uint32_t tid;     /* a thread that has memory */
+    int memory_fd;    /* /proc/PID/mem, open until live_go_close */
+    bool is_stopped;  /* live_go_copy is called in a stop of all threads */
+    bool to_be_saved; /* fewer and larger pieces: each becomes a segment */
 };
 
 /* NULL: no Go program, or its goroutines are not to be found. Opens the files of modules that may be Go's. */

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Many ranges of a live process's memory, known before it is stopped and copied by few calls while it is. The copies lie
- * in one mapping of ours, in the order in which they were placed; a first copy before the stop finds out what there is
- * to copy and pages that mapping in, a second one in the stop is what counts. */
+/* Many ranges of a live process's memory, known before it is stopped and copied by few calls while it is. The copies
+ * lie in one mapping of ours, in the order in which they were placed; a first copy before the stop finds out what there
+ * is to copy and pages that mapping in, a second one in the stop is what counts. */
 #ifndef SG_SOURCE_LIVE_PIECES_H
 #define SG_SOURCE_LIVE_PIECES_H
 
@@ -19,8 +19,8 @@ struct live_pieces {
 };
 
 struct live_copier {
-    uint32_t tid;  /* a thread of the target that has memory */
-    int memory_fd; /* /proc/PID/mem */
+    uint32_t tid;    /* a thread of the target that has memory */
+    int memory_fd;   /* /proc/PID/mem */
     bool is_refused; /* process_vm_readv is, by a sandbox: the file is read instead */
     uint8_t *places; /* one mapping of address space, used from its start */
     size_t places_bytes, places_used;
