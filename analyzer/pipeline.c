@@ -80,13 +80,18 @@ static const struct error *check_paths(const struct pipeline_options *options, s
 
 /* Go code is walked and named by its own tables. The runtime is in the program; where it is in a library of a C program,
  * that file is open once a thread of the runtime's was walked through it, and the threads are walked again. */
-static void find_go(struct pipeline *pipeline, struct arena *arena)
+static void find_go(struct pipeline *pipeline, const struct pipeline_options *options, struct arena *arena)
 {
     for (size_t i = 0; i < pipeline->image.module_count; i++)
         if (pipeline->image.modules[i].is_main)
             module_files_open(pipeline->files, (uint32_t)i);
-    pipeline->has_go =
-        go_runtime_find(&pipeline->image, pipeline->files, arena, &pipeline->diagnostics, &pipeline->go);
+    const struct go_runtime *live = options->live.pid == 0 ? NULL : source_live_go(&pipeline->live);
+    pipeline->has_go = live != NULL;
+    if (live != NULL)
+        pipeline->go = *live;
+    else
+        pipeline->has_go =
+            go_runtime_find(&pipeline->image, pipeline->files, arena, &pipeline->diagnostics, &pipeline->go);
     if (!pipeline->has_go)
         return;
     walker_set_code_plans(pipeline->walker, unwind_go_plans(&pipeline->go));
@@ -108,20 +113,24 @@ static const struct error *look(struct pipeline *pipeline, const struct pipeline
     if (error != NULL)
         return error;
     pipeline->files = module_files_new(&pipeline->image, &options->files, arena, &pipeline->diagnostics);
+    if (options->live.pid != 0)
+        error = source_live_read(&pipeline->live, pipeline->files, arena, &pipeline->diagnostics, &pipeline->image);
+    if (error != NULL)
+        return error;
     pipeline->symbolizer = symbolizer_new(&pipeline->image, pipeline->files, &options->symbolize, arena,
                                           &pipeline->diagnostics);
     lap(at, &pipeline->stats.seconds_open);
 
     struct function_starts starts = {find_function_start, pipeline->symbolizer};
     pipeline->walker = walker_new(&pipeline->image, pipeline->files, starts, arena);
-    find_go(pipeline, arena);
+    find_go(pipeline, options, arena);
     pipeline->thread_stacks = unwind_threads(&pipeline->image, pipeline->files, pipeline->walker, &options->unwind,
                                              arena, &pipeline->scratch, &pipeline->diagnostics);
     arena_reset(&pipeline->scratch);
     if (!pipeline->has_go) {
         struct walker *native = pipeline->walker;
         pipeline->walker = walker_new(&pipeline->image, pipeline->files, starts, arena);
-        find_go(pipeline, arena);
+        find_go(pipeline, options, arena);
         if (pipeline->has_go)
             pipeline->thread_stacks = unwind_threads(&pipeline->image, pipeline->files, pipeline->walker,
                                                      &options->unwind, arena, &pipeline->scratch,

@@ -145,6 +145,16 @@ static const uint64_t limit_debugdata_decoder_bytes = 128u << 20;
 static const uint64_t limit_libunwind_answer_bytes = 256u << 20;
 /* Bytes that are asked of a live target after its snapshot: locks' names and the like need some KB. */
 static const uint64_t limit_asked_bytes = 64u << 20;
+/* Bytes of data of live Go programs that are looked through for the runtime: large ones have 40 MB … */
+static const uint64_t limit_go_data_bytes = (uint64_t)256 << 20;
+/* … and of what they point to … */
+static const uint64_t limit_go_search_bytes = (uint64_t)256 << 20;
+/* … and of the words with pointers that are copied in the stop, 4 milliseconds' worth. */
+static const uint64_t limit_go_stopped_data_bytes = (uint64_t)16 << 20;
+/* Bytes of what is found in the stop to be waited for, read page by page: 20 milliseconds' worth. */
+static const uint64_t limit_go_chased_bytes = (uint64_t)64 << 20;
+/* Address space for copies of goroutines, 1 KB or so each; only what is copied is used. */
+static const uint64_t limit_go_copied_bytes = (uint64_t)8 << 30;
 /* Address space for the stacks of one live snapshot; only what is copied is used. */
 static const uint64_t limit_stacks_bytes = (uint64_t)4 << 30;
 /* Bytes of one table of sockets, of all its network namespace: 150 a line, about 2 seconds. */

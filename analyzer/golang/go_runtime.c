@@ -20,7 +20,14 @@ struct finder {
 
 static bool read_u64(const struct finder *finder, uint64_t address, uint64_t *ret_value)
 {
-    return memory_read_u64(&finder->image->memory, address, ret_value);
+    bool is_late;
+    uint8_t bytes[8];
+    if (memory_read_u64(&finder->image->memory, address, ret_value))
+        return true;
+    if (memory_ask(&finder->image->memory, address, bytes, sizeof bytes, &is_late) != sizeof bytes)
+        return false;
+    *ret_value = load_u64(bytes);
+    return true;
 }
 
 static const uint8_t *view_memory(void *context, uint64_t address, size_t size_bytes)
@@ -357,6 +364,7 @@ static bool find_goroutines(struct finder *finder)
                 if (count <= best)
                     continue;
                 best = count;
+                runtime->goroutines_slice = at;
                 read_u64(finder, at, &runtime->goroutines);
                 runtime->goroutine_count = count;
             }
@@ -393,6 +401,20 @@ static void find_reasons(struct finder *finder)
             return;
         }
     }
+}
+
+bool go_runtime_is_likely(struct module_files *files, uint32_t module)
+{
+    static const char *const names[] = {".gopclntab", ".data.rel.ro.gopclntab", ".go.buildinfo", ".note.go.buildid"};
+    const struct module_file *file = module_files_opened(files, module);
+    size_t sections;
+    uint64_t size_bytes;
+    if (file == NULL || elf_getshdrnum(file->elf, &sections) != 0)
+        return false;
+    for (size_t i = 0; i < sizeof names / sizeof names[0]; i++)
+        if (find_section(file, names[i], &size_bytes) != 0)
+            return true;
+    return sections == 0;
 }
 
 bool go_runtime_find(const struct image *image, struct module_files *files, struct arena *arena,

@@ -30,14 +30,20 @@ struct go_runtime {
     struct go_layout layout;
     struct go_module *modules; /* the one with the runtime's variables first */
     size_t module_count;
+    uint64_t goroutines_slice; /* address of runtime.allgs */
     uint64_t goroutines;       /* address of the array of pointers to g */
     uint64_t goroutine_count;  /* slots of it */
+    uint64_t semaphores;       /* address of runtime.semtable, 0: semaphores.c is to find it */
     struct text *reasons;      /* wait reasons, as the program has them */
     size_t reason_count;       /* 0: not found, the release's own table answers */
 };
 
+/* Whether the file of a module that is open may be a Go program's: by its sections, or it has none. */
+bool go_runtime_is_likely(struct module_files *files, uint32_t module);
+
 /* False when the image is no Go program; true also when only parts of it could be read, which `diagnostics` tells. Looks
- * at modules whose files are open already: a runtime's threads have been unwound through it. */
+ * at modules whose files are open already: a runtime's threads have been unwound through it. A running target is asked
+ * for what is not copied: for a look before it is stopped. */
 bool go_runtime_find(const struct image *image, struct module_files *files, struct arena *arena,
                      struct diagnostics *diagnostics, struct go_runtime *ret_runtime);
 

@@ -140,6 +140,8 @@ enum goroutine_outcome goroutine_read(struct goroutine_reader *reader, uint64_t 
     const struct go_g_layout *layout = &runtime->layout.g;
     uint64_t address = slot_address(reader, slot);
     const uint8_t *g = memory_view(memory, address, (size_t)layout->size_bytes);
+    if (g == NULL && memory_read(memory, address, reader->copy, (size_t)layout->size_bytes) == (size_t)layout->size_bytes)
+        g = reader->copy;
     if (g == NULL || load_u64(g + go_g_self) != address)
         return GOROUTINE_UNREADABLE;
     uint32_t raw = load_u32(g + layout->status), status = raw & ~(uint32_t)go_status_scan;

@@ -31,7 +31,7 @@ enum goroutine_outcome {
     GOROUTINE_UNREADABLE, /* its g is not in the image, or holds nonsense */
 };
 
-enum { goroutine_cache_slots = 256 };
+enum { goroutine_cache_slots = 256, goroutine_record_bytes = 512 }; /* g up to its last field: 368 */
 
 /* Answers about code that many goroutines ask for; each cache is by pc. */
 struct goroutine_reader {
@@ -45,6 +45,7 @@ struct goroutine_reader {
         uint64_t pc;
         int owner; /* enum goroutine_owner */
     } owners[goroutine_cache_slots];
+    uint8_t copy[goroutine_record_bytes]; /* of a g that lies in two pieces */
 };
 
 struct goroutine_reader goroutine_reader_new(const struct go_runtime *runtime);

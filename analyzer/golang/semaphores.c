@@ -6,23 +6,31 @@
 #include <stdlib.h>
 
 /* runtime/sema.go: semTabSize entries, each padded to a cache line; a lock, the tree's root, the number of waiters. */
-enum { table_entries = 251, entry_bytes = 64, entry_root = 8, bases_max = 256 };
+enum { table_entries = 251, entry_bytes = 64, entry_root = 8, bases_max = 256, sudog_bytes_max = 128 };
 
 struct sudog {
     uint64_t goroutine, next, previous, element, wait_link, channel;
 };
 
+static bool read_bytes(const struct go_runtime *runtime, uint64_t address, void *ret_bytes, size_t size_bytes)
+{
+    bool is_late;
+    return memory_ask(&runtime->image->memory, address, ret_bytes, size_bytes, &is_late) == size_bytes;
+}
+
 /* False when there is no sudog that waits for a semaphore. */
 static bool sudog_read(const struct go_runtime *runtime, uint64_t address, struct sudog *ret_sudog)
 {
-    const struct memory *memory = &runtime->image->memory;
     const struct go_sudog_layout *layout = &runtime->layout.sudog;
-    uint64_t self;
+    uint8_t copy[sudog_bytes_max], self[8];
     if (address == 0 || (address & 7) != 0)
         return false;
-    const uint8_t *bytes = memory_view(memory, address, (size_t)layout->size_bytes);
-    if (bytes == NULL)
-        return false;
+    const uint8_t *bytes = memory_view(&runtime->image->memory, address, (size_t)layout->size_bytes);
+    if (bytes == NULL) {
+        if (!read_bytes(runtime, address, copy, (size_t)layout->size_bytes))
+            return false;
+        bytes = copy;
+    }
     *ret_sudog = (struct sudog){
         .goroutine = load_u64(bytes + layout->g),
         .next = load_u64(bytes + layout->next),
@@ -32,7 +40,8 @@ static bool sudog_read(const struct go_runtime *runtime, uint64_t address, struc
         .channel = load_u64(bytes + layout->channel),
     };
     return ret_sudog->channel == 0 && ret_sudog->element != 0 && (ret_sudog->goroutine & 7) == 0 &&
-           memory_read_u64(memory, ret_sudog->goroutine + go_g_self, &self) && self == ret_sudog->goroutine;
+           read_bytes(runtime, ret_sudog->goroutine + go_g_self, self, sizeof self) &&
+           load_u64(self) == ret_sudog->goroutine;
 }
 
 static uint64_t bucket_of(uint64_t address)
@@ -40,8 +49,8 @@ static uint64_t bucket_of(uint64_t address)
     return (address >> 3) % table_entries;
 }
 
-/* Every root in the table says where the table begins; what most of them say is right. 0: no goroutine waits. */
-static uint64_t find_table(const struct go_runtime *runtime)
+/* Every root in the table says where the table begins; what most of them say is right. */
+uint64_t go_semaphores_find(const struct go_runtime *runtime)
 {
     struct {
         uint64_t base;
@@ -126,11 +135,11 @@ const struct go_semaphore_wait *go_semaphores_read(const struct go_runtime *runt
                                                    size_t *ret_count)
 {
     struct collector collector = {.runtime = runtime, .arena = arena, .steps_left = 4 * runtime->goroutine_count + 1024};
-    uint64_t table = find_table(runtime), root;
+    uint64_t table = runtime->semaphores != 0 ? runtime->semaphores : go_semaphores_find(runtime);
+    uint8_t root[8];
     for (collector.bucket = 0; table != 0 && collector.bucket < table_entries; collector.bucket++)
-        if (memory_read_u64(&runtime->image->memory, table + collector.bucket * entry_bytes + entry_root, &root) &&
-            root != 0)
-            collect_tree(&collector, root);
+        if (read_bytes(runtime, table + collector.bucket * entry_bytes + entry_root, root, sizeof root))
+            collect_tree(&collector, load_u64(root));
     if (collector.count != 0)
         qsort(collector.waits, collector.count, sizeof *collector.waits, compare_waits);
     *ret_count = collector.count;

@@ -113,8 +113,15 @@ static size_t used_stack(const struct live_stop *stop, uint64_t sp, uint64_t thr
 {
     const struct mapping *mapping = image_find_mapping(stop->image, sp);
     uint64_t end = mapping != NULL ? mapping->end : sp + limit_stack_guess_bytes;
-    if (thread_pointer > sp && thread_pointer < end)
+    bool is_main = sp >= stop->main_stack_start && sp < stop->main_stack_end;
+    if (thread_pointer > sp && thread_pointer < end) {
         end = end - thread_pointer < block_bytes ? end : thread_pointer + block_bytes;
+    } else if (stop->go != NULL && !is_main) {
+        /* Go's own stacks lie in its heap: the mapping's end is far behind theirs. */
+        uint64_t go_end = live_go_stack_end(stop->go, sp, thread_pointer);
+        if (go_end != 0 && go_end < end)
+            end = go_end;
+    }
     uint64_t bytes = end > sp ? end - sp : 0;
     return bytes < limit_stack_copy_bytes ? (size_t)bytes : (size_t)limit_stack_copy_bytes;
 }
@@ -440,6 +447,10 @@ static void stop_all(struct stopper *stopper)
         interrupt_new(stopper);
         collect_stops(stopper);
     } while (!stop->cut_short && seize_new(stopper) != 0);
+    if (stop->go != NULL)
+        live_go_copy(stop->go,
+                     stop->stop_microseconds_max == 0 ? 0 : stopper->started + stop->stop_microseconds_max * 1000,
+                     &stop->arena);
     detach_all(stopper);
     stop->stop_microseconds = (nanoseconds_now() - stopper->started) / 1000;
 }

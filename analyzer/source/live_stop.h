@@ -13,6 +13,7 @@
 #include "base/error.h"
 #include "base/limits.h"
 #include "model/image.h"
+#include "source/live_go.h"
 
 #include <stdatomic.h>
 
@@ -57,6 +58,7 @@ struct live_stop {
     uint64_t main_stack_start, main_stack_end; /* [stack] in its maps; both 0 when there is none */
     enum stop_kind kind;
     uint64_t stop_microseconds_max; /* 0: no limit */
+    struct live_go *go;        /* copied in a stop of all; NULL: no Go program */
 
     struct live_thread *threads; /* filled by live_stop_run, as the other results */
     size_t thread_count, thread_capacity;

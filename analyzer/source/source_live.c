@@ -335,6 +335,8 @@ static void take_memory(struct live_reader *reader)
         take_copy(image, from->block_start, from->block, from->block_bytes);
         take_copy(image, from->word_start, from->word, from->word_bytes);
     }
+    if (stop->go != NULL)
+        live_go_take(stop->go, image, reader->diagnostics);
     memory_layer_freeze(&image->memory, &image->memory.core);
 }
 
@@ -450,20 +452,48 @@ const struct error *source_live_open(const struct live_options *options, struct 
                                           .main_stack_end = reader.main_stack_end,
                                           .kind = options->stop_kind,
                                           .stop_microseconds_max = options->stop_microseconds_max};
-    error = options->stop_kind == STOP_KIND_NONE ? live_read_run(&ret_source->stop, arena)
-                                                 : live_stop_run(&ret_source->stop, arena);
+    ret_source->tid = reader.tid;
+    ret_source->status = reader.status;
+    ret_source->to_be_saved = options->to_be_saved;
+    return NULL;
+}
+
+const struct error *source_live_read(struct live_source *source, struct module_files *files, struct arena *arena,
+                                     struct diagnostics *diagnostics, struct image *image)
+{
+    struct live_stop *stop = &source->stop;
+    struct live_reader reader = {.pid = stop->pid,
+                                 .tid = source->tid,
+                                 .arena = arena,
+                                 .diagnostics = diagnostics,
+                                 .source = source,
+                                 .image = image,
+                                 .status = source->status};
+    stop->go = live_go_find(&(struct live_go_target){.tid = source->tid,
+                                                     .memory_fd = source->memory_fd,
+                                                     .is_stopped = stop->kind == STOP_KIND_ALL,
+                                                     .to_be_saved = source->to_be_saved},
+                            image, files, arena);
+    const struct error *error =
+        stop->kind == STOP_KIND_NONE ? live_read_run(stop, arena) : live_stop_run(stop, arena);
     if (error != NULL)
         return error;
-    if (options->stop_kind != STOP_KIND_ALL)
-        live_read_again(&ret_source->stop);
+    if (stop->kind != STOP_KIND_ALL) {
+        live_read_again(stop);
+        if (stop->go != NULL)
+            live_go_copy(stop->go, 0, arena);
+    }
     take_threads(&reader);
-    ret_image->memory.target = arena_new(arena, struct memory_target);
-    *ret_image->memory.target =
-        (struct memory_target){.read = read_target, .context = ret_source, .bytes_left = limit_asked_bytes};
-    ret_source->tid = reader.tid;
-    if (ret_image->thread_count == 0)
+    image->memory.target = arena_new(arena, struct memory_target);
+    *image->memory.target = (struct memory_target){.read = read_target, .context = source, .bytes_left = limit_asked_bytes};
+    if (image->thread_count == 0)
         return error_new(arena, ERROR_OPEN, "process %" PRIu32 ": it ended while it was read", reader.pid);
     return NULL;
+}
+
+const struct go_runtime *source_live_go(const struct live_source *source)
+{
+    return source->stop.go == NULL ? NULL : live_go_runtime(source->stop.go);
 }
 
 void source_live_read_descriptors(const struct live_source *source, struct arena *arena, struct diagnostics *diagnostics,
@@ -477,5 +507,8 @@ void source_live_close(struct live_source *source)
     if (source->memory_fd >= 0)
         close(source->memory_fd);
     source->memory_fd = -1;
+    if (source->stop.go != NULL)
+        live_go_close(source->stop.go);
+    source->stop.go = NULL;
     live_stop_release(&source->stop);
 }

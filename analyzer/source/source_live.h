@@ -5,12 +5,15 @@
 #ifndef SG_SOURCE_SOURCE_LIVE_H
 #define SG_SOURCE_SOURCE_LIVE_H
 
+#include "debuginfo/module_file.h"
 #include "source/live_stop.h"
 
 struct live_source {
     uint32_t tid;          /* a thread that had not ended */
     int memory_fd;         /* /proc/PID/mem, -1 when closed */
     struct live_stop stop; /* owns the copied stacks */
+    struct text status;    /* that thread's, before the stop */
+    bool to_be_saved;
 };
 
 struct live_options {
@@ -20,12 +23,18 @@ struct live_options {
     bool to_be_saved; /* by core_writer: live_core_copy adds what only a core needs */
 };
 
-/* All but the descriptors. The image's tables live in `arena`, its memory there and in the source, which it asks for what was not copied: until
- * it is closed, and where it lies now. Errors: there is no such process, it is a
- * zombie or a kernel thread, of another architecture, traced by somebody else, or attaching is not permitted. */
+/* What is known before the target is stopped: mappings, modules, what it is. The image's tables live in `arena`. Errors:
+ * there is no such process, it is a zombie or a kernel thread, of another architecture, traced by somebody else. */
 const struct error *source_live_open(const struct live_options *options, struct arena *arena,
                                      struct diagnostics *diagnostics, struct live_source *ret_source,
                                      struct image *ret_image);
+/* Stops it: all but the descriptors is known then. The image's memory is in `arena` and in the source, which it asks for
+ * what was not copied: until it is closed, and where it lies now. `files` are the image's. Errors: attaching is not
+ * permitted, or it has ended. */
+const struct error *source_live_read(struct live_source *source, struct module_files *files, struct arena *arena,
+                                     struct diagnostics *diagnostics, struct image *image);
+/* The Go runtime that was found before the stop, NULL none. In `arena` of source_live_open. */
+const struct go_runtime *source_live_go(const struct live_source *source);
 /* What its descriptors are; of several looks only the last needs it. */
 void source_live_read_descriptors(const struct live_source *source, struct arena *arena, struct diagnostics *diagnostics,
                                   struct image *image);

@@ -115,6 +115,9 @@ uint32_t unwind_goroutine(struct walker *walker, const struct go_runtime *runtim
     if (goroutine->status == GO_RUNNING && thread != NULL && thread->registers != NULL &&
         find_running(walker, runtime, goroutine, thread, &registers, &exact))
         return walk_registers(walker, registers, exact);
+    /* The runtime clears sched.sp of a goroutine that runs (gogo): its pc is an old one then. */
+    if (goroutine->sp == 0)
+        return walker_adopt(walker, NULL, 0, STACK_END_NO_REGISTERS);
     registers = (struct registers){.pc = goroutine->pc};
     registers.values[arch->sp] = goroutine->sp;
     registers.values[arch->fp] = goroutine->bp;

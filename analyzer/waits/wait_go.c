@@ -5,6 +5,8 @@
 #include "waits/goroutine_wait.h"
 #include "waits/wait_build.h"
 
+enum { record_bytes_max = 256 }; /* sudogs and channels have up to 112 */
+
 struct reader {
     const struct go_runtime *runtime;
     struct snapshot *snapshot;
@@ -44,11 +46,22 @@ static uint64_t object_address(const struct reader *reader, const struct gorouti
     return 0;
 }
 
+/* In place, or copied where it lies in two pieces of memory; NULL: not at hand. */
+static const uint8_t *read_record(const struct reader *reader, uint64_t address, size_t size_bytes, uint8_t *copy)
+{
+    const struct memory *memory = &reader->runtime->image->memory;
+    const uint8_t *bytes = memory_view(memory, address, size_bytes);
+    if (bytes != NULL || size_bytes > record_bytes_max)
+        return bytes;
+    return memory_read(memory, address, copy, size_bytes) == size_bytes ? copy : NULL;
+}
+
 /* What is in a channel and how much fits; false when it is none. */
 static bool read_channel(const struct reader *reader, uint64_t address, struct resource *resource)
 {
     const struct go_channel_layout *layout = &reader->runtime->layout.channel;
-    const uint8_t *channel = memory_view(&reader->runtime->image->memory, address, (size_t)layout->size_bytes);
+    uint8_t copy[record_bytes_max];
+    const uint8_t *channel = read_record(reader, address, (size_t)layout->size_bytes, copy);
     if (channel == NULL)
         return false;
     resource->fill = load_u64(channel + layout->count);
@@ -83,7 +96,8 @@ static bool read_channels(struct reader *reader, uint32_t member, const struct g
     const struct go_sudog_layout *layout = &reader->runtime->layout.sudog;
     bool found = false;
     for (size_t cases = 0; sudog != 0 && cases < limit_go_cases; cases++) {
-        const uint8_t *bytes = memory_view(&reader->runtime->image->memory, sudog, (size_t)layout->size_bytes);
+        uint8_t copy[record_bytes_max];
+        const uint8_t *bytes = read_record(reader, sudog, (size_t)layout->size_bytes, copy);
         uint64_t channel = bytes == NULL ? 0 : load_u64(bytes + layout->channel);
         if (channel == 0)
             break;
