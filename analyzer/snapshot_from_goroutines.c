@@ -139,7 +139,8 @@ void snapshot_from_goroutines(const struct go_runtime *runtime, const struct gor
         if (member->waited_known)
             member->waited_seconds = (build.now - member->waited_seconds) / 1000000000;
     }
-    wait_go_read(runtime, build.parks, ret_snapshot, scratch);
+    struct data_names names = {stack_naming_data, symbolizer};
+    wait_go_read(runtime, build.parks, &names, ret_snapshot, scratch);
     ret_snapshot->signal.tid = (uint32_t)build.signalled;
     ret_snapshot->total = ret_snapshot->member_count;
     ret_snapshot->total_claimed = ret_snapshot->member_count + unreadable;

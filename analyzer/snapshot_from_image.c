@@ -49,14 +49,9 @@ static void add_members(struct build *build)
     }
 }
 
-static bool find_data_name(void *context, uint64_t address, struct arena *arena, struct text *ret_name)
-{
-    return symbolizer_data_name(context, address, arena, ret_name);
-}
-
 static void add_waits(struct build *build)
 {
-    struct data_names names = {find_data_name, build->stacks->symbolizer};
+    struct data_names names = {stack_naming_data, build->stacks->symbolizer};
     wait_facts_read(build->image, build->snapshot, &names, build->scratch, build->diagnostics);
 }
 

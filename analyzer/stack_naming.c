@@ -148,6 +148,11 @@ uint32_t stack_naming_stack(struct stack_naming *naming, uint32_t stack, uint32_
     return naming->labelled_numbers[number];
 }
 
+bool stack_naming_data(void *context, uint64_t address, struct arena *arena, struct text *ret_name)
+{
+    return symbolizer_data_name(context, address, arena, ret_name);
+}
+
 void snapshot_diagnose_ends(const struct snapshot *snapshot, struct diagnostics *diagnostics)
 {
     uint64_t counts[STACK_END_COUNT] = {0};

@@ -32,6 +32,9 @@ struct stack_naming stack_naming_new(struct snapshot *snapshot, struct walker *w
 /* The snapshot's number for a stack of the trie; those of other labels (a string of the snapshot, 0: none) are others. */
 uint32_t stack_naming_stack(struct stack_naming *naming, uint32_t stack, uint32_t labels);
 
+/* For struct data_names: `context` is the symbolizer. */
+bool stack_naming_data(void *context, uint64_t address, struct arena *arena, struct text *ret_name);
+
 /* One line for each reason why stacks ended early: how many members, and where first. */
 void snapshot_diagnose_ends(const struct snapshot *snapshot, struct diagnostics *diagnostics);
 

@@ -10,6 +10,8 @@ enum { record_bytes_max = 256 }; /* sudogs and channels have up to 112 */
 struct reader {
     const struct go_runtime *runtime;
     struct snapshot *snapshot;
+    const struct data_names *names;
+    struct arena *scratch;
     struct goroutine_waits goroutines;
     struct wait_build build;
 };
@@ -70,6 +72,19 @@ static bool read_channel(const struct reader *reader, uint64_t address, struct r
     return resource->capacity_known;
 }
 
+/* The variable's name; most things are on the heap and have none. 0 unknown. */
+static uint32_t variable_name(const struct reader *reader, uint64_t address)
+{
+    struct text name;
+    for (size_t i = 0; i < 4; i++) {
+        struct go_range range = reader->runtime->modules[0].data[i];
+        if (address >= range.start && address < range.end &&
+            reader->names->find(reader->names->context, address, reader->scratch, &name))
+            return intern_table_add(&reader->snapshot->strings, name);
+    }
+    return 0;
+}
+
 static void add_wait(struct reader *reader, uint32_t member, const struct goroutine_wait *wait, uint64_t address)
 {
     bool is_new, is_read = address != 0;
@@ -81,6 +96,8 @@ static void add_wait(struct reader *reader, uint32_t member, const struct gorout
         resource->holder = goroutine_holder_state(wait->kind);
         resource->is_any = address == 0 && wait->name == 0;
         resource->learnt = is_read ? LEARNT_READ : wait->learnt;
+        if (is_read && resource->name == 0)
+            resource->name = variable_name(reader, address);
         if (is_channel && is_read)
             read_channel(reader, address, resource);
     }
@@ -121,10 +138,10 @@ static void read_member(struct reader *reader, uint32_t member, const struct go_
     add_wait(reader, member, &wait, is_channel ? 0 : object_address(reader, &wait, park->semaphore));
 }
 
-void wait_go_read(const struct go_runtime *runtime, const struct go_park *parks, struct snapshot *snapshot,
-                  struct arena *scratch)
+void wait_go_read(const struct go_runtime *runtime, const struct go_park *parks, const struct data_names *names,
+                  struct snapshot *snapshot, struct arena *scratch)
 {
-    struct reader reader = {.runtime = runtime, .snapshot = snapshot};
+    struct reader reader = {.runtime = runtime, .snapshot = snapshot, .names = names, .scratch = scratch};
     goroutine_waits_init(&reader.goroutines, snapshot, scratch);
     wait_build_init(&reader.build, snapshot, scratch);
     for (size_t i = 0; i < snapshot->member_count; i++)

@@ -7,6 +7,7 @@
 #include "golang/goroutines.h"
 #include "golang/semaphores.h"
 #include "model/snapshot.h"
+#include "waits/wait_facts.h"
 
 /* What is kept of a goroutine's record until its stack has names. */
 struct go_park {
@@ -18,8 +19,9 @@ struct go_park {
 struct go_park go_park_new(const struct goroutine *goroutine, const struct go_semaphore_wait *semaphores,
                            size_t semaphore_count);
 
-/* Fills resources and waits, and the members' ranges. `parks` are the members', in their order. */
-void wait_go_read(const struct go_runtime *runtime, const struct go_park *parks, struct snapshot *snapshot,
-                  struct arena *scratch);
+/* Fills resources and waits, and the members' ranges. `parks` are the members', in their order. What lies among the
+ * program's variables has their names ("main.mu"). */
+void wait_go_read(const struct go_runtime *runtime, const struct go_park *parks, const struct data_names *names,
+                  struct snapshot *snapshot, struct arena *scratch);
 
 #endif
