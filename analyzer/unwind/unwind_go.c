@@ -51,6 +51,8 @@ static bool compile_plan(void *context, uint64_t pc, struct unwind_plan *ret_pla
     *ret_plan = (struct unwind_plan){
         .kind = PLAN_SIMPLE,
         .is_trap = NAME_IS_ONE_OF(name, traps),
+        /* Go's traceback takes it so too; cgocallback lays systemstack_switch's entry where nothing called it. */
+        .is_entry = pc == function.entry,
         .cfa_register = arch->sp,
         .cfa_offset = delta + 8,
         .return_address_offset = -8,
