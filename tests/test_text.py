@@ -235,3 +235,29 @@ def test_own_text_is_read_back(parked_core, tmp_path, stackgroup):
                 if re.match(r"\d+ @|#\t|# (state|members|end|fingerprint|trust|waits|labels)", line)]
 
     assert lines(first) == lines(second)
+
+
+def many_members(lines):
+    """A group of 50,000 listed members, with these lines."""
+    ids = (" ".join(map(str, range(first + 1, first + 21))) for first in range(0, 50_000, 20))
+    return "\n".join(("thread profile: total 50000", "50000 @ 0x2", "#\t0x1\twait+0x0\t/a.c:1",
+                      *(f"# members: {row}" for row in ids), *lines, ""))
+
+
+@pytest.mark.parametrize("text, says", [
+    ("goroutine profile: total 1\n1 @" + " 0x1" * 200_000 + "\n"
+     + "".join(f"#\t0x{16 + i % 2:x}\tmain.f+0x1\t/a.go:1\n" for i in range(200_000)), "frames-unattached"),
+    (many_members(f"# waits: 1 on mutex 0x{4096 + 8 * i:x}, held by thread {(i + 1) % 50_000 + 1} (read): {i + 1}"
+                  for i in range(50_000)), "wait for each other"),
+    (many_members(f"# waits: 50000 on mutex 0x{4096 + 8 * i:x}, held by thread {i + 1} (read)" for i in range(50_000)),
+     "waits-lost"),
+    ("".join(f"goroutine {i + 1} [chan receive, 5 minutes]:\nmain.f{i}(0x{i:x})\n\t/a.go:1 +0x1\n\n" for i in range(50_000)),
+     "50000 groups"),
+], ids=["unattached", "a wait each", "all wait for all", "a place each"])
+def test_time_and_memory_grow_with_the_text(text, says, tmp_path, stackgroup):
+    """Texts of a few MB that once took minutes, or all memory."""
+    path = tmp_path / "dump.txt"
+    path.write_text(text)
+    done = oracles.stackgroup_run("--top=1", path, seconds=60)
+    assert done.returncode == 0, done.stderr
+    assert says in done.stdout, done.stdout[:3000]

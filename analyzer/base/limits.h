@@ -76,10 +76,17 @@ enum {
     /* Addresses printed in one "@" line, so that it stays below the 64 KiB that kill pprof's reader
      * (19 bytes each at most). */
     limit_addresses_in_line = 3000,
+    /* Addresses of a text's groups passed over in search of one that a "#" line names, where it does not come: 50
+     * milliseconds. */
+    limit_text_looks = 1 << 26,
+    /* Things that "# waits:" lines of a text let its members wait for, on the average, beside a million in all; a wait for
+     * any of several has few. */
+    limit_told_waits_each = 16,
+    limit_told_waits_free = 1 << 20,
     /* Times that direct callers of a pool are looked through for functions that only hand on what they took; each takes
      * one more layer of them, and programs have one or two. */
     limit_pool_rounds = 16,
-    /* Pools, places and kinds of siblings that one rule tells of, the largest: each costs a look at all members. A rule
+    /* Masses, pools, places and kinds of siblings that one rule tells of, the largest: each costs a look at all members. A rule
      * without thresholds finds as many as there are stacks. */
     limit_masses_of_rule = 64,
     /* Stacks inside a constructor whose callers are told. */

@@ -288,9 +288,7 @@ static void add_durations(struct counting *counting, struct finding *finding, co
 /* Captures that are no key of `by` already: the values that the bucket's stacks have, for the title. */
 static void add_captures(struct counting *counting, struct finding *finding, const struct bucket *bucket)
 {
-    struct intern_table seen;
     char *is_seen = arena_alloc(counting->scratch, counting->snapshot->stack_count + 1, 1);
-    intern_table_init(&seen, counting->scratch);
     for (size_t i = 0; i < bucket->list_count; i++) {
         uint32_t stack = counting->snapshot->members[bucket->list[i]].stack;
         size_t count;
@@ -339,7 +337,7 @@ static enum confidence confidence_of(const struct counting *counting, const stru
     return weakest;
 }
 
-static void report_bucket(struct counting *counting, const struct bucket *bucket)
+static struct finding *report_bucket(struct counting *counting, const struct bucket *bucket)
 {
     struct detection *detection = counting->detection;
     struct finding *finding = detection_add(detection, counting->rule);
@@ -354,6 +352,41 @@ static void report_bucket(struct counting *counting, const struct bucket *bucket
     add_captures(counting, finding, bucket);
     detection_add_key(detection, finding, "share", text_from_string(share_text(counting, bucket->members)));
     detection_set_title(detection, finding, counting->rule, "{members} {kind} in one place");
+    return finding;
+}
+
+static int compare_buckets(const void *a_, const void *b_)
+{
+    const struct bucket *a = *(const struct bucket *const *)a_, *b = *(const struct bucket *const *)b_;
+    if (a->members != b->members)
+        return a->members > b->members ? -1 : 1;
+    return a < b ? -1 : a > b;
+}
+
+static bool is_worth_telling(const struct counting *counting, const struct bucket *bucket)
+{
+    const struct rule *source = counting->source;
+    return bucket->members >= (source->at_least != 0 ? source->at_least : 1) &&
+           (source->share_permille == 0 || bucket->members * 1000 >= source->share_permille * counting->snapshot->total);
+}
+
+/* The largest of those that the rule asks for. */
+static void report_buckets(struct counting *counting)
+{
+    const struct bucket **worthy = arena_array(counting->scratch, const struct bucket *, counting->bucket_count + 1);
+    size_t count = 0;
+    for (size_t i = 0; i < counting->bucket_count; i++)
+        if (is_worth_telling(counting, &counting->buckets[i]))
+            worthy[count++] = &counting->buckets[i];
+    qsort(worthy, count, sizeof *worthy, compare_buckets);
+    size_t told = count < limit_masses_of_rule ? count : limit_masses_of_rule;
+    for (size_t i = 0; i < told; i++) {
+        struct finding *finding = report_bucket(counting, worthy[i]);
+        if (i + 1 == told && told < count)
+            detection_add_evidence(counting->detection, finding,
+                                   "%s more that the rule finds, none of them larger, are not told",
+                                   detection_count_text(counting->detection, count - told));
+    }
 }
 
 static void count_run(struct detection *detection, const struct compiled_rule *rule)
@@ -381,14 +414,7 @@ static void count_run(struct detection *detection, const struct compiled_rule *r
     counting.stack_values = arena_array(counting.scratch, uint32_t, snapshot->stack_count * counting.key_count + 1);
     for (size_t i = 0; i < member_count; i++)
         count_member(&counting, members[i]);
-    uint64_t at_least = counting.source->at_least != 0 ? counting.source->at_least : 1;
-    for (size_t i = 0; i < counting.bucket_count; i++) {
-        const struct bucket *bucket = &counting.buckets[i];
-        if (bucket->members >= at_least &&
-            (counting.source->share_permille == 0 ||
-             bucket->members * 1000 >= counting.source->share_permille * snapshot->total))
-            report_bucket(&counting, bucket);
-    }
+    report_buckets(&counting);
 }
 
 const struct detector detector_count = {RULE_COUNT, "count", count_run};

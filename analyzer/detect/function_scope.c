@@ -157,7 +157,7 @@ static void path_read_cpp(struct text name, struct path *path)
         size_t operator_at = operator_end(name, at, start);
         if (operator_at != at) {
             at = operator_at;
-        } else if (text_starts_with(rest, TEXT("(anonymous namespace)"))) {
+        } else if (at == start && text_starts_with(rest, TEXT("(anonymous namespace)"))) {
             at += TEXT("(anonymous namespace)").length;
             start = at;
         } else if (c == '(') {

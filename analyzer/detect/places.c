@@ -101,7 +101,6 @@ static uint32_t place_add(struct places_search *search, uint32_t number, const s
         .start = spot->start,
         .unnamed_count = spot->unnamed_count,
     };
-    circumstances_init(&place->circumstances, search->detection);
     return entry;
 }
 
@@ -174,7 +173,6 @@ struct places *places_read(struct detection *detection, const struct compiled_ru
         struct place *place = &search.places->entries[spot->entry];
         place->members += member->count;
         place->claimed += claims_has(detection, i) ? member->count : 0;
-        circumstances_add(&place->circumstances, member);
     }
     places_sort(&search);
     return search.places;
@@ -198,13 +196,15 @@ void place_tell(struct detection *detection, const struct compiled_rule *rule, c
 {
     const struct snapshot *snapshot = detection_snapshot(detection);
     struct arena *arena = detection_arena(detection);
-    const struct place *place = &places->entries[number];
+    struct place *place = &places->entries[number];
     const struct member *first = &snapshot->members[place->first_member];
     size_t capture_count;
     const struct capture *captures = detection_captures(detection, rule, first->stack, &capture_count);
     finding->members = place->members;
+    circumstances_init(&place->circumstances, detection);
     for (uint32_t i = 0; i < snapshot->member_count; i++)
         if (places->place_of_member[i] == number) {
+            circumstances_add(&place->circumstances, &snapshot->members[i]);
             detection_add_member(detection, finding, i, role);
             claims_add(detection, i);
         }

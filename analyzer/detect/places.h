@@ -13,7 +13,7 @@ struct place {
     struct stack_frame frame; /* of the first member, outside the waiting machinery */
     uint32_t start;           /* string: the function that they began with; 0: several, or unknown */
     size_t unnamed_count;     /* calls in front of `frame` of which the source tells no name */
-    struct circumstances circumstances;
+    struct circumstances circumstances; /* once it is told */
 };
 
 struct places {

@@ -173,6 +173,19 @@ static struct yaml_place block_content(const struct reading *reading, const stru
     return (struct yaml_place){node->place.line + 1, (uint32_t)(all > own ? all - own : 0) + 1};
 }
 
+/* Escapes in double quotes can make any character; texts go to terminals, and are looked at up to their NUL. */
+static bool is_printable(struct text text)
+{
+    for (size_t at = 0; at < text.length;) {
+        char c = text.data[at];
+        size_t length = c == '\t' || c == '\n' ? 1 : text_utf8_character((struct text){text.data + at, text.length - at});
+        if (length == 0)
+            return false;
+        at += length;
+    }
+    return true;
+}
+
 static void take_scalar(struct reading *reading, const yaml_event_t *event)
 {
     static const enum yaml_style styles[] = {
@@ -191,8 +204,8 @@ static void take_scalar(struct reading *reading, const yaml_event_t *event)
         node->content.column++;
     else if (node->style != YAML_TREE_PLAIN)
         node->content = block_content(reading, node);
-    if (memchr(node->text.data, 0, node->text.length) != NULL) {
-        add_error(reading, node->place, "a text with a NUL byte");
+    if (!is_printable(node->text)) {
+        add_error(reading, node->place, "a text with a control character");
         node->is_refused = true;
     }
     place_node(reading, node);

@@ -51,6 +51,7 @@ struct profile {
     uint64_t line_distance;        /* from the address of a "#" line to that of the list */
     struct intern_table outermost; /* last addresses of stacks that no limit of Go's cut */
     size_t unattached;             /* frame lines whose address the group does not have */
+    uint64_t looks;                /* addresses passed over for them */
     uint64_t hidden, addresses_in_all;
     uint64_t largest_count, largest_hidden, largest_addresses; /* of the largest group */
     uint64_t profiles, further_groups;
@@ -190,11 +191,12 @@ static void add_steps(struct profile *profile)
         uint64_t address = profile->frames[i].address + profile->line_distance;
         for (run = 1; i + run < profile->frame_count && profile->frames[i + run].address == profile->frames[i].address;)
             run++;
-        size_t at = next;
-        while (at < profile->address_count && profile->addresses[at] != address)
+        size_t at = next, end = profile->looks < limit_text_looks ? profile->address_count : next;
+        while (at < end && profile->addresses[at] != address)
             at++;
-        if (at == profile->address_count) {
+        if (at == end) {
             profile->unattached += run;
+            profile->looks += end - next;
             continue;
         }
         for (; next < at; next++, hidden++)
@@ -331,6 +333,8 @@ static void add_ids(struct profile *profile, struct text ids)
 {
     uint64_t id;
     while (thread_id_next(&ids, &id)) {
+        if (id == 0) /* nobody's */
+            continue;
         profile->ids = arena_grow(profile->build->scratch, profile->ids, profile->id_count, &profile->id_capacity,
                                   sizeof *profile->ids);
         profile->ids[profile->id_count++] = id;

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "waits/wait_dump.h"
 
+#include "base/limits.h"
 #include "format/thread_text.h"
 #include "waits/goroutine_wait.h"
 #include "waits/wait_build.h"
@@ -14,6 +15,9 @@ struct dump {
     struct goroutine_waits goroutines;
     struct intern_table ids; /* of members, number - 1 is into id_members */
     uint32_t *id_members;
+    /* Of the group whose lines come: its first member, and how many its members stand for. */
+    uint32_t counted_first;
+    uint64_t counted_members;
     uint64_t lines_lost;
 };
 
@@ -154,7 +158,19 @@ static void read_holder(struct dump *dump, uint32_t number, const struct thread_
     }
 }
 
-/* Which of a group's members wait: those listed; where ids are missing, the rest as far as their number fits. */
+/* A group's lines follow one another, and there can be as many as it has members. */
+static uint64_t count_members(struct dump *dump, const struct told_wait *told)
+{
+    if (dump->counted_members != 0 && dump->counted_first == told->member_first)
+        return dump->counted_members;
+    dump->counted_first = told->member_first;
+    dump->counted_members = 0;
+    for (uint32_t i = 0; i < told->member_count; i++)
+        dump->counted_members += dump->snapshot->members[told->member_first + i].count;
+    return dump->counted_members;
+}
+
+/* Which of a group's members wait: those listed; where ids are missing, the one that stands for the rest if it fits. */
 static void read_waiters(struct dump *dump, const struct told_wait *told, const struct thread_waits *line,
                          uint32_t resource, enum learnt learnt)
 {
@@ -162,34 +178,31 @@ static void read_waiters(struct dump *dump, const struct told_wait *told, const 
     uint64_t id, left = line->count;
     bool exclusive = line->to_write || (dump->build.resources[resource].kind == WAIT_MUTEX && !line->to_read);
     struct wait wait = {.resource = resource, .exclusive = exclusive, .learnt = learnt};
-    bool all = false;
-    uint64_t members = 0;
-    for (uint32_t i = 0; i < told->member_count; i++)
-        members += dump->snapshot->members[told->member_first + i].count;
-    all = members == line->count;
-    for (uint32_t i = 0; all && i < told->member_count; i++) {
-        wait.member = told->member_first + i;
-        wait_build_wait(&dump->build, wait);
+    if (told->member_count == 0)
+        return;
+    if (count_members(dump, told) == line->count) {
+        for (uint32_t i = 0; i < told->member_count; i++) {
+            wait.member = told->member_first + i;
+            wait_build_wait(&dump->build, wait);
+        }
+        return;
     }
-    while (!all && thread_id_next(&ids, &id)) {
+    while (thread_id_next(&ids, &id)) {
         wait.member = find_member(dump, id);
         if (wait.member != index_none)
             wait_build_wait(&dump->build, wait);
         left -= left != 0;
     }
-    for (uint32_t i = 0; !all && i < told->member_count; i++) {
-        const struct member *member = &dump->snapshot->members[told->member_first + i];
-        if (member->id != 0 || left == 0 || member->count > left)
-            continue;
-        wait.member = told->member_first + i;
+    wait.member = told->member_first + told->member_count - 1;
+    const struct member *rest = &dump->snapshot->members[wait.member];
+    if (rest->id == 0 && rest->count <= left)
         wait_build_wait(&dump->build, wait);
-        left -= member->count;
-    }
 }
 
 static void read_lines(struct dump *dump)
 {
     struct snapshot *snapshot = dump->snapshot;
+    size_t waits_max = limit_told_waits_free + limit_told_waits_each * snapshot->member_count;
     if (snapshot->told->wait_count != 0)
         learn_ids(dump);
     for (size_t i = 0; i < snapshot->told->wait_count; i++) {
@@ -201,7 +214,7 @@ static void read_lines(struct dump *dump)
         enum wait_kind kind = WAIT_KIND_COUNT;
         if (thread_waits_parse(told->text, &line))
             kind = wait_kind_find(line.kind.data, line.kind.length);
-        if (kind == WAIT_KIND_COUNT) {
+        if (kind == WAIT_KIND_COUNT || dump->build.wait_count >= waits_max) {
             dump->lines_lost++;
             continue;
         }

@@ -5,6 +5,7 @@
 #include <stdint.h>
 #include <cmocka.h>
 
+#include "base/limits.h"
 #include "detect/detect.h"
 #include "group/group.h"
 #include "literal_snapshot.h"
@@ -273,6 +274,27 @@ static void test_captures(void **state)
 }
 
 /* Every way to part a name of 4,000 letters: the rule is named, the others are applied. */
+/* A rule without a threshold finds as many as there are functions: the largest are told. */
+static void test_many_keys(void **state)
+{
+    struct fixture *fixture = *state;
+    enum { functions = limit_masses_of_rule + 30 };
+    for (int i = 0; i < functions; i++) {
+        char stack[64];
+        snprintf(stack, sizeof stack, "work%d < main", i);
+        add_members(fixture, stack, (size_t)i + 1, "read");
+    }
+    const struct findings *findings =
+        run_only(fixture, "plugin: p\nversion: 1\nrules:\n  - id: all\n    severity: info\n    title: 'x'\n"
+                          "    by: function\n", NULL);
+    assert_int_equal(findings->count, limit_masses_of_rule);
+    assert_int_equal(findings->entries[0].members, functions);
+    const struct finding *last = &findings->entries[limit_masses_of_rule - 1];
+    assert_int_equal(last->members, 31);
+    assert_string_equal(last->evidence[last->evidence_count - 1].data,
+                        "30 more that the rule finds, none of them larger, are not told");
+}
+
 static void test_match_limit(void **state)
 {
     struct fixture *fixture = *state;
@@ -346,6 +368,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_frames_without_names, setup, teardown),
         cmocka_unit_test_setup_teardown(test_members, setup, teardown),
         cmocka_unit_test_setup_teardown(test_captures, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_many_keys, setup, teardown),
         cmocka_unit_test_setup_teardown(test_match_limit, setup, teardown),
         cmocka_unit_test_setup_teardown(test_errors_of_rules, setup, teardown),
     };

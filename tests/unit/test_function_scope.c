@@ -104,7 +104,8 @@ static void test_nonsense(void **state)
     static const char *const names[] = {
         "",   ".",        "..",   "/",   "/.",   "::",     "::::",     "<",         "<>",       "<<<<",    ">>>>",
         "(",  ")",        "{",    "}::", "a::<", "<a as ", "operator", "operator<", " ",        "a b c::", ".func1",
-        "a.", "a..func1", "a.b-", "[",   "]",    "a[",     "a.b[/.c",  "< as >",    "<<a>>::b", "-fm"};
+        "a.", "a..func1", "a.b-", "[",   "]",    "a[",     "a.b[/.c",  "< as >",    "<<a>>::b", "-fm",
+        "a<b>(anonymous namespace)", "a::b<c>(anonymous namespace)::d()"};
     for (size_t i = 0; i < sizeof names / sizeof names[0]; i++)
         for (size_t j = 0; j < 4; j++) {
             static const char *const files[] = {"", "a.go", "a.rs", "a.cc"};
