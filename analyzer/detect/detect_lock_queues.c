@@ -6,7 +6,9 @@
  *                                            without a name, nobody known
  *
  * Chains that end in a circle belong to lock-cycle; one that ends in a lock which is free at this instant is a convoy
- * that moves on. A rule's conditions select the waiters that are counted; its head block the member at the head. */
+ * that moves on. One that may be moving on, as its head runs, is no more than info, whatever the rule says: at any
+ * instant a busy lock has a queue. A rule's conditions select the waiters that are counted; its head block the member
+ * at the head. */
 #include "base/limits.h"
 #include "detect/lock_view.h"
 
@@ -415,6 +417,98 @@ static void tell_movement(struct telling *telling)
                                detection_count_text(telling->detection, moved));
 }
 
+/* On a processor, or about to be: what it holds it can give back at the next instant. */
+static bool member_runs(const struct snapshot *snapshot, const struct member *member)
+{
+    static const struct text prefixes[] = {
+        {"running", 7}, {"runnable", 8}, {"returning from", 14}, {"not stopped (state R", 20}};
+    struct text state = snapshot_string(snapshot, member->state);
+    for (size_t i = 0; i < sizeof prefixes / sizeof prefixes[0]; i++)
+        if (text_starts_with(state, prefixes[i]))
+            return true;
+    return text_equals(state, TEXT("futex")) || text_equals(state, TEXT("sched_yield"));
+}
+
+/* pthread_cond_signal waits, but not for long: for those that were woken before and have not yet gone. */
+static bool member_signals(struct detection *detection, const struct member *member)
+{
+    size_t count;
+    const struct snapshot *snapshot = detection_snapshot(detection);
+    const struct stack_frame *frames = detection_frames(detection, member->stack, &count);
+    for (size_t i = 0; i < count; i++) {
+        struct text name = snapshot_string(snapshot, snapshot->frames[frames[i].frame].function);
+        if (text_starts_with(name, TEXT("__condvar_quiesce")) || text_starts_with(name, TEXT("pthread_cond_signal")) ||
+            text_starts_with(name, TEXT("pthread_cond_broadcast")))
+            return true;
+    }
+    return false;
+}
+
+static bool any_waiter(const struct telling *telling, bool (*is_so)(const struct member *))
+{
+    for (uint32_t i = 0; i < telling->queue->resource_count; i++)
+        for (uint32_t k = 0; k < telling->queues->graph->locks[telling->resources[i]].waiter_count; k++) {
+            const struct wait *wait = waiter_at(telling->queues, telling->resources[i], k);
+            if (wait != NULL && is_so(&telling->snapshot->members[wait->member]))
+                return true;
+        }
+    return false;
+}
+
+static bool has_moved(const struct member *member)
+{
+    return member->movement == MOVEMENT_MOVED;
+}
+
+static bool has_not_stood_still(const struct member *member)
+{
+    return !member->stood_still;
+}
+
+/* Whether the queue may be that of a busy lock, which at any instant has a holder and waiters: a look at one instant
+ * tells it from one that stands only by what the holder does. */
+static bool may_move_on(const struct telling *telling)
+{
+    const struct snapshot *snapshot = telling->snapshot;
+    uint32_t head = telling->queue->head;
+    if (snapshot->sample_count > 1)
+        return any_waiter(telling, has_moved);
+    if (!snapshot_is_consistent(snapshot) && any_waiter(telling, has_not_stood_still))
+        return true;
+    if (head != index_none)
+        return member_runs(snapshot, &snapshot->members[head]) ||
+               member_signals(telling->detection, &snapshot->members[head]) ||
+               (!snapshot_is_consistent(snapshot) && !snapshot->members[head].stood_still);
+    enum holder_state holder = telling->queues->graph->locks[telling->resources[0]].holder;
+    if (holder != HOLDER_UNKNOWN && holder != HOLDER_ANONYMOUS)
+        return false;
+    /* Whoever runs may be the one that has it; of goroutines the one that writes the dump always does. */
+    if (snapshot->kind == PROFILE_GOROUTINES)
+        return false;
+    for (size_t i = 0; i < snapshot->member_count; i++)
+        if (member_runs(snapshot, &snapshot->members[i]))
+            return true;
+    return false;
+}
+
+static void tell_doubt(struct telling *telling)
+{
+    struct detection *detection = telling->detection;
+    uint32_t head = telling->queue->head;
+    if (!may_move_on(telling))
+        return;
+    if (telling->finding->severity > SEVERITY_INFO)
+        telling->finding->severity = SEVERITY_INFO;
+    if (telling->snapshot->sample_count > 1)
+        return;
+    const char *who =
+        head != index_none
+            ? arena_printf(detection_arena(detection), "%s was not seen to stand still", member_text(telling, head))
+            : arena_printf(detection_arena(detection), "other %s run", detection_members_word(detection, 2));
+    detection_add_evidence(detection, telling->finding,
+                           "the lock may merely be busy: %s, and one look does not tell whether the queue moves", who);
+}
+
 /* Groups, edges and the confidence of the weakest fact. */
 static void add_members(struct telling *telling)
 {
@@ -520,6 +614,7 @@ static void add_finding(struct telling *telling, const struct compiled_rule *rul
                                detection_count_text(detection, queue->resource_count - told));
     tell_totals(telling);
     tell_movement(telling);
+    tell_doubt(telling);
     add_keys(telling);
     detection_set_title(detection, telling->finding, rule, title(telling));
 }

@@ -245,25 +245,29 @@ static void two_members(enum stop_kind stop_kind, enum movement movement)
     literal.snapshot.members[first].movement = MOVEMENT_NONE;
     literal.snapshot.members[second].movement = movement;
     run(MACHINERY CYCLE);
-    assert_int_equal(findings.count, 1);
 }
 
 static void threads_that_were_not_read_at_one_instant(void **state)
 {
     (void)state;
     two_members(STOP_KIND_ROLLING, MOVEMENT_UNKNOWN);
-    assert_int_equal(findings.entries[0].confidence, CONFIDENCE_SUSPECTED);
+    assert_int_equal(findings.count, 0);
+    literal.snapshot.members[0].stood_still = literal.snapshot.members[1].stood_still = true;
+    run(MACHINERY CYCLE);
+    assert_int_equal(findings.count, 1);
+    assert_int_equal(findings.entries[0].confidence, CONFIDENCE_READ);
     assert_non_null(
-        strstr(told(), "  the threads were not all read at one instant, so the circle may never have been closed\n"));
+        strstr(told(), "  the threads were not read at one instant, but none of them ran between two looks\n"));
 }
 
 static void threads_that_stood_still_between_looks(void **state)
 {
     (void)state;
     two_members(STOP_KIND_NONE, MOVEMENT_NONE);
+    assert_int_equal(findings.count, 1);
     assert_int_equal(findings.entries[0].confidence, CONFIDENCE_READ);
     assert_non_null(
-        strstr(told(), "  the threads were not read at one instant, but none of them ran between the looks\n"));
+        strstr(told(), "  the threads were not read at one instant, but none of them ran between two looks\n"));
 }
 
 static void a_queue_and_its_head(void **state)
@@ -292,6 +296,49 @@ static void a_queue_and_its_head(void **state)
     assert_int_equal(findings.count, 0);
     run(MACHINERY QUEUE "    at-least: 2\n    share: 95%\n");
     assert_int_equal(findings.count, 0);
+}
+
+static uint32_t queue_severity(const char *state)
+{
+    uint32_t a = add_resource(WAIT_MUTEX, "hot");
+    holds(add_member(STACK(call("add", 8, 0), call("main", 1, 0)), state), a);
+    add_waiters(12, "add", 7, a);
+    run(MACHINERY QUEUE);
+    assert_int_equal(findings.count, 1);
+    return findings.entries[0].severity;
+}
+
+static void a_queue_whose_head_sleeps(void **state)
+{
+    (void)state;
+    assert_int_equal(queue_severity("sleep"), SEVERITY_WARNING);
+}
+
+static void a_queue_whose_head_runs(void **state)
+{
+    (void)state;
+    assert_int_equal(queue_severity("running"), SEVERITY_INFO);
+    assert_non_null(strstr(told(),
+                           "  the lock may merely be busy: thread 100 was not seen to stand still, and one look "
+                           "does not tell whether the queue moves\n"));
+    /* Several looks do tell. */
+    literal.snapshot.sample_count = 2;
+    run(MACHINERY QUEUE);
+    assert_int_equal(findings.entries[0].severity, SEVERITY_WARNING);
+    literal.snapshot.members[1].movement = MOVEMENT_MOVED;
+    run(MACHINERY QUEUE);
+    assert_int_equal(findings.entries[0].severity, SEVERITY_INFO);
+}
+
+static void a_queue_whose_head_did_not_stand_still(void **state)
+{
+    (void)state;
+    literal.snapshot.stop_kind = STOP_KIND_NONE;
+    assert_int_equal(queue_severity("sleep"), SEVERITY_INFO);
+    for (size_t i = 0; i < literal.snapshot.member_count; i++)
+        literal.snapshot.members[i].stood_still = true;
+    run(MACHINERY QUEUE);
+    assert_int_equal(findings.entries[0].severity, SEVERITY_WARNING);
 }
 
 static void narrower_rules_take_their_queue(void **state)
@@ -650,6 +697,9 @@ int main(void)
         CASE(a_join_in_a_circle),
         CASE(threads_that_were_not_read_at_one_instant),
         CASE(threads_that_stood_still_between_looks),
+        CASE(a_queue_whose_head_sleeps),
+        CASE(a_queue_whose_head_runs),
+        CASE(a_queue_whose_head_did_not_stand_still),
         CASE(a_queue_and_its_head),
         CASE(narrower_rules_take_their_queue),
         CASE(heads_that_are_no_members),
