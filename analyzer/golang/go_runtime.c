@@ -395,6 +395,25 @@ static void find_reasons(struct finder *finder)
     }
 }
 
+/* Go programs whose tables are of no known form say so by their sections. */
+static void tell_unknown(struct finder *finder)
+{
+    static const char *const names[] = {".go.buildinfo", ".note.go.buildid", ".gopclntab"};
+    const struct image *image = finder->image;
+    for (size_t i = 0; i < image->module_count; i++) {
+        const struct module_file *file = module_files_opened(finder->files, (uint32_t)i);
+        uint64_t size_bytes, address = 0;
+        for (size_t j = 0; file != NULL && j < 3 && address == 0; j++)
+            address = find_section(file, names[j], &size_bytes);
+        if (address != 0)
+            diagnostics_add(finder->diagnostics, DIAGNOSTIC_LOST, "go-runtime", image->modules[i].path,
+                            "a Go program, but its runtime's tables are not found or of no known form (damaged, obfuscated, "
+                            "or of a release newer than 1.%d): goroutines cannot be told",
+                            go_minor_newest)
+                ->count = 1;
+    }
+}
+
 bool go_runtime_find(const struct image *image, struct module_files *files, struct arena *arena,
                      struct diagnostics *diagnostics, struct go_runtime *ret_runtime)
 {
@@ -402,8 +421,10 @@ bool go_runtime_find(const struct image *image, struct module_files *files, stru
     struct finder finder = {image, files, arena, diagnostics, ret_runtime, 0, limit_go_table_bytes};
     for (size_t i = 0; i < image->module_count; i++)
         find_module(&finder, (uint32_t)i);
-    if (ret_runtime->module_count == 0)
+    if (ret_runtime->module_count == 0) {
+        tell_unknown(&finder);
         return false;
+    }
     bool found = find_goroutines(&finder);
     struct go_module *first = &ret_runtime->modules[0];
     if (!read_build_info(&finder, first) && !scan_version(&finder, first)) {
