@@ -403,18 +403,37 @@ static void find_reasons(struct finder *finder)
     }
 }
 
-bool go_runtime_is_likely(struct module_files *files, uint32_t module)
+/* Go's linker leaves sections that nothing else has. */
+static bool has_go_section(const struct module_file *file)
 {
     static const char *const names[] = {".gopclntab", ".data.rel.ro.gopclntab", ".go.buildinfo", ".note.go.buildid"};
-    const struct module_file *file = module_files_opened(files, module);
-    size_t sections;
     uint64_t size_bytes;
-    if (file == NULL || elf_getshdrnum(file->elf, &sections) != 0)
-        return false;
     for (size_t i = 0; i < sizeof names / sizeof names[0]; i++)
         if (find_section(file, names[i], &size_bytes) != 0)
             return true;
-    return sections == 0;
+    return false;
+}
+
+bool go_runtime_is_likely(struct module_files *files, uint32_t module)
+{
+    const struct module_file *file = module_files_opened(files, module);
+    size_t sections;
+    return file != NULL && elf_getshdrnum(file->elf, &sections) == 0 && (sections == 0 || has_go_section(file));
+}
+
+/* Go programs whose tables are of no known form say so by their sections. */
+static void tell_unknown(struct finder *finder)
+{
+    const struct image *image = finder->image;
+    for (size_t i = 0; i < image->module_count; i++) {
+        const struct module_file *file = module_files_opened(finder->files, (uint32_t)i);
+        if (file != NULL && has_go_section(file))
+            diagnostics_add(finder->diagnostics, DIAGNOSTIC_LOST, "go-runtime", image->modules[i].path,
+                            "a Go program, but its runtime's tables are not found or of no known form (damaged, obfuscated, "
+                            "or of a release newer than 1.%d): goroutines cannot be told",
+                            go_minor_newest)
+                ->count = 1;
+    }
 }
 
 bool go_runtime_find(const struct image *image, struct module_files *files, struct arena *arena,
@@ -424,8 +443,10 @@ bool go_runtime_find(const struct image *image, struct module_files *files, stru
     struct finder finder = {image, files, arena, diagnostics, ret_runtime, 0, limit_go_table_bytes};
     for (size_t i = 0; i < image->module_count; i++)
         find_module(&finder, (uint32_t)i);
-    if (ret_runtime->module_count == 0)
+    if (ret_runtime->module_count == 0) {
+        tell_unknown(&finder);
         return false;
+    }
     bool found = find_goroutines(&finder);
     struct go_module *first = &ret_runtime->modules[0];
     if (!read_build_info(&finder, first) && !scan_version(&finder, first)) {

@@ -123,6 +123,8 @@ uint32_t unwind_goroutine(struct walker *walker, const struct go_runtime *runtim
     registers = (struct registers){.pc = goroutine->pc};
     registers.values[arch->sp] = goroutine->sp;
     registers.values[arch->fp] = goroutine->bp;
-    registers.known = (uint64_t)1 << arch->sp | (goroutine->bp != 0 ? (uint64_t)1 << arch->fp : 0);
+    /* A stack pointer elsewhere is none: what lies there are not this goroutine's frames. */
+    if (goroutine->sp > goroutine->stack_low && goroutine->sp <= goroutine->stack_high)
+        registers.known = (uint64_t)1 << arch->sp | (goroutine->bp != 0 ? (uint64_t)1 << arch->fp : 0);
     return walk_registers(walker, registers, goroutine->pc_is_exact);
 }
