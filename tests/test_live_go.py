@@ -147,7 +147,8 @@ def test_under_load(kind, stackgroup, folder):
                 elif group["end"]["reason"] != "outermost":
                     early += group["count"]
                 else:
-                    assert functions[-1] in ("runtime.goexit", "runtime.main"), (functions, group["state"])
+                    # One that runs may be in the assembly that switches stacks.
+                    assert functions[-1] in ("runtime.goexit", "runtime.main") or group["state"] == "running", (functions, group["state"])
             assert whole == parked
             told = sum(int(re.match(r"(\d+) of", row["message"]).group(1)) for row in document["diagnostics"]
                        if row["code"] == "stack-incomplete" and f"of {profile['total']} " in row["message"])

@@ -142,9 +142,14 @@ enum goroutine_outcome goroutine_read(struct goroutine_reader *reader, uint64_t 
     const uint8_t *g = memory_view(memory, address, (size_t)layout->size_bytes);
     if (g == NULL && memory_read(memory, address, reader->copy, (size_t)layout->size_bytes) == (size_t)layout->size_bytes)
         g = reader->copy;
-    if (g == NULL || load_u64(g + go_g_self) != address)
+    if (g == NULL)
         return GOROUTINE_UNREADABLE;
     uint32_t raw = load_u32(g + layout->status), status = raw & ~(uint32_t)go_status_scan;
+    /* Being made (newproc1): in the list, and its own address or id not yet in it. */
+    if ((status == GO_DEAD && load_u64(g + go_g_self) == 0) || (status == GO_RUNNABLE && load_u64(g + layout->id) == 0))
+        return GOROUTINE_NONE;
+    if (load_u64(g + go_g_self) != address)
+        return GOROUTINE_UNREADABLE;
     if (status == GO_IDLE || status == GO_DEAD || status == GO_DEAD_EXTRA)
         return GOROUTINE_NONE;
     if (go_status_name(status) == NULL)

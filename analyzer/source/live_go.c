@@ -10,6 +10,7 @@
 #include <inttypes.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/uio.h>
 #include <unistd.h>
 
 enum { page_bytes = 4096, record_bytes_max = 512 };
@@ -26,7 +27,7 @@ struct needs {
     uint64_t low, high; /* of the stack, both 0: none */
     uint64_t waiting;   /* its first sudog, 0 none */
     uint64_t machine;   /* its m, 0 none */
-    bool is_running;
+    bool is_alive, is_running;
 };
 
 struct known {
@@ -159,6 +160,7 @@ static struct needs read_needs(const struct live_go *go, const uint8_t *record, 
     uint64_t sp = load_u64(record + layout->syscall_sp);
     needs.waiting = status == GO_WAITING || status == GO_LEAKED ? load_u64(record + layout->waiting) : 0;
     needs.machine = load_u64(record + go_g_m);
+    needs.is_alive = true;
     needs.is_running = status == GO_RUNNING;
     if (sp == 0)
         sp = load_u64(record + go_g_sp);
@@ -502,58 +504,57 @@ static void copy_all(struct live_go *go, struct arena *arena)
         go_semaphores_read(&go->runtime_during, arena, &count);
 }
 
-/* A second look at what was copied while the target ran. */
-static bool is_changed(struct live_go *go, uint64_t start, const uint8_t *copied, size_t size_bytes)
-{
-    uint8_t bytes[16384];
-    for (size_t done = 0; done < size_bytes;) {
-        size_t step = size_bytes - done < sizeof bytes ? size_bytes - done : sizeof bytes;
-        if (read_target(go, start + done, bytes, step) != step || memcmp(bytes, copied + done, step) != 0)
-            return true;
-        done += step;
-    }
-    return false;
-}
-
 static const uint8_t *find_stack(const struct live_go *go, uint64_t low, uint64_t high)
 {
     const uint8_t *late = piece_bytes(&go->late_stacks, low, high - low);
     return late != NULL ? late : piece_bytes(&go->stacks, low, high - low);
 }
 
-static void check_known(struct live_go *go, struct known *table, size_t count)
+/* Whether two readings of a record are of a goroutine at one place. What the collector and others write is let be. */
+static bool is_same_place(const struct live_go *go, const uint8_t *left, const uint8_t *right)
 {
     const struct go_g_layout *layout = &go->runtime.layout.g;
+    const int16_t words[] = {go_g_stack_low,     go_g_stack_high,    go_g_sp,    go_g_pc,
+                             layout->syscall_sp, layout->syscall_pc, layout->id, layout->waiting};
+    uint32_t scan = go_status_scan;
+    bool same = (load_u32(left + layout->status) & ~scan) == (load_u32(right + layout->status) & ~scan);
+    for (size_t i = 0; i < sizeof words / sizeof words[0]; i++)
+        same &= load_u64(left + words[i]) == load_u64(right + words[i]);
+    return same;
+}
+
+/* Whether a goroutine stands where it was copied: its record, its stack and its record again are read by one call, so
+ * that it has no time to run and come back in between. */
+static bool stands_still(struct live_go *go, const struct known *known, uint64_t low, const uint8_t *stack,
+                         size_t stack_bytes, uint8_t *scratch)
+{
+    size_t record_bytes = (size_t)go->runtime.layout.g.size_bytes;
+    const struct iovec vector[] = {{(void *)(uintptr_t)known->address, record_bytes},
+                                   {(void *)(uintptr_t)low, stack_bytes},
+                                   {(void *)(uintptr_t)known->address, record_bytes}};
+    return live_copier_read(&go->copier, scratch, vector, 3) == 2 * record_bytes + stack_bytes &&
+           memcmp(scratch + record_bytes, stack, stack_bytes) == 0 && is_same_place(go, scratch, known->record) &&
+           is_same_place(go, scratch + record_bytes + stack_bytes, known->record);
+}
+
+static void check_known(struct live_go *go, struct known *table, size_t count, struct arena *arena)
+{
+    uint8_t *scratch = arena_alloc(arena, limit_stack_copy_bytes + 2 * record_bytes_max, 1);
     for (size_t i = 0; i < count; i++) {
         struct known *known = &table[i];
         if (known->record == NULL)
             continue;
         struct needs needs = read_needs(go, known->record, known->address);
-        if (needs.high == 0)
+        if (!needs.is_alive)
             continue;
-        const uint8_t *stack = find_stack(go, needs.low, needs.high);
-        known->has_moved =
-            needs.is_running || stack == NULL || is_changed(go, needs.low, stack, (size_t)(needs.high - needs.low));
-    }
-    /* The records after all stacks. */
-    for (size_t i = 0; i < count; i++) {
-        struct known *known = &table[i];
-        uint8_t now[record_bytes_max];
-        size_t size_bytes = (size_t)layout->size_bytes;
-        if (known->record == NULL || known->has_moved)
-            continue;
-        const int16_t words[] = {go_g_stack_low,     go_g_stack_high,    go_g_sp,    go_g_pc,
-                                 layout->syscall_sp, layout->syscall_pc, layout->id, layout->waiting};
-        known->has_moved = read_target(go, known->address, now, size_bytes) != size_bytes ||
-                           load_u32(now + layout->status) != load_u32(known->record + layout->status);
-        for (size_t j = 0; j < sizeof words / sizeof words[0]; j++)
-            known->has_moved |= memcmp(now + words[j], known->record + words[j], 8) != 0;
-    }
-    for (size_t i = 0; i < count; i++)
-        if (table[i].has_moved) {
-            memset(table[i].record + go_g_sp, 0, 8);
-            memset(table[i].record + layout->syscall_sp, 0, 8);
+        const uint8_t *stack = needs.high == 0 ? NULL : find_stack(go, needs.low, needs.high);
+        known->has_moved = needs.is_running || stack == NULL ||
+                           !stands_still(go, known, needs.low, stack, (size_t)(needs.high - needs.low), scratch);
+        if (known->has_moved) {
+            memset(known->record + go_g_sp, 0, 8);
+            memset(known->record + go->runtime.layout.g.syscall_sp, 0, 8);
         }
+    }
 }
 
 void live_go_copy(struct live_go *go, uint64_t deadline, struct arena *arena)
@@ -562,8 +563,8 @@ void live_go_copy(struct live_go *go, uint64_t deadline, struct arena *arena)
     copy_all(go, arena);
     if (go->target.is_stopped)
         return;
-    check_known(go, go->known, go->known_count);
-    check_known(go, go->late_known, go->late_count);
+    check_known(go, go->known, go->known_count, arena);
+    check_known(go, go->late_known, go->late_count, arena);
 }
 
 uint64_t live_go_stack_end(const struct live_go *go, uint64_t sp, uint64_t thread_pointer)

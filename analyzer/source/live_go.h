@@ -8,10 +8,10 @@
  * are in system calls, sudogs and the channels they wait for, the trees of runtime.semtable, the program's data and
  * bss. What never changes while a program runs (tables, names, data without pointers) is copied before.
  *
- * Where the target is not stopped at one instant (--rolling, --no-stop) everything is copied while it runs, and records
- * and stacks are read a second time: a goroutine of which either changed between the two has moved. It keeps its id and
- * state and is told without a stack, as the runtime itself marks one that runs: sched.sp is 0. The others stood still
- * all the while, unless one came back to the same place with the same stack, byte by byte. */
+ * Where the target is not stopped at one instant (--rolling, --no-stop) everything is copied while it runs, and then
+ * each goroutine's record, stack and record once more are read by one call. One of which any differs from the copy has
+ * moved: it keeps its id and state and is told without a stack, as the runtime itself marks one that runs (sched.sp is
+ * 0). */
 #ifndef SG_SOURCE_LIVE_GO_H
 #define SG_SOURCE_LIVE_GO_H
 

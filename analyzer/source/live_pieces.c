@@ -75,9 +75,9 @@ void live_pieces_place(struct live_pieces *pieces, struct live_copier *copier, u
     }
 }
 
-/* One call for what `vector` holds, as far as it goes. process_vm_readv is several times faster than reads of the file,
+/* process_vm_readv is several times faster than reads of the file,
  * but makes the kernel copy pages that a forked child shares: Go programs fork only to execute another. */
-static size_t copy_some(struct live_copier *copier, uint8_t *to, const struct iovec *vector, size_t count)
+size_t live_copier_read(struct live_copier *copier, uint8_t *to, const struct iovec *vector, size_t count)
 {
     size_t wanted = 0;
     for (size_t i = 0; i < count; i++)
@@ -126,7 +126,7 @@ bool live_pieces_copy(struct live_pieces *pieces, struct live_copier *copier)
             first++; /* it has no place */
             continue;
         }
-        size_t got = copy_some(copier, to, vector, count);
+        size_t got = live_copier_read(copier, to, vector, count);
         for (size_t i = 0; i < count; i++) {
             struct live_piece *piece = &pieces->items[first];
             size_t of_piece = got < vector[i].iov_len ? got : vector[i].iov_len;

@@ -7,6 +7,8 @@
 
 #include "model/memory.h"
 
+#include <sys/uio.h>
+
 struct live_piece {
     uint64_t start, end; /* target addresses */
     uint8_t *bytes;      /* where they are copied to; NULL: no place was left */
@@ -31,6 +33,10 @@ struct live_copier {
 bool live_copier_open(struct live_copier *copier, uint32_t tid, int memory_fd, size_t places_bytes);
 void live_copier_close(struct live_copier *copier);
 bool live_copier_time_is_up(const struct live_copier *copier);
+
+/* The ranges of `vector` one after another into `to`, by one call; returns how many bytes were there before the first
+ * that was not. */
+size_t live_copier_read(struct live_copier *copier, uint8_t *to, const struct iovec *vector, size_t count);
 
 void live_pieces_add(struct live_pieces *pieces, struct arena *arena, uint64_t start, uint64_t size_bytes);
 

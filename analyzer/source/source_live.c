@@ -42,8 +42,8 @@ static bool read_of_thread(struct live_reader *reader, uint32_t tid, const char 
 }
 
 /* For one of many threads: into the caller's buffer. */
-static bool read_short(const struct live_reader *reader, uint32_t tid, const char *name, char *buffer, size_t size_bytes,
-                       struct text *ret_content)
+static bool read_short(const struct live_reader *reader, uint32_t tid, const char *name, char *buffer,
+                       size_t size_bytes, struct text *ret_content)
 {
     char path[96];
     snprintf(path, sizeof path, "/proc/%" PRIu32 "/task/%" PRIu32 "/%s", reader->pid, tid, name);
@@ -155,15 +155,17 @@ static const struct error *read_architecture(struct live_reader *reader)
     ssize_t got = pread(fd, bytes, sizeof bytes, 0);
     struct elf_header header;
     if (got == (ssize_t)sizeof bytes && bytes[4] == 1)
-        return error_new(reader->arena, ERROR_SUPPORT, "process %" PRIu32 ": a 32-bit program, only 64-bit ones are read",
-                         reader->pid);
+        return error_new(reader->arena, ERROR_SUPPORT,
+                         "process %" PRIu32 ": a 32-bit program, only 64-bit ones are read", reader->pid);
     const char *expected = elf_header_parse(bytes, got < 0 ? 0 : (size_t)got, &header);
     if (expected != NULL)
-        return error_new(reader->arena, ERROR_SUPPORT, "process %" PRIu32 ": its program is not %s", reader->pid, expected);
+        return error_new(reader->arena, ERROR_SUPPORT, "process %" PRIu32 ": its program is not %s", reader->pid,
+                         expected);
     reader->image->arch = arch_find(header.machine);
     if (reader->image->arch == NULL)
-        return error_new(reader->arena, ERROR_SUPPORT, "process %" PRIu32 ": a program of another architecture (e_machine %u)",
-                         reader->pid, header.machine);
+        return error_new(reader->arena, ERROR_SUPPORT,
+                         "process %" PRIu32 ": a program of another architecture (e_machine %u)", reader->pid,
+                         header.machine);
     return NULL;
 }
 
@@ -215,8 +217,8 @@ static const struct error *read_maps(struct live_reader *reader)
             copy_memory(reader, map.start, (size_t)(map.end - map.start));
     }
     if (image->mapping_count == 0)
-        return error_new(reader->arena, ERROR_SUPPORT, "process %" PRIu32 ": a kernel thread, or it is ending: no memory",
-                         reader->pid);
+        return error_new(reader->arena, ERROR_SUPPORT,
+                         "process %" PRIu32 ": a kernel thread, or it is ending: no memory", reader->pid);
     memory_layer_freeze(&image->memory, &image->memory.core);
     return NULL;
 }
@@ -231,9 +233,10 @@ static void locate_files(struct live_reader *reader)
         const struct mapping *mapping = image_find_mapping(image, module->start);
         if (module->is_vdso || mapping == NULL)
             continue;
-        module->local_paths[0] = arena_printf(reader->arena, "/proc/%" PRIu32 "/map_files/%" PRIx64 "-%" PRIx64, reader->tid,
-                                              mapping->start, mapping->end);
-        module->local_paths[1] = arena_printf(reader->arena, "/proc/%" PRIu32 "/root%s", reader->tid, module->path.data);
+        module->local_paths[0] = arena_printf(reader->arena, "/proc/%" PRIu32 "/map_files/%" PRIx64 "-%" PRIx64,
+                                              reader->tid, mapping->start, mapping->end);
+        module->local_paths[1] =
+            arena_printf(reader->arena, "/proc/%" PRIu32 "/root%s", reader->tid, module->path.data);
         /* For a user whom map_files is closed to, in a folder that he may not enter. */
         if (module->is_main)
             module->local_paths[2] = arena_printf(reader->arena, "/proc/%" PRIu32 "/exe", reader->tid);
@@ -317,14 +320,18 @@ static void note_instants(struct live_reader *reader)
 static void take_copy(struct image *image, uint64_t start, const uint8_t *bytes, size_t size_bytes)
 {
     if (size_bytes != 0)
-        memory_layer_append(&image->memory, &image->memory.core, (struct memory_range){start, start + size_bytes, bytes});
+        memory_layer_append(&image->memory, &image->memory.core,
+                            (struct memory_range){start, start + size_bytes, bytes});
 }
 
-/* Stacks first: those keep their bytes in one piece where the other copies overlap them. */
+/* Stacks first: those keep their bytes in one piece where the other copies overlap them. Before them what is copied of
+ * goroutines: where threads are not stopped at one instant, theirs is the later and the checked one. */
 static void take_memory(struct live_reader *reader)
 {
     struct image *image = reader->image;
     const struct live_stop *stop = &reader->source->stop;
+    if (stop->go != NULL)
+        live_go_take(stop->go, image, reader->diagnostics);
     for (size_t i = 0; i < stop->thread_count; i++) {
         const struct live_thread *from = &stop->threads[i];
         take_copy(image, from->stack_start, from->stack, from->stack_bytes);
@@ -335,8 +342,6 @@ static void take_memory(struct live_reader *reader)
         take_copy(image, from->block_start, from->block, from->block_bytes);
         take_copy(image, from->word_start, from->word, from->word_bytes);
     }
-    if (stop->go != NULL)
-        live_go_take(stop->go, image, reader->diagnostics);
     memory_layer_freeze(&image->memory, &image->memory.core);
 }
 
@@ -346,7 +351,8 @@ static uint64_t boot_microseconds(void)
     struct timespec now, since_boot;
     clock_gettime(CLOCK_REALTIME, &now);
     clock_gettime(CLOCK_BOOTTIME, &since_boot);
-    int64_t hundredths = (int64_t)(now.tv_sec - since_boot.tv_sec) * 100 + (now.tv_nsec - since_boot.tv_nsec) / 10000000;
+    int64_t hundredths =
+        (int64_t)(now.tv_sec - since_boot.tv_sec) * 100 + (now.tv_nsec - since_boot.tv_nsec) / 10000000;
     return hundredths < 0 ? 0 : (uint64_t)hundredths * 10000;
 }
 
@@ -414,11 +420,8 @@ const struct error *source_live_open(const struct live_options *options, struct 
     *ret_source = (struct live_source){.memory_fd = -1};
     *ret_image = (struct image){.source_kind = "process"};
     ret_image->memory.arena = arena;
-    struct live_reader reader = {.pid = options->pid,
-                                 .arena = arena,
-                                 .diagnostics = diagnostics,
-                                 .source = ret_source,
-                                 .image = ret_image};
+    struct live_reader reader = {
+        .pid = options->pid, .arena = arena, .diagnostics = diagnostics, .source = ret_source, .image = ret_image};
     find_process(&reader);
     if (reader.pid == (uint32_t)getpid())
         return error_new(arena, ERROR_OPEN, "process %" PRIu32 ": that is stackgroup itself", reader.pid);
@@ -474,8 +477,7 @@ const struct error *source_live_read(struct live_source *source, struct module_f
                                                      .is_stopped = stop->kind == STOP_KIND_ALL,
                                                      .to_be_saved = source->to_be_saved},
                             image, files, arena);
-    const struct error *error =
-        stop->kind == STOP_KIND_NONE ? live_read_run(stop, arena) : live_stop_run(stop, arena);
+    const struct error *error = stop->kind == STOP_KIND_NONE ? live_read_run(stop, arena) : live_stop_run(stop, arena);
     if (error != NULL)
         return error;
     if (stop->kind != STOP_KIND_ALL) {
@@ -485,7 +487,8 @@ const struct error *source_live_read(struct live_source *source, struct module_f
     }
     take_threads(&reader);
     image->memory.target = arena_new(arena, struct memory_target);
-    *image->memory.target = (struct memory_target){.read = read_target, .context = source, .bytes_left = limit_asked_bytes};
+    *image->memory.target =
+        (struct memory_target){.read = read_target, .context = source, .bytes_left = limit_asked_bytes};
     if (image->thread_count == 0)
         return error_new(arena, ERROR_OPEN, "process %" PRIu32 ": it ended while it was read", reader.pid);
     return NULL;
@@ -496,8 +499,8 @@ const struct go_runtime *source_live_go(const struct live_source *source)
     return source->stop.go == NULL ? NULL : live_go_runtime(source->stop.go);
 }
 
-void source_live_read_descriptors(const struct live_source *source, struct arena *arena, struct diagnostics *diagnostics,
-                                  struct image *image)
+void source_live_read_descriptors(const struct live_source *source, struct arena *arena,
+                                  struct diagnostics *diagnostics, struct image *image)
 {
     image->descriptors = proc_descriptors_read(source->tid, arena, diagnostics);
 }
