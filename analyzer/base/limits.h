@@ -59,6 +59,9 @@ enum {
     limit_early_ends = 256,
     /* Cases of one select of Go's: the compiler allows 65,536. */
     limit_go_cases = 1 << 16,
+    /* Labels of one goroutine, and bytes of one key or value: programs set a handful of short ones. */
+    limit_labels = 1000,
+    limit_label_bytes = 16 << 10,
     /* DWARF expression operations executed for one register; real ones have under 20. */
     limit_expression_steps = 1000,
     limit_expression_stack = 64,
@@ -134,6 +137,10 @@ enum {
 static const uint64_t limit_segments = 4u << 20;
 /* Goroutines: a g and its smallest stack take 2.4 KB, so that 2^24 are 40 GB. */
 static const uint64_t limit_goroutines = 1u << 24;
+/* Bytes read for the labels of all goroutines, about 2 seconds' worth: 1.3 million with labels of their own take half. */
+static const uint64_t limit_labels_bytes = (uint64_t)2 << 30;
+/* Argument values kept for all calls of all goroutines: 512 MB, enough for 1.3 million with 50 each. */
+static const uint64_t limit_argument_values = 1u << 26;
 /* Bytes of one table of a pclntab; the whole of the largest known program's is under 200 MB. */
 static const uint64_t limit_go_table_bytes = 1u << 30;
 /* Runs of text that the linker split a program into; one each 64 MB or so. */

@@ -23,6 +23,7 @@ struct go_g_layout {
 /* runtime.m */
 struct go_m_layout {
     int16_t g0, process_id, signal_g, current_g, id, vdso_sp; /* vdso_pc follows vdso_sp */
+    int16_t processor; /* p, 0: it runs no Go code */
 };
 
 struct go_sudog_layout {
