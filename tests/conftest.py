@@ -2,6 +2,7 @@
 """Fixtures: the program under test, test cores on demand. What a machine lacks skips the test and says what is missing."""
 
 import os
+import signal
 import sys
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -16,6 +17,9 @@ import oracles  # noqa: E402
 
 def pytest_configure(config):
     config.addinivalue_line("markers", "long: takes more than a few seconds")
+    # A shell's background job ignores these, and what it starts inherits that: programs under test must not.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+    signal.signal(signal.SIGQUIT, signal.SIG_DFL)
 
 
 def pytest_addoption(parser):

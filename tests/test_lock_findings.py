@@ -24,6 +24,7 @@ rules:
   - id: lost
     severity: critical
     detector: lock-queue
+    holder: ended
     title: '{blocked} wait for {resource}: {holder}'
 """
 

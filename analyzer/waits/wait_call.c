@@ -155,7 +155,7 @@ static const struct {
     {"std::sys::", "futex_wait", NAME_PASSED},
     {"std::sys::", "::futex::Once", CALL_RUST_ONCE},
     {"std::sys::", "ondvar", CALL_RUST_CONDITION},
-    {"std::sys::", "Parker", CALL_PARK},
+    {"std::sys", "arker", CALL_PARK}, /* std::sys_common::thread_parker in Rust 1.63 */
     {"std::thread::", "::park", CALL_PARK},
     {"std::__atomic_semaphore", "", CALL_WORD_SEMAPHORE},
     {"std::counting_semaphore", "", CALL_WORD_SEMAPHORE},
