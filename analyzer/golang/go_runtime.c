@@ -240,6 +240,24 @@ static bool take_table(struct finder *finder, uint32_t module, uint64_t address)
            scan_module(finder, module, UINT64_MAX, address, take_moduledata, finder);
 }
 
+/* Go's linker leaves sections that nothing else has. */
+static bool has_go_section(const struct module_file *file)
+{
+    static const char *const names[] = {".gopclntab", ".data.rel.ro.gopclntab", ".go.buildinfo", ".note.go.buildid"};
+    uint64_t size_bytes;
+    for (size_t i = 0; i < sizeof names / sizeof names[0]; i++)
+        if (find_section(file, names[i], &size_bytes) != 0)
+            return true;
+    return false;
+}
+
+bool go_runtime_is_likely(struct module_files *files, uint32_t module)
+{
+    const struct module_file *file = module_files_opened(files, module);
+    size_t sections;
+    return file != NULL && elf_getshdrnum(file->elf, &sections) == 0 && (sections == 0 || has_go_section(file));
+}
+
 static void find_module(struct finder *finder, uint32_t number)
 {
     static const char *const names[] = {".gopclntab", ".data.rel.ro.gopclntab"};
@@ -254,9 +272,9 @@ static void find_module(struct finder *finder, uint32_t number)
         if (address != 0 && take_table(finder, number, address))
             return;
     }
-    /* Without section headers, by the header's bytes: fx ff ff ff 00 00 quantum 08. Other programs are spared that. */
-    size_t sections;
-    if (elf_getshdrnum(file->elf, &sections) == 0 && sections == 0)
+    /* By the header's bytes: fx ff ff ff 00 00 quantum 08. Without section headers, and where another linker put the table
+     * into a section with others (-buildmode=c-shared). Other programs are spared that. */
+    if (go_runtime_is_likely(finder->files, number))
         for (uint64_t quantum = 1; quantum <= 4; quantum += 3)
             if (scan_module(finder, number, 0xfffffffffffffff0, 0x08000000fffffff0 | quantum << 48, take_table, finder))
                 return;
@@ -401,24 +419,6 @@ static void find_reasons(struct finder *finder)
             return;
         }
     }
-}
-
-/* Go's linker leaves sections that nothing else has. */
-static bool has_go_section(const struct module_file *file)
-{
-    static const char *const names[] = {".gopclntab", ".data.rel.ro.gopclntab", ".go.buildinfo", ".note.go.buildid"};
-    uint64_t size_bytes;
-    for (size_t i = 0; i < sizeof names / sizeof names[0]; i++)
-        if (find_section(file, names[i], &size_bytes) != 0)
-            return true;
-    return false;
-}
-
-bool go_runtime_is_likely(struct module_files *files, uint32_t module)
-{
-    const struct module_file *file = module_files_opened(files, module);
-    size_t sections;
-    return file != NULL && elf_getshdrnum(file->elf, &sections) == 0 && (sections == 0 || has_go_section(file));
 }
 
 /* Go programs whose tables are of no known form say so by their sections. */
