@@ -35,11 +35,14 @@ static const struct option_row rows[] = {
     {NULL, "sysroot", 0, "DIR", "the target's files lie below DIR", OPTION_STRING, FIELD(analysis.sysroot)},
     {NULL, "debug-path", 0, "DIR:DIR", "separate debug files [/usr/lib/debug]", OPTION_STRING,
      FIELD(analysis.debug_path)},
-    {"Stacks", "unwinder", 0, "auto|dwarf|libunwind", "auto: libunwind where DWARF ends", OPTION_CHOICE,
+    {"Stacks", "unwinder", 0, "auto|dwarf|libunwind", "auto: libunwind second; --cross-check", OPTION_CHOICE,
      FIELD(unwinder)},
-    {NULL, "cross-check", 0, NULL, "compare both unwinders on every thread", OPTION_FLAG, FIELD(analysis.cross_check)},
+    {NULL, "cross-check", 0, NULL, NULL, OPTION_FLAG, FIELD(analysis.cross_check)},
     {NULL, "lines", 0, "on|off", "off: no debug info; --demangle=off: as is", OPTION_CHOICE, FIELD(lines)},
     {NULL, "demangle", 0, "on|off", NULL, OPTION_CHOICE, FIELD(demangle)},
+    {NULL, "goroutines", 0, NULL, "of Go these alone; --threads; --system: all", OPTION_FLAG, FIELD(goroutines)},
+    {NULL, "threads", 0, NULL, NULL, OPTION_FLAG, FIELD(threads)},
+    {NULL, "system", 0, NULL, NULL, OPTION_FLAG, FIELD(analysis.system_goroutines)},
     {"Groups", "by", 0, "line|pc|function", "what makes stacks equal [line; Go: pc]", OPTION_CHOICE, FIELD(by)},
     {NULL, "top", 0, "N", "the N largest groups; --min-count=N: of N up", OPTION_COUNT, FIELD(analysis.top)},
     {NULL, "min-count", 0, "N", NULL, OPTION_COUNT, FIELD(analysis.count_min)},
@@ -51,7 +54,7 @@ static const struct option_row rows[] = {
     {NULL, "plugin", 0, "FILE|DIR", "more rules; --rule=ID: it alone; --no-rules", OPTION_PLUGIN, FIELD(plugins)},
     {NULL, "rule", 0, "ID", NULL, OPTION_STRING, FIELD(analysis.rule)},
     {NULL, "no-rules", 0, NULL, NULL, OPTION_FLAG, FIELD(analysis.no_rules)},
-    {"Output", "format", 'f', "text|json", "text: as Go's debug=1, for pprof [text]", OPTION_STRING, FIELD(format)},
+    {"Output", "format", 'f', "text|debug2|json", "as Go's debug=1, for pprof [text]", OPTION_STRING, FIELD(format)},
     {NULL, "output", 'o', "FILE", "replace FILE once all is written", OPTION_STRING, FIELD(output)},
     {NULL, "members", 0, NULL, "every thread; --frames=N [256], 0: all", OPTION_FLAG, FIELD(write.members)},
     {NULL, "frames", 0, "N", NULL, OPTION_COUNT, FIELD(frames)},
@@ -288,6 +291,10 @@ bool cli_options_parse(int count, char **arguments, struct cli_options *ret_opti
                  options.analysis.rule != NULL ? "rule" : "plugin");
         return false;
     }
+    if (options.goroutines && options.threads) {
+        snprintf(ret_error, error_bytes, "--goroutines and --threads: only one of them");
+        return false;
+    }
     const char *lonely = options.save != NULL ? "--save" : options.analysis.samples > 1 ? "--samples" : NULL;
     if (options.interval_microseconds != 0 && options.analysis.samples == 0) {
         snprintf(ret_error, error_bytes, "--interval: needs --samples");
@@ -299,6 +306,10 @@ bool cli_options_parse(int count, char **arguments, struct cli_options *ret_opti
     }
     options.analysis.interval_microseconds = options.interval_microseconds != 0 ? options.interval_microseconds : 1000000;
     options.analysis.pid = (uint32_t)options.pid;
+    options.analysis.profiles = options.goroutines ? SG_PROFILES_GOROUTINES
+                                : options.threads  ? SG_PROFILES_THREADS
+                                                   : SG_PROFILES_ALL;
+    options.analysis.arguments = strcmp(options.format, "debug2") == 0;
     options.analysis.stop_microseconds_max = options.stop_milliseconds_max * 1000;
     options.analysis.by = (enum sg_by)(options.by + 1);
     options.analysis.unwinder = (enum sg_unwinder)options.unwinder;

@@ -24,6 +24,7 @@ struct cli_options {
     const char *output; /* -o, NULL: standard output */
     int color;          /* enum cli_color */
     bool rolling, no_stop; /* how a process is read */
+    bool goroutines, threads; /* only that profile */
     int by, unwinder;   /* enum sg_by - 1, enum sg_unwinder */
     int lines, demangle; /* 0 on, 1 off */
     uint64_t frames;    /* --frames */

@@ -16,7 +16,7 @@ struct sg_analysis {
     bool has_run, is_done;
 };
 
-static const struct report *const reports[] = {&report_text, &report_json};
+static const struct report *const reports[] = {&report_text, &report_debug2, &report_json};
 
 const char *sg_version(void)
 {
@@ -85,6 +85,8 @@ enum sg_status sg_analysis_run(struct sg_analysis *analysis, const struct sg_opt
     if ((unsigned)options->by > SG_BY_FUNCTION || (unsigned)options->unwinder > SG_UNWINDER_LIBUNWIND ||
         (unsigned)options->stop > SG_STOP_NONE)
         return fail(analysis, SG_USAGE, "no such grouping, unwinder or stop");
+    if ((unsigned)options->profiles > SG_PROFILES_THREADS)
+        return fail(analysis, SG_USAGE, "no such profile");
     if (options->stop != SG_STOP_ALL && (options->pid == 0 || options->stop_microseconds_max != 0))
         return fail(analysis, SG_USAGE, options->pid == 0 ? "a core has no threads to stop one by one"
                                                           : "only a stop of all threads has a length to limit");
@@ -94,6 +96,9 @@ enum sg_status sg_analysis_run(struct sg_analysis *analysis, const struct sg_opt
     analysis->error[0] = 0;
     static const enum group_by by[] = {
         [SG_BY_DEFAULT] = GROUP_BY_LINE, [SG_BY_LINE] = GROUP_BY_LINE, [SG_BY_PC] = GROUP_BY_PC, [SG_BY_FUNCTION] = GROUP_BY_FUNCTION};
+    static const enum profile_choice profiles[] = {[SG_PROFILES_ALL] = PROFILES_ALL,
+                                                   [SG_PROFILES_GOROUTINES] = PROFILES_GOROUTINES,
+                                                   [SG_PROFILES_THREADS] = PROFILES_THREADS};
     static const enum stop_kind stops[] = {
         [SG_STOP_ALL] = STOP_KIND_ALL, [SG_STOP_ROLLING] = STOP_KIND_ROLLING, [SG_STOP_NONE] = STOP_KIND_NONE};
     static const enum unwinder_choice unwinder[] = {[SG_UNWINDER_AUTO] = UNWINDER_AUTO,
@@ -123,6 +128,8 @@ enum sg_status sg_analysis_run(struct sg_analysis *analysis, const struct sg_opt
         .no_rules = options->no_rules,
         .explain = options->explain,
         .by_kind = options->by == SG_BY_DEFAULT,
+        .profiles = profiles[options->profiles],
+        .goroutines = {.with_system = options->system_goroutines, .with_arguments = options->arguments},
         .filter = options->filter,
         .exclude = options->exclude,
     };
@@ -176,6 +183,9 @@ enum sg_status sg_analysis_write(struct sg_analysis *analysis, const char *forma
                             .width = options->width != 0 ? options->width : 80,
                             .lines_max = options->lines_max},
             };
+        const char *refusal = reports[i]->refusal != NULL ? reports[i]->refusal(&inputs[0]) : NULL;
+        if (refusal != NULL)
+            return fail(analysis, SG_USAGE, "--format=%s: %s", format, refusal);
         struct text_writer writer;
         text_writer_init_fd(&writer, fd);
         reports[i]->write(&inputs[0], &writer);

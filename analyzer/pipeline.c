@@ -273,6 +273,10 @@ static const struct error *read_text(struct pipeline *pipeline, const struct pip
         wait_dump_read(&pipeline->profiles[0].snapshot, &pipeline->scratch, &pipeline->diagnostics);
     arena_reset(&pipeline->scratch);
     pipeline->profile_count = 1;
+    if (error == NULL && options->profiles != PROFILES_ALL &&
+        (options->profiles == PROFILES_GOROUTINES) != (pipeline->profiles[0].snapshot.kind == PROFILE_GOROUTINES))
+        error = error_new(&pipeline->keep, ERROR_SUPPORT, "%s: it has no %s", text.path,
+                          options->profiles == PROFILES_GOROUTINES ? "goroutines" : "threads");
     lap(at, &pipeline->stats.seconds_open);
     return error;
 }
@@ -306,9 +310,13 @@ static const struct error *read_image(struct pipeline *pipeline, const struct pi
         .progress_context = options->unwind.progress_context,
     };
     bool has_goroutines = pipeline->has_go && pipeline->go.goroutine_count != 0;
+    if (!has_goroutines && options->profiles == PROFILES_GOROUTINES)
+        return error_new(&pipeline->keep, ERROR_SUPPORT, "%s: no goroutines: %s",
+                         options->core != NULL ? options->core : "the process",
+                         pipeline->has_go ? "the Go runtime's list of them is not there or empty"
+                                          : "it is no Go program, or its runtime was not found");
     if (has_goroutines && options->profiles != PROFILES_THREADS) {
-        struct goroutine_options goroutines = {.with_system = options->with_system_goroutines};
-        snapshot_from_goroutines(&pipeline->go, &goroutines, pipeline->walker, pipeline->symbolizer,
+        snapshot_from_goroutines(&pipeline->go, &options->goroutines, pipeline->walker, pipeline->symbolizer,
                                  &pipeline->profiles[pipeline->profile_count++].snapshot, &pipeline->keep,
                                  &pipeline->scratch, &pipeline->diagnostics);
         arena_reset(&pipeline->scratch);
@@ -317,6 +325,10 @@ static const struct error *read_image(struct pipeline *pipeline, const struct pi
         snapshot_from_image(&pipeline->image, &stacks, &pipeline->profiles[pipeline->profile_count++].snapshot,
                             &pipeline->keep, &pipeline->scratch, &pipeline->diagnostics);
     arena_reset(&pipeline->scratch);
+    for (size_t i = 0; pipeline->has_go && i < pipeline->profile_count; i++) {
+        pipeline->profiles[i].snapshot.go_version = pipeline->go.version;
+        pipeline->profiles[i].snapshot.go_minor = pipeline->go.minor;
+    }
     lap(at, &pipeline->stats.seconds_symbol);
     struct walker_counts counts = walker_counts(pipeline->walker);
     pipeline->stats.plans = counts.plans;

@@ -34,7 +34,7 @@ struct pipeline_options {
     struct group_options group; /* filter and exclude are filled from the expressions below */
     bool by_kind; /* group.by is for threads; all else goes by pc */
     enum profile_choice profiles;
-    bool with_system_goroutines;
+    struct goroutine_options goroutines;
     const char *filter, *exclude;
     struct plugin_options plugins;
     const char *rule; /* as detect_options.only */

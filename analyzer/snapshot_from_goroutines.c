@@ -1,6 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "snapshot_from_goroutines.h"
 
+#include "base/limits.h"
+#include "golang/labels.h"
+#include "golang/processors.h"
 #include "symbol/symbol_go.h"
 #include "waits/wait_go.h"
 
@@ -19,11 +22,14 @@ struct build {
     struct snapshot *snapshot;
     struct tid_index *threads; /* by tid */
     size_t thread_count;
-    /* Names by pc: goroutines have few creators. */
+    bool lines;
+    /* Places by pc: goroutines have few creators. */
     struct {
         uint64_t pc;
-        uint32_t name;
+        uint32_t location; /* number + 1 */
     } creators[64];
+    struct go_labels_reader labels;
+    uint64_t *stack_pointers; /* by member, at its leaf; NULL: not wanted */
     struct text state; /* the last goroutine's and its string: runs of equal ones are long */
     uint32_t state_string;
     const struct go_semaphore_wait *semaphores;
@@ -59,16 +65,17 @@ static const struct thread *find_thread(const struct build *build, uint32_t tid)
     return found == NULL ? NULL : &build->runtime->image->threads[found->thread];
 }
 
-static uint32_t creator_name(struct build *build, uint64_t pc)
+static uint32_t creator_location(struct build *build, uint64_t pc)
 {
     size_t slot = (size_t)((pc * 0x9e3779b97f4a7c15u) >> 58);
     if (pc == 0)
         return 0;
     if (build->creators[slot].pc != pc) {
         build->creators[slot].pc = pc;
-        build->creators[slot].name = symbol_go_name(build->runtime, build->snapshot, pc);
+        build->creators[slot].location =
+            symbol_go_function_location(build->runtime, build->lines, build->snapshot, pc) + 1; /* index_none: 0 */
     }
-    return build->creators[slot].name;
+    return build->creators[slot].location;
 }
 
 static uint32_t state_string(struct build *build, struct text state)
@@ -85,35 +92,90 @@ static void add_member(struct build *build, const struct goroutine *goroutine)
 {
     struct snapshot *snapshot = build->snapshot;
     const struct thread *thread = find_thread(build, goroutine->tid);
+    /* The runtime starts main; what a creator's location was made of has moved by then. */
+    uint32_t creator = goroutine->id == 1 ? 0 : creator_location(build, goroutine->go_pc);
+    /* Left over from its last wait while it runs: the runtime tells it of those that wait or are in system calls. */
+    bool waits = goroutine->status == GO_WAITING || goroutine->status == GO_LEAKED || goroutine->status == GO_SYSCALL;
+    uint64_t stack_pointer;
+    uint32_t stack = unwind_goroutine(build->walker, build->runtime, goroutine, thread, &stack_pointer);
+    if (build->stack_pointers != NULL)
+        build->stack_pointers[snapshot->member_count] = stack_pointer;
     build->parks[snapshot->member_count] = go_park_new(goroutine, build->semaphores, build->semaphore_count);
     snapshot->members[snapshot->member_count++] = (struct member){
         .id = goroutine->id,
         .count = 1,
-        .stack = unwind_goroutine(build->walker, build->runtime, goroutine, thread),
+        .stack = stack,
         .state = state_string(build, goroutine->state),
         .fd = -1,
-        .waited_known = goroutine->wait_since != 0,
+        .waited_known = go_is_instant(goroutine->wait_since) && waits,
         .waited_seconds = goroutine->wait_since,
-        .creator = goroutine->id == 1 ? 0 : creator_name(build, goroutine->go_pc), /* the runtime starts main */
+        .creator = creator == 0 ? 0 : snapshot->frames[snapshot->locations[creator - 1].frame_first].function,
         .creator_id = goroutine->parent_id,
+        .creator_location = creator,
+        .locked_to_thread = goroutine->is_locked,
+        .is_scanned = goroutine->is_scanned,
+        .is_leaked = goroutine->status == GO_LEAKED,
+        .labels = go_labels_read(&build->labels, goroutine->labels),
     };
     /* Whom the signal met, if it was a goroutine's thread. */
     if (thread != NULL && thread->tid == snapshot->signal.tid)
         build->signalled = goroutine->id;
-    if (goroutine->wait_since > build->now)
-        build->now = goroutine->wait_since;
+}
+
+/* Reads what stands where the members' stacks keep their arguments. */
+static void read_arguments(struct build *build, const struct stack_arguments *arguments, struct arena *arena,
+                           struct diagnostics *diagnostics)
+{
+    struct snapshot *snapshot = build->snapshot;
+    const struct memory *memory = &build->runtime->image->memory;
+    uint64_t total = 0, without = 0, count = 0;
+    for (size_t i = 0; i < snapshot->member_count; i++)
+        total += arguments->stacks[snapshot->members[i].stack].count;
+    uint64_t kept = total < limit_argument_values ? total : limit_argument_values;
+    uint64_t *values = arena_array(arena, uint64_t, kept + 1);
+    uint64_t *first = arena_array(arena, uint64_t, snapshot->member_count + 1);
+    for (size_t i = 0; i < snapshot->member_count; i++) {
+        const struct stack_run *run = &arguments->stacks[snapshot->members[i].stack];
+        without += run->count > kept - count;
+        for (size_t j = 0; j < run->count && run->count <= kept - first[i]; j++) {
+            const struct stack_argument *place = &arguments->places[run->first + j];
+            uint8_t bytes[8] = {0};
+            if (memory_read(memory, build->stack_pointers[i] + place->offset, bytes, place->size_bytes) !=
+                place->size_bytes)
+                break;
+            values[count++] = load_u64(bytes);
+        }
+        first[i + 1] = count;
+    }
+    snapshot->call_values = values;
+    snapshot->call_value_first = first;
+    if (without != 0)
+        diagnostics_add(diagnostics, DIAGNOSTIC_LOSS, "arguments-limit", TEXT(""),
+                        "%" PRIu64 " goroutines are shown without their calls' arguments: there are more than %" PRIu64
+                        " values in all", without, limit_argument_values)
+            ->count = without;
 }
 
 void snapshot_from_goroutines(const struct go_runtime *runtime, const struct goroutine_options *options,
                               struct walker *walker, struct symbolizer *symbolizer, struct snapshot *ret_snapshot,
                               struct arena *arena, struct arena *scratch, struct diagnostics *diagnostics)
 {
-    struct build build = {.runtime = runtime, .walker = walker, .snapshot = ret_snapshot};
+    uint64_t now = runtime->image->monotonic_nanoseconds;
+    struct build build = {
+        .runtime = runtime,
+        .walker = walker,
+        .snapshot = ret_snapshot,
+        .lines = symbolizer_has_lines(symbolizer),
+        .now = now != 0 ? now : go_processors_latest(runtime),
+        .labels = go_labels_reader_new(runtime, &ret_snapshot->strings, scratch),
+    };
     snapshot_begin(ret_snapshot, runtime->image, PROFILE_GOROUTINES, arena);
     index_threads(&build, runtime->image, scratch);
     ret_snapshot->members = arena_array(arena, struct member, runtime->goroutine_count + 1);
     build.parks = arena_array(scratch, struct go_park, runtime->goroutine_count + 1);
     build.semaphores = go_semaphores_read(runtime, scratch, &build.semaphore_count);
+    if (options->with_arguments)
+        build.stack_pointers = arena_array(scratch, uint64_t, runtime->goroutine_count + 1);
     uint64_t unreadable = 0, first = 0;
     struct goroutine_reader reader = goroutine_reader_new(runtime);
     for (uint64_t slot = 0; slot < runtime->goroutine_count; slot++) {
@@ -122,6 +184,8 @@ void snapshot_from_goroutines(const struct go_runtime *runtime, const struct gor
         goroutine_prefetch_stack(&reader, slot + prefetch_distance / 2);
         switch (goroutine_read(&reader, slot, &goroutine)) {
         case GOROUTINE_READ:
+            if (go_is_instant(goroutine.wait_since) && goroutine.wait_since > build.now)
+                build.now = goroutine.wait_since;
             if (!goroutine.is_system || options->with_system)
                 add_member(&build, &goroutine);
             break;
@@ -132,13 +196,22 @@ void snapshot_from_goroutines(const struct go_runtime *runtime, const struct gor
             break;
         }
     }
+    if (build.labels.bytes_left == 0)
+        diagnostics_add(diagnostics, DIAGNOSTIC_LOSS, "labels-limit", TEXT(""),
+                        "labels were read up to a limit of %" PRIu64 " bytes: goroutines are shown without theirs",
+                        limit_labels_bytes);
+    go_labels_reader_close(&build.labels);
     struct stack_naming naming = stack_naming_new(ret_snapshot, walker, symbolizer, runtime, scratch);
+    if (options->with_arguments)
+        stack_naming_want_arguments(&naming);
     for (size_t i = 0; i < ret_snapshot->member_count; i++) {
         struct member *member = &ret_snapshot->members[i];
         member->stack = stack_naming_stack(&naming, member->stack, member->labels);
         if (member->waited_known)
             member->waited_seconds = (build.now - member->waited_seconds) / 1000000000;
     }
+    if (options->with_arguments)
+        read_arguments(&build, naming.arguments, arena, diagnostics);
     struct data_names names = {stack_naming_data, symbolizer};
     wait_go_read(runtime, build.parks, &names, ret_snapshot, scratch);
     ret_snapshot->signal.tid = (uint32_t)build.signalled;

@@ -7,7 +7,8 @@
 #include "unwind/unwind_go.h"
 
 struct goroutine_options {
-    bool with_system; /* the runtime's own too */
+    bool with_system;    /* the runtime's own too */
+    bool with_arguments; /* of every call: snapshot.call_values */
 };
 
 /* `walker` has the runtime's plans. Goroutines that cannot be read are counted and told. */

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "stack_naming.h"
 
+#include "base/limits.h"
 #include "symbol/symbol_go.h"
 
 #include <inttypes.h>
@@ -58,6 +59,41 @@ struct stack_naming stack_naming_new(struct snapshot *snapshot, struct walker *w
     return naming;
 }
 
+void stack_naming_want_arguments(struct stack_naming *naming)
+{
+    naming->arguments = arena_new(naming->scratch, struct stack_arguments);
+}
+
+/* What the real call of a run, its last location, was called with. */
+static void find_arguments(struct stack_naming *naming, const struct location_run *run)
+{
+    struct stack_arguments *arguments = naming->arguments;
+    struct snapshot *snapshot = naming->snapshot;
+    struct go_arguments found;
+    uint32_t number = run->first + run->count - 1;
+    while (arguments->location_capacity <= number)
+        arguments->locations = arena_grow(naming->scratch, arguments->locations, arguments->location_capacity,
+                                          &arguments->location_capacity, sizeof *arguments->locations);
+    if (!go_arguments_read(naming->go, run->pc, run->exact, naming->scratch, &found))
+        return;
+    arguments->locations[number] = found;
+    snapshot->locations[number].arguments_known = true;
+    snapshot->locations[number].arguments = intern_table_add(&snapshot->strings, found.text);
+}
+
+/* The places of a call's arguments, whose area is `base` above the stack pointer at the leaf. */
+static void add_places(struct stack_naming *naming, uint32_t location, uint64_t base)
+{
+    struct stack_arguments *arguments = naming->arguments;
+    const struct go_arguments *own = location < arguments->location_capacity ? &arguments->locations[location] : NULL;
+    for (size_t i = 0; own != NULL && i < own->place_count; i++) {
+        arguments->places = arena_grow(naming->scratch, arguments->places, arguments->place_count,
+                                       &arguments->place_capacity, sizeof *arguments->places);
+        arguments->places[arguments->place_count++] =
+            (struct stack_argument){base + own->places[i].offset, own->places[i].size_bytes};
+    }
+}
+
 static struct location_run find_locations(struct stack_naming *naming, uint64_t pc, bool exact)
 {
     struct snapshot *snapshot = naming->snapshot;
@@ -77,6 +113,8 @@ static struct location_run find_locations(struct stack_naming *naming, uint64_t 
                                          &snapshot->location_capacity, sizeof *snapshot->locations);
         snapshot->locations[snapshot->location_count++] = location;
         run->count = 1;
+    } else if (naming->arguments != NULL) {
+        find_arguments(naming, run);
     }
     return *run;
 }
@@ -99,7 +137,11 @@ static uint32_t move_stack(struct stack_naming *naming, uint32_t number, uint32_
     const struct trie_stack *from = &trie->stacks[number];
     uint32_t depth = trie->nodes[from->node].depth;
     uint32_t *nodes = arena_array(naming->scratch, uint32_t, (size_t)depth + 1);
-    uint32_t node = from->node, callee = 0;
+    uint32_t node = from->node, callee = 0, wrappers = 0;
+    struct stack_arguments *arguments = naming->arguments;
+    size_t place_first = arguments == NULL ? 0 : arguments->place_count;
+    bool places_known = arguments != NULL;
+    uint64_t frame_bytes = 0; /* up to the argument area of the call at hand */
     for (uint32_t at = depth; at-- > 0; node = trie->nodes[node].parent)
         nodes[at] = node;
     struct stack stack = {
@@ -111,13 +153,23 @@ static uint32_t move_stack(struct stack_naming *naming, uint32_t number, uint32_
     for (uint32_t i = 0; i < depth; i++) {
         const struct trie_node *it = &trie->nodes[nodes[i]];
         struct location_run run = find_locations(naming, it->pc, walker_node_is_exact(naming->walker, nodes[i]));
+        uint64_t own_bytes;
+        places_known = places_known && arguments->place_count < limit_argument_values &&
+                       walker_node_frame_bytes(naming->walker, nodes[i], &own_bytes);
+        frame_bytes += places_known ? own_bytes : 0;
         for (uint32_t j = 0; j < run.count; j++) {
             const struct location *location = &snapshot->locations[run.first + j];
-            if (naming->go == NULL || !is_elided(snapshot, location, callee)) {
+            bool is_real = !snapshot->frames[location->frame_first].inlined;
+            if (naming->go != NULL && is_elided(snapshot, location, callee)) {
+                wrappers += is_real && wrappers < UINT16_MAX;
+            } else {
                 snapshot->steps = arena_grow(snapshot->arena, snapshot->steps, snapshot->step_count,
                                              &snapshot->step_capacity, sizeof *snapshot->steps);
                 snapshot->steps[snapshot->step_count++] =
-                    (struct step){.location = run.first + j, .trust = it->trust};
+                    (struct step){.location = run.first + j, .trust = it->trust, .wrappers = (uint16_t)wrappers};
+                wrappers = 0;
+                if (places_known && is_real)
+                    add_places(naming, run.first + j, frame_bytes);
             }
             callee = snapshot->frames[location->frame_first + location->frame_count - 1].function;
         }
@@ -125,6 +177,13 @@ static uint32_t move_stack(struct stack_naming *naming, uint32_t number, uint32_
     stack.step_count = (uint32_t)snapshot->step_count - stack.step_first;
     snapshot->stacks = arena_grow(snapshot->arena, snapshot->stacks, snapshot->stack_count, &snapshot->stack_capacity,
                                   sizeof *snapshot->stacks);
+    if (arguments != NULL) {
+        while (arguments->stack_capacity <= snapshot->stack_count)
+            arguments->stacks = arena_grow(naming->scratch, arguments->stacks, arguments->stack_capacity,
+                                           &arguments->stack_capacity, sizeof *arguments->stacks);
+        arguments->stacks[snapshot->stack_count] =
+            (struct stack_run){place_first, arguments->place_count - place_first};
+    }
     snapshot->stacks[snapshot->stack_count++] = stack;
     return (uint32_t)snapshot->stack_count - 1;
 }

@@ -37,6 +37,8 @@ enum sg_status {
 enum sg_by { SG_BY_DEFAULT, SG_BY_LINE, SG_BY_PC, SG_BY_FUNCTION };
 /* How a process is read: all threads at one instant; each thread stopped alone; without any stop, from /proc alone. */
 enum sg_stop { SG_STOP_ALL, SG_STOP_ROLLING, SG_STOP_NONE };
+/* Of a Go program: its goroutines, then its threads; or only one of the two. */
+enum sg_profiles { SG_PROFILES_ALL, SG_PROFILES_GOROUTINES, SG_PROFILES_THREADS };
 enum sg_unwinder { SG_UNWINDER_AUTO, SG_UNWINDER_DWARF, SG_UNWINDER_LIBUNWIND };
 
 struct sg_options {
@@ -55,6 +57,9 @@ struct sg_options {
     const char *exe;        /* path of the program, NULL: as the core names it */
     const char *sysroot;    /* prefix tried first for every path that the core names, NULL: none */
     const char *debug_path; /* ':'-separated folders of separate debug files, NULL: /usr/lib/debug */
+    enum sg_profiles profiles;
+    bool system_goroutines; /* the Go runtime's own too, which its profiles leave out */
+    bool arguments;         /* of goroutines' calls are read too: format debug2 prints them */
     enum sg_by by;
     enum sg_unwinder unwinder;
     bool cross_check;  /* unwind every thread by both unwinders and report differences */

@@ -82,6 +82,7 @@ struct image {
     const char *source_kind; /* "core", "process" */
     struct text source_path; /* the core's, "" */
     enum stop_kind stop_kind;
+    uint64_t monotonic_nanoseconds; /* the target's CLOCK_MONOTONIC when it was read; 0: not told, as by cores */
     uint64_t stop_microseconds; /* how long a live target was stopped; of rolling stops the longest; 0: not at all */
     uint64_t stop_microseconds_median; /* of rolling stops */
     struct memory memory;

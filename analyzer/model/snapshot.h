@@ -61,6 +61,11 @@ struct location {
     uint32_t module; /* into snapshot.modules; index_none */
     uint64_t offset; /* of the looked-up address from the start of the real function, or of the module when it has no
                         name */
+    uint64_t pc_offset; /* of goroutines' real calls: how far the pc itself, also where it is another call's that was inlined
+                           there, is from the function's start; 0: that start, or not known */
+    bool arguments_known;
+    uint32_t arguments; /* string, when known: how Go prints the real call's arguments, "%, {%, ...}, %?", with '%' for each
+                           value (snapshot.call_values) */
     uint32_t frame_first, frame_count; /* into snapshot.frames; at least one */
     bool is_hidden; /* a text names it nowhere: Go leaves the runtime's frames at a stack's ends out */
 };
@@ -73,7 +78,8 @@ static inline uint64_t location_lookup(const struct location *location)
 
 struct step {
     uint32_t location;
-    enum frame_trust trust;
+    enum frame_trust trust : 16;
+    uint32_t wrappers : 16; /* calls of Go's wrappers between this and the step before, which are left out; at most so many */
 };
 
 struct stack {
@@ -110,6 +116,10 @@ struct member {
     uint64_t waited_seconds;         /* at least that long */
     uint32_t creator;                /* string: the function that started it; 0 unknown */
     uint64_t creator_id;             /* the goroutine that did; 0 unknown */
+    uint32_t creator_location;       /* where it did, of the creator alone without what was inlined there: a location's
+                                        number + 1; 0 unknown */
+    bool locked_to_thread;           /* a goroutine */
+    bool is_scanned, is_leaked;      /* by the garbage collector at this instant; found to wait for ever (Go 1.26) */
     uint32_t labels;                 /* string: its labels as the source prints them; 0 none */
 };
 
@@ -144,6 +154,13 @@ struct snapshot {
     const struct told *told;       /* what a text says of waits; NULL: no text, or nothing */
     bool lines_tell_returns;       /* the "#" lines of the text that was read hold return addresses, as Go 1.0's do */
     bool pcs_are_numbers;          /* the text tells no addresses: each pc stands for a place of its own and no more */
+
+    /* Values of the arguments of goroutines' calls, where they were asked for: a member's from argument_first[it] up to
+     * call_value_first[it + 1], for each '%' of its calls' location.arguments, leaf first. Fewer where they could not be
+     * read. NULL: not asked for. */
+    const uint64_t *call_values, *call_value_first;
+    struct text go_version; /* of the program, "go1.19.8"; "" none, or not known */
+    unsigned go_minor;      /* 19; 0: as go_version */
 
     /* Who waits for what (waits/). Empty when nothing is known. */
     struct resource *resources; /* by kind, then by address */

@@ -49,9 +49,11 @@ static inline const struct snapshot *report_process_snapshot(const struct report
 struct report {
     const char *name;   /* --format=NAME */
     const char *help;   /* one line */
+    /* Why it cannot be written, one line; NULL: it can. The field may be NULL: it always can. */
+    const char *(*refusal)(const struct report_input *input);
     void (*write)(const struct report_input *input, struct text_writer *writer);
 };
 
-extern const struct report report_text, report_json;
+extern const struct report report_text, report_debug2, report_json;
 
 #endif

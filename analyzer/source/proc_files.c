@@ -7,6 +7,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
+#include <time.h>
 
 bool proc_read(struct arena *arena, const char *path, struct text *ret_content)
 {
@@ -108,6 +109,30 @@ bool proc_runs(uint32_t pid, uint32_t tid, uint64_t *ret_runs)
     struct text content;
     snprintf(path, sizeof path, "/proc/%u/task/%u/schedstat", pid, tid);
     return proc_read_short(path, buffer, sizeof buffer, &content) && proc_schedstat_runs(content, ret_runs);
+}
+
+int64_t proc_monotonic_offset(struct text timens_offsets)
+{
+    static const long long century = 100LL * 365 * 86400;
+    long long seconds, nanoseconds;
+    char line[128];
+    snprintf(line, sizeof line, "%.*s", (int)(timens_offsets.length < sizeof line ? timens_offsets.length : sizeof line - 1),
+             timens_offsets.data);
+    if (sscanf(line, "monotonic %lld %lld", &seconds, &nanoseconds) != 2 || seconds > century || seconds < -century ||
+        nanoseconds < 0 || nanoseconds >= 1000000000)
+        return 0;
+    return seconds * 1000000000 + nanoseconds;
+}
+
+uint64_t proc_monotonic_nanoseconds(uint32_t pid)
+{
+    char path[64], buffer[128];
+    struct timespec now;
+    struct text offsets = {0};
+    snprintf(path, sizeof path, "/proc/%u/timens_offsets", pid);
+    clock_gettime(CLOCK_MONOTONIC, &now);
+    proc_read_short(path, buffer, sizeof buffer, &offsets); /* since Linux 5.6 */
+    return (uint64_t)now.tv_sec * 1000000000 + (uint64_t)now.tv_nsec + (uint64_t)proc_monotonic_offset(offsets);
 }
 
 bool proc_tasks(struct arena *arena, uint32_t pid, uint32_t **ret_tids, size_t *ret_count)

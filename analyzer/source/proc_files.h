@@ -34,6 +34,13 @@ uint64_t proc_ticks_microseconds(uint64_t ticks);
 bool proc_schedstat_runs(struct text schedstat, uint64_t *ret_runs);
 bool proc_runs(uint32_t pid, uint32_t tid, uint64_t *ret_runs);
 
+/* Now, by CLOCK_MONOTONIC as the process sees it (time_namespaces(7)). */
+uint64_t proc_monotonic_nanoseconds(uint32_t pid);
+
+/* What "monotonic  -172800  500000000" of /proc/PID/timens_offsets adds to this machine's clock, in nanoseconds; 0 where
+ * there is no such line. */
+int64_t proc_monotonic_offset(struct text timens_offsets);
+
 /* The ids in /proc/PID/task, ascending as the kernel lists them. False with errno when it cannot be read. */
 bool proc_tasks(struct arena *arena, uint32_t pid, uint32_t **ret_tids, size_t *ret_count);
 

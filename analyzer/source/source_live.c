@@ -396,6 +396,7 @@ static void take_threads(struct live_reader *reader)
     image->thread_count_claimed = image->thread_count;
     take_memory(reader);
     image->stop_kind = stop->kind;
+    image->monotonic_nanoseconds = proc_monotonic_nanoseconds(stop->pid);
     image->stop_microseconds = stop->stop_microseconds;
     image->stop_microseconds_median = stop->stop_microseconds_median;
     note_instants(reader);

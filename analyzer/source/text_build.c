@@ -55,6 +55,7 @@ uint32_t text_build_location(struct text_build *build, const struct text_locatio
         /* Looked up one below, as every return address: numbers begin at 1 there. */
         .pc = told->pc != 0 ? told->pc : (uint64_t)number + 2,
         .module = told->module,
+        .pc_offset = told->offset != 0 ? told->offset + 1 : 0,
         .offset = told->offset,
         .frame_first = (uint32_t)snapshot->frame_count,
         .frame_count = count == 0 ? 1 : count,

@@ -28,7 +28,7 @@ uint32_t text_build_string(struct text_build *build, struct text text);
 /* A location told by a text; `frames` may be none: one without a name is made. */
 struct text_location {
     uint64_t pc; /* a return address; 0: the text tells none, it gets a number */
-    uint64_t offset;
+    uint64_t offset; /* of the address in the call, from its function's start; 0: not told */
     uint32_t module; /* into snapshot.modules, index_none */
     uint32_t frame_count;
     bool is_hidden;

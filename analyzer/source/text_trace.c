@@ -40,7 +40,7 @@ struct trace {
     bool takes_signal; /* the next one is the one that a signal ended */
     bool open, is_duplicate, is_unavailable, is_elided;
     struct goroutine_header header;
-    uint32_t creator;
+    uint32_t creator, creator_location; /* as in struct member */
     uint64_t creator_id;
     uint32_t inlined[64]; /* records of inlined calls that wait for the call that holds them */
     uint32_t inlined_count;
@@ -191,8 +191,11 @@ static void add_call(struct trace *trace, const struct goroutine_item *item)
 static void set_creator(struct trace *trace, const struct goroutine_item *item)
 {
     uint32_t number = record_find(trace, item->function, item->place); /* which may move the records */
-    trace->creator = trace->records[number].frame.function;
+    const struct call_record *record = &trace->records[number];
+    struct text_location told = {.offset = record->offset, .module = index_none, .frame_count = 1};
+    trace->creator = record->frame.function;
     trace->creator_id = item->count;
+    trace->creator_location = text_build_location(trace->build, &told, &record->frame) + 1;
 }
 
 /* As debug=1 prints them: {"k":"v", "k2":"v 2"}. */
@@ -289,6 +292,9 @@ static void close_goroutine(struct trace *trace, bool is_cut)
     member->waited_seconds = trace->header.minutes > UINT64_MAX / 60 ? UINT64_MAX : trace->header.minutes * 60;
     member->creator = trace->creator;
     member->creator_id = trace->creator_id;
+    member->creator_location = trace->creator_location;
+    member->locked_to_thread = trace->header.locked_to_thread;
+    member->is_leaked = trace->header.leaked;
     member->labels = labels;
 }
 
@@ -300,7 +306,7 @@ static void open_goroutine(struct trace *trace, const struct goroutine_item *ite
         trace->build->snapshot->signal.tid = (uint32_t)item->header.id;
     trace->takes_signal = false;
     trace->is_unavailable = trace->is_elided = trace->told_closed = false;
-    trace->creator = 0;
+    trace->creator = trace->creator_location = 0;
     trace->creator_id = 0;
     trace->inlined_count = 0;
     trace->outermost = index_none;

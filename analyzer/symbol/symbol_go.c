@@ -69,6 +69,13 @@ bool symbol_go_location(const struct go_runtime *runtime, bool lines, struct sna
     return true;
 }
 
+static struct location *add_location(struct snapshot *snapshot)
+{
+    snapshot->locations = arena_grow(snapshot->arena, snapshot->locations, snapshot->location_count,
+                                     &snapshot->location_capacity, sizeof *snapshot->locations);
+    return &snapshot->locations[snapshot->location_count++];
+}
+
 uint32_t symbol_go_locations(const struct go_runtime *runtime, bool lines, struct snapshot *snapshot, uint64_t pc,
                              bool exact)
 {
@@ -78,13 +85,12 @@ uint32_t symbol_go_locations(const struct go_runtime *runtime, bool lines, struc
     if (!calls_open(runtime, exact ? pc : pc - 1, &calls))
         return 0;
     while (calls_next(&calls, lines, snapshot, &call)) {
-        snapshot->locations = arena_grow(snapshot->arena, snapshot->locations, snapshot->location_count,
-                                         &snapshot->location_capacity, sizeof *snapshot->locations);
-        snapshot->locations[snapshot->location_count++] = (struct location){
+        *add_location(snapshot) = (struct location){
             .pc = exact && count == 0 ? call.pc : call.pc + 1,
             .exact = exact && count == 0,
             .module = image_find_module(runtime->image, call.pc),
             .offset = call.pc - calls.function.entry,
+            .pc_offset = call.inlined ? 0 : pc - calls.function.entry,
             .frame_first = (uint32_t)snapshot->frame_count - 1,
             .frame_count = 1,
         };
@@ -93,9 +99,23 @@ uint32_t symbol_go_locations(const struct go_runtime *runtime, bool lines, struc
     return count;
 }
 
-uint32_t symbol_go_name(const struct go_runtime *runtime, struct snapshot *snapshot, uint64_t pc)
+uint32_t symbol_go_function_location(const struct go_runtime *runtime, bool lines, struct snapshot *snapshot,
+                                     uint64_t pc)
 {
-    struct pclntab_function function;
-    const struct pclntab *table = go_runtime_find_function(runtime, pc, &function);
-    return table == NULL ? 0 : add_name(snapshot, pclntab_name(table, function.name));
+    struct calls calls;
+    struct pclntab_call call;
+    if (!calls_open(runtime, pc - 1, &calls) || !calls_next(&calls, lines, snapshot, &call))
+        return index_none;
+    struct frame *frame = &snapshot->frames[snapshot->frame_count - 1];
+    frame->function = add_name(snapshot, pclntab_name(calls.cursor.table, calls.function.name));
+    frame->inlined = frame->is_wrapper = false;
+    *add_location(snapshot) = (struct location){
+        .pc = pc,
+        .module = image_find_module(runtime->image, pc - 1),
+        .offset = pc - 1 - calls.function.entry,
+        .pc_offset = pc - calls.function.entry,
+        .frame_first = (uint32_t)snapshot->frame_count - 1,
+        .frame_count = 1,
+    };
+    return (uint32_t)snapshot->location_count - 1;
 }

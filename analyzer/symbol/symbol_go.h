@@ -16,7 +16,10 @@ bool symbol_go_location(const struct go_runtime *runtime, bool lines, struct sna
 uint32_t symbol_go_locations(const struct go_runtime *runtime, bool lines, struct snapshot *snapshot, uint64_t pc,
                              bool exact);
 
-/* A function's name by any pc in it, a string of the snapshot; 0 unknown. */
-uint32_t symbol_go_name(const struct go_runtime *runtime, struct snapshot *snapshot, uint64_t pc);
+/* The call of the function that holds a return address, by itself: appends its location to the snapshot and returns its
+ * number; index_none for a pc that is in no Go code. As the runtime prints who created a goroutine: file and line are
+ * those of the call, also where that was inlined. */
+uint32_t symbol_go_function_location(const struct go_runtime *runtime, bool lines, struct snapshot *snapshot,
+                                     uint64_t pc);
 
 #endif

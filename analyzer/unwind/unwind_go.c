@@ -45,7 +45,8 @@ static bool compile_plan(void *context, uint64_t pc, struct unwind_plan *ret_pla
     /* Code that sets the stack pointer has switched stacks or is about to: the table does not tell where to. */
     bool switches = (function.flags & GO_FUNCTION_SP_WRITE) != 0 && !text_equals(name, TEXT("runtime.cgocallback"));
     if (is_outermost(runtime, &function, name) || switches) {
-        *ret_plan = (struct unwind_plan){.kind = PLAN_OUTERMOST};
+        /* There is no caller, but its arguments lie where they always do. */
+        *ret_plan = (struct unwind_plan){.kind = PLAN_OUTERMOST, .cfa_register = arch->sp, .cfa_offset = delta + 8};
         return true;
     }
     *ret_plan = (struct unwind_plan){
@@ -109,14 +110,17 @@ static bool find_running(struct walker *walker, const struct go_runtime *runtime
 }
 
 uint32_t unwind_goroutine(struct walker *walker, const struct go_runtime *runtime, const struct goroutine *goroutine,
-                          const struct thread *thread)
+                          const struct thread *thread, uint64_t *ret_sp)
 {
     const struct arch *arch = runtime->image->arch;
     struct registers registers;
     bool exact;
     if (goroutine->status == GO_RUNNING && thread != NULL && thread->registers != NULL &&
-        find_running(walker, runtime, goroutine, thread, &registers, &exact))
+        find_running(walker, runtime, goroutine, thread, &registers, &exact)) {
+        *ret_sp = registers.values[arch->sp];
         return walk_registers(walker, registers, exact);
+    }
+    *ret_sp = goroutine->sp;
     /* The runtime clears sched.sp of a goroutine that runs (gogo): its pc is an old one then. */
     if (goroutine->sp == 0)
         return walker_adopt(walker, NULL, 0, STACK_END_NO_REGISTERS);

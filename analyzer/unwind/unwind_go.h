@@ -12,8 +12,8 @@ struct code_plans unwind_go_plans(const struct go_runtime *runtime);
 
 /* The stack's number in the walker's trie. `thread` is the one that the goroutine's tid names, NULL: none. A goroutine
  * that runs is walked from that thread's registers, behind a signal handler if it is in one; in the runtime's own code
- * on another stack it is where it left its own. */
+ * on another stack it is where it left its own. *ret_sp is the stack pointer at the leaf. */
 uint32_t unwind_goroutine(struct walker *walker, const struct go_runtime *runtime, const struct goroutine *goroutine,
-                          const struct thread *thread);
+                          const struct thread *thread, uint64_t *ret_sp);
 
 #endif

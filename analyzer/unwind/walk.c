@@ -275,6 +275,16 @@ bool walker_node_is_exact(const struct walker *walker, uint32_t node)
     return it->exact || plan->signal_frame || plan->is_entry;
 }
 
+bool walker_node_frame_bytes(const struct walker *walker, uint32_t node, uint64_t *ret_bytes)
+{
+    const struct unwind_plan *plan = &walker->plans[walker->trie.nodes[node].plan];
+    if ((plan->kind != PLAN_SIMPLE && plan->kind != PLAN_OUTERMOST) || plan->cfa_register != walker->stepper.arch->sp ||
+        plan->cfa_is_loaded || plan->cfa_offset <= 0)
+        return false;
+    *ret_bytes = (uint64_t)plan->cfa_offset;
+    return true;
+}
+
 bool walker_follows_call(struct walker *walker, uint64_t return_address)
 {
     return stepper_follows_call(&walker->stepper, return_address);

@@ -56,6 +56,10 @@ uint32_t walker_adopt(struct walker *walker, const struct walker_frame *frames, 
  * signal interrupted, or the signal trampoline itself. */
 bool walker_node_is_exact(const struct walker *walker, uint32_t node);
 
+/* How far above the stack pointer of a node's frame its caller's lies; false when that differs from stack to stack or is
+ * not known. */
+bool walker_node_frame_bytes(const struct walker *walker, uint32_t node, uint64_t *ret_bytes);
+
 /* Whether a return address is one: it lies in executable memory and follows a call, as far as the code is at hand. */
 bool walker_follows_call(struct walker *walker, uint64_t return_address);
 
