@@ -3,6 +3,7 @@
 
 #include "base/limits.h"
 #include "golang/labels.h"
+#include "golang/processors.h"
 #include "symbol/symbol_go.h"
 #include "waits/wait_go.h"
 
@@ -86,12 +87,6 @@ static uint32_t state_string(struct build *build, struct text state)
     return build->state_string;
 }
 
-static bool is_instant(uint64_t nanoseconds)
-{
-    static const uint64_t century = (uint64_t)100 * 365 * 86400 * 1000000000;
-    return nanoseconds != 0 && nanoseconds < century;
-}
-
 /* The stack's number is the trie's until it is moved. */
 static void add_member(struct build *build, const struct goroutine *goroutine)
 {
@@ -112,7 +107,7 @@ static void add_member(struct build *build, const struct goroutine *goroutine)
         .stack = stack,
         .state = state_string(build, goroutine->state),
         .fd = -1,
-        .waited_known = is_instant(goroutine->wait_since) && waits,
+        .waited_known = go_is_instant(goroutine->wait_since) && waits,
         .waited_seconds = goroutine->wait_since,
         .creator = creator == 0 ? 0 : snapshot->frames[snapshot->locations[creator - 1].frame_first].function,
         .creator_id = goroutine->parent_id,
@@ -125,35 +120,6 @@ static void add_member(struct build *build, const struct goroutine *goroutine)
     /* Whom the signal met, if it was a goroutine's thread. */
     if (thread != NULL && thread->tid == snapshot->signal.tid)
         build->signalled = goroutine->id;
-}
-
-static void note_instant(struct build *build, uint64_t nanoseconds)
-{
-    if (is_instant(nanoseconds) && nanoseconds > build->now)
-        build->now = nanoseconds;
-}
-
-/* A core does not tell its instant. None that the target's memory tells of is later: when the collector met a goroutine
- * waiting, and when the runtime's monitor saw the processor that runs one take up other work (runtime.p's sysmontick, which
- * its link back to the m follows). */
-static void note_instants(struct build *build, const struct goroutine *goroutine)
-{
-    enum { p_monitor_ticks = 24, p_monitor_bytes = 40 };
-    const struct memory *memory = &build->runtime->image->memory;
-    uint64_t processor;
-    note_instant(build, goroutine->wait_since);
-    if (goroutine->tid == 0 ||
-        !memory_read_u64(memory, goroutine->machine + (uint64_t)build->runtime->layout.m.processor, &processor))
-        return;
-    const uint8_t *monitor = memory_view(memory, processor + p_monitor_ticks, p_monitor_bytes);
-    if (monitor == NULL)
-        return;
-    bool is_packed = load_u64(monitor + 24) == goroutine->machine; /* both ticks in front, or each before its instant */
-    if (!is_packed && load_u64(monitor + 32) != goroutine->machine)
-        return;
-    uint64_t instants[] = {load_u64(monitor + 8), load_u64(monitor + (is_packed ? 16 : 24))};
-    for (size_t i = 0; i < 2; i++)
-        note_instant(build, instants[i]);
 }
 
 /* Reads what stands where the members' stacks keep their arguments. */
@@ -194,12 +160,13 @@ void snapshot_from_goroutines(const struct go_runtime *runtime, const struct gor
                               struct walker *walker, struct symbolizer *symbolizer, struct snapshot *ret_snapshot,
                               struct arena *arena, struct arena *scratch, struct diagnostics *diagnostics)
 {
+    uint64_t now = runtime->image->monotonic_nanoseconds;
     struct build build = {
         .runtime = runtime,
         .walker = walker,
         .snapshot = ret_snapshot,
         .lines = symbolizer_has_lines(symbolizer),
-        .now = runtime->image->monotonic_nanoseconds,
+        .now = now != 0 ? now : go_processors_latest(runtime),
         .labels = go_labels_reader_new(runtime, &ret_snapshot->strings, scratch),
     };
     snapshot_begin(ret_snapshot, runtime->image, PROFILE_GOROUTINES, arena);
@@ -217,7 +184,8 @@ void snapshot_from_goroutines(const struct go_runtime *runtime, const struct gor
         goroutine_prefetch_stack(&reader, slot + prefetch_distance / 2);
         switch (goroutine_read(&reader, slot, &goroutine)) {
         case GOROUTINE_READ:
-            note_instants(&build, &goroutine);
+            if (go_is_instant(goroutine.wait_since) && goroutine.wait_since > build.now)
+                build.now = goroutine.wait_since;
             if (!goroutine.is_system || options->with_system)
                 add_member(&build, &goroutine);
             break;
