@@ -81,7 +81,8 @@ enum sg_status sg_analysis_run(struct sg_analysis *analysis, const struct sg_opt
     if (options->text_bytes != NULL && options->pid != 0)
         return fail(analysis, SG_USAGE, "a text and a process given");
     if (options->text_bytes == NULL && (options->core == NULL) == (options->pid == 0))
-        return fail(analysis, SG_USAGE, options->core == NULL ? "no core and no process given" : "a core and a process given");
+        return fail(analysis, SG_USAGE, options->core == NULL ? "no core, no text and no process given"
+                                                                    : "a core or text and a process given");
     if ((unsigned)options->by > SG_BY_FUNCTION || (unsigned)options->unwinder > SG_UNWINDER_LIBUNWIND ||
         (unsigned)options->stop > SG_STOP_NONE)
         return fail(analysis, SG_USAGE, "no such grouping, unwinder or stop");
@@ -141,7 +142,9 @@ enum sg_status sg_analysis_run(struct sg_analysis *analysis, const struct sg_opt
     if (setjmp(analysis->exhausted) != 0) {
         pipeline_close(&analysis->pipeline);
         return fail(analysis, SG_LIMIT, "%s: its analysis needs more than %llu bytes of memory",
-                    options->core != NULL ? options->core : "the process",
+                    options->core != NULL         ? options->core
+                    : options->text_bytes != NULL ? "text in memory"
+                                                  : "the process",
                     (unsigned long long)memory_max);
     }
     const struct error *error = pipeline_run(&analysis->pipeline, &pipeline_options);

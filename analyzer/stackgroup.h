@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* libstackgroup: groups the stacks of a program's threads from its core.
+/* libstackgroup: groups the stacks of a program's threads or goroutines, from its core, from the running process or from
+ * a dump that somebody printed, and tells what is wrong by rules.
  *
  *   struct sg_options options = SG_OPTIONS_DEFAULT;
  *   struct sg_analysis *analysis = sg_analysis_new();
@@ -105,7 +106,7 @@ SG_PUBLIC const char *sg_version(void);
 SG_PUBLIC struct sg_analysis *sg_analysis_new(void);
 SG_PUBLIC void sg_analysis_free(struct sg_analysis *analysis);
 
-/* Reads, unwinds, names and groups. Once per analysis. */
+/* Reads, unwinds, names, groups and applies the rules. Once per analysis. */
 SG_PUBLIC enum sg_status sg_analysis_run(struct sg_analysis *analysis, const struct sg_options *options);
 
 /* Writes the results to a file descriptor; `options` may be NULL. SG_USAGE: no such format. */

@@ -146,7 +146,7 @@ def test_redis(tmp_path):
     redis = needed("redis-server")
     benchmark = needed("redis-benchmark")
     port = free_port()
-    with service([redis, "--port", port, "--save", "", "--io-threads", "2", "--dir", tmp_path], port) as pid:
+    with service([redis, "--port", port, "--save", "", "--io-threads", "4", "--dir", tmp_path], port) as pid:
         assert_healthy(pid, tmp_path, "redis idle")
         with load_by([benchmark, "-p", port, "-n", 100000000, "-c", 50, "-t", "set,get", "-q"]):
             assert_healthy(pid, tmp_path, "redis at work", LOOKS)

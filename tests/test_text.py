@@ -261,3 +261,19 @@ def test_time_and_memory_grow_with_the_text(text, says, tmp_path, stackgroup):
     done = oracles.stackgroup_run("--top=1", path, seconds=60)
     assert done.returncode == 0, done.stderr
     assert says in done.stdout, done.stdout[:3000]
+
+
+@pytest.mark.parametrize("text", [
+    "# lost: words [" + "x" * 70_000 + "]\nthread profile: total 1\n1 @ 0x2\n",
+    "# process: /x, pid 1, arguments: " + "x" * 70_000 + "\nthread profile: total 1\n1 @ 0x2\n",
+    "# note: " + "x" * 70_000 + " [y]\nthread profile: total 1\n1 @ 0x2\n",
+    "thread profile: total 1\n1 @ 0x2\n#\t0x1\t" + "x" * 70_000 + "+0x0\t/a.c:1\n# state: " + "x" * 70_000 + "\n",
+    "heap profile: 1: 1 [1: 1] @ heap/1" + "x" * 70_000 + "\n1: 1 [1: 1] @ 0x1\n",
+    "panic: " + "x" * 70_000 + "\n\ngoroutine 1 [" + "x" * 70_000 + "]:\n" + "x" * 70_000 + ".f()\n\t/a.go:1 +0x1\n",
+], ids=["code", "arguments", "note", "frame", "unit", "goroutine"])
+def test_long_words_make_no_lines_that_end_pprof(text, tmp_path, stackgroup):
+    path = tmp_path / "dump.txt"
+    path.write_text(text)
+    done = oracles.stackgroup_run("--members", path)
+    assert done.returncode in (0, 4), done.stderr
+    assert max(map(len, done.stdout.splitlines())) < 1 << 16

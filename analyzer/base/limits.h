@@ -94,6 +94,8 @@ enum {
     limit_masses_of_rule = 64,
     /* Stacks inside a constructor whose callers are told. */
     limit_creators_told = 4,
+    /* … and how many of them, where a package calls itself. */
+    limit_creator_frames = 64,
     /* Build-id bytes kept; GNU's are 20, some tools write 8 to 32. */
     limit_build_id_bytes = 64,
     /* Seconds the libunwind child may take before it is ended. */

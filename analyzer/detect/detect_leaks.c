@@ -170,7 +170,8 @@ static void creator_tell(struct siblings *siblings, const struct compiled_rule *
         origin++;
     struct text function = snapshot_string(snapshot, snapshot->frames[frames[constructor].frame].function);
     const char *path = "";
-    for (size_t i = origin; i < count; i++) {
+    size_t end = count - origin < limit_creator_frames ? count : origin + limit_creator_frames;
+    for (size_t i = origin; i < end; i++) {
         struct text layer = frame_layer(detection, frames[i]);
         path = arena_printf(arena, "%s, called from %s", path, frame_place(snapshot, frames[i], arena));
         if (i == origin)

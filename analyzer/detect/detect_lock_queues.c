@@ -429,7 +429,8 @@ static bool member_runs(const struct snapshot *snapshot, const struct member *me
     return text_equals(state, TEXT("futex")) || text_equals(state, TEXT("sched_yield"));
 }
 
-/* pthread_cond_signal waits, but not for long: for those that were woken before and have not yet gone. */
+/* Condition variables have short waits of their own: for those that were woken before and have not yet gone, for the
+ * lock inside. */
 static bool member_signals(struct detection *detection, const struct member *member)
 {
     size_t count;
@@ -437,7 +438,7 @@ static bool member_signals(struct detection *detection, const struct member *mem
     const struct stack_frame *frames = detection_frames(detection, member->stack, &count);
     for (size_t i = 0; i < count; i++) {
         struct text name = snapshot_string(snapshot, snapshot->frames[frames[i].frame].function);
-        if (text_starts_with(name, TEXT("__condvar_quiesce")) || text_starts_with(name, TEXT("pthread_cond_signal")) ||
+        if (text_starts_with(name, TEXT("__condvar_")) || text_starts_with(name, TEXT("pthread_cond_signal")) ||
             text_starts_with(name, TEXT("pthread_cond_broadcast")))
             return true;
     }

@@ -435,6 +435,20 @@ static bool waiters_are_told(const struct pool_search *search, const struct pool
     return told * 2 > count;
 }
 
+/* Names alone do not tell a function that keeps its connection from one that takes and returns several in turn. While
+ * others work with theirs the pool moves, and a busy pool looks like this. */
+static void verdict_doubt(const struct pool_verdict *verdict, struct detection *detection, struct finding *finding)
+{
+    if (verdict->suspected < verdict->nested || verdict->holders == 0)
+        return;
+    if (finding->severity > SEVERITY_INFO)
+        finding->severity = SEVERITY_INFO;
+    detection_add_evidence(
+        detection, finding,
+        "The pool may merely be busy: those that do something else give theirs back, unless they are "
+        "stuck themselves.");
+}
+
 /* `members` are the pool's own. */
 static void pool_report(struct pool_search *search, struct pool *pool, const struct pool_member *members, size_t count,
                         const struct pool_facts *facts, bool is_only)
@@ -459,6 +473,7 @@ static void pool_report(struct pool_search *search, struct pool *pool, const str
     finding_add_waiters(search, finding, pool, members, count);
     verdict_count_holders(search, pool, &verdict, finding, is_only);
     finding_add_evidence(search, finding, pool, &verdict, facts);
+    verdict_doubt(&verdict, detection, finding);
     finding_add_keys(search, finding, pool, &verdict, search->snapshot->members[members->member].stack);
     detection_set_title(detection, finding, search->rule, "{waiters} {kind} wait for {pool}{verdict}");
 }

@@ -74,7 +74,7 @@ const char *detection_members_word(const struct detection *detection, uint64_t c
 struct finding *detection_add(struct detection *detection, const struct compiled_rule *rule);
 /* Appends to it. */
 void detection_add_evidence(struct detection *detection, struct finding *finding, const char *format, ...)
-    __attribute__((format(printf, 3, 4)));
+    __attribute__((format(printf, 3, 4), nonnull(3)));
 void detection_add_key(struct detection *detection, struct finding *finding, const char *name, struct text value);
 /* Adds the member's group, or raises its count, under this role. */
 void detection_add_member(struct detection *detection, struct finding *finding, uint32_t member, const char *role);

@@ -12,10 +12,11 @@ struct rule_set *rule_set_new(struct arena *arena)
 {
     struct rule_set *set = arena_new(arena, struct rule_set);
     set->arena = arena;
-    set->matcher = pattern_matcher_new(arena);
     intern_table_init(&set->expressions, arena); /* its number 0 is the empty text, no expression */
     set->patterns = arena_grow(arena, NULL, 0, &set->pattern_capacity, sizeof *set->patterns);
     set->pattern_count = 1;
+    /* Last: part of it is not the arena's, and lost if that is exhausted before the set is the caller's. */
+    set->matcher = pattern_matcher_new(arena);
     return set;
 }
 

@@ -107,6 +107,17 @@ static struct thread_comment waiting_parse(struct text text)
     return result;
 }
 
+/* "frames-hidden": no other brackets end a line of stackgroup's. */
+static bool is_code(struct text text)
+{
+    enum { code_bytes_max = 64 };
+    for (size_t i = 0; i < text.length; i++)
+        if (!(text.data[i] >= 'a' && text.data[i] <= 'z') && !(text.data[i] >= '0' && text.data[i] <= '9') &&
+            text.data[i] != '-')
+            return false;
+    return text.length != 0 && text.length <= code_bytes_max;
+}
+
 static struct thread_comment diagnostic_parse(enum thread_comment_kind kind, struct text text)
 {
     struct thread_comment result = {.kind = kind, .text = text};
@@ -118,6 +129,8 @@ static struct thread_comment diagnostic_parse(enum thread_comment_kind kind, str
     size_t at = (size_t)(open - text.data);
     result.name = (struct text){open + 1, text.length - at - 2};
     result.text.length = at - 1;
+    if (!is_code(result.name))
+        result.kind = THREAD_COMMENT_OTHER;
     return result;
 }
 

@@ -348,7 +348,7 @@ static void write_wait(struct text_writer *writer, const struct descriptors *des
 static bool write_waits(struct text_writer *writer, const struct report_input *input, const struct group *group,
                         const struct state_count *state)
 {
-    const struct descriptor_wait *waits = input->grouping->waits + group->wait_first;
+    const struct descriptor_wait *waits = group->wait_count == 0 ? NULL : input->grouping->waits + group->wait_first;
     uint32_t shown = 0, others = 0;
     for (uint32_t i = 0; i < group->wait_count; i++) {
         if (waits[i].state != state->state)

@@ -291,7 +291,7 @@ static void write_holder(struct json_writer *json, const struct snapshot *snapsh
         [HOLDER_ENDED] = "ended",         [HOLDER_ELSEWHERE] = "elsewhere",
         [HOLDER_FREE] = "free",           [HOLDER_NEVER] = "none",
     };
-    const struct hold *holds = snapshot->holds + resource->hold_first;
+    const struct hold *holds = resource->hold_count == 0 ? NULL : snapshot->holds + resource->hold_first;
     if (resource->hold_count == 1)
         write_party(json, "holder", snapshot, holds[0].member);
     if (resource->hold_count > 1) {
@@ -410,9 +410,9 @@ static struct text group_reason(const struct report_input *input, const struct g
 
 static void write_creators(struct json_writer *json, const struct report_input *input, const struct group *group)
 {
-    const struct creator_count *creators = input->grouping->creators + group->creator_first;
     if (group->creator_count == 0)
         return;
+    const struct creator_count *creators = input->grouping->creators + group->creator_first;
     json_writer_text(json, "created_by", snapshot_string(input->snapshot, creators[0].creator));
     if (group->creator_count == 1 && creators[0].count == group->count)
         return;

@@ -26,14 +26,14 @@ uint32_t text_build_string(struct text_build *build, struct text text)
 
 uint32_t text_build_location(struct text_build *build, const struct text_location *told, const struct frame *frames)
 {
-    enum { key_frames = 16 };
+    enum { key_frames = limit_inline_depth + 1 }; /* of the calls inlined into one, and that one */
     struct {
         struct text_location location;
         uint32_t frames[key_frames][3];
     } key;
     struct snapshot *snapshot = build->snapshot;
     uint32_t count = told->frame_count < key_frames ? told->frame_count : key_frames;
-    memset(&key, 0, sizeof key); /* padding too: the key is compared as bytes */
+    memset(&key.location, 0, sizeof key.location); /* padding too: the key is compared as bytes */
     key.location.pc = told->pc;
     key.location.offset = told->offset;
     key.location.module = told->module;

@@ -656,6 +656,8 @@ void text_heap_read(struct text_build *build, struct text text)
         switch (item.kind) {
         case HEAP_ITEM_HEADER:
             total = item.numbers;
+            if (item.text.length > limit_name_bytes)
+                item.text.length = limit_name_bytes;
             build->snapshot->heap_unit = text_copy(build->keep, item.text);
             break;
         case HEAP_ITEM_RECORD:

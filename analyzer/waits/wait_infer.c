@@ -19,6 +19,8 @@ struct search {
     size_t count;
     uint64_t lowest, highest;
     uint64_t bytes_left;
+    /* Of the member whose stack is looked through: whether it stands in a once; looked for when first asked. */
+    bool is_once_known, is_in_once;
 };
 
 static void collect(struct search *search, const struct wait_context *context)
@@ -44,6 +46,14 @@ static void collect(struct search *search, const struct wait_context *context)
     }
 }
 
+static bool member_is_in_once(struct search *search, struct wait_context *context, uint32_t member)
+{
+    if (!search->is_once_known)
+        search->is_in_once = wait_calls_stack_has(&context->calls, context->snapshot->members[member].stack, CALL_ONCE);
+    search->is_once_known = true;
+    return search->is_in_once;
+}
+
 /* A waiter of the thing itself has its address in the frame that waits: that says nothing. */
 static void note_holder(struct search *search, struct wait_context *context, uint64_t value, uint32_t member,
                         uint32_t waited)
@@ -52,8 +62,7 @@ static void note_holder(struct search *search, struct wait_context *context, uin
         struct sought *sought = &search->sought[i];
         if (sought->address != value || sought->resource + 1 == waited || sought->found_count > sought->wanted ||
             (sought->found_count != 0 && sought->found[sought->found_count - 1] == member) ||
-            (sought->is_once &&
-             !wait_calls_stack_has(&context->calls, context->snapshot->members[member].stack, CALL_ONCE)))
+            (sought->is_once && !member_is_in_once(search, context, member)))
             continue;
         sought->found[sought->found_count++] = member;
     }
@@ -85,6 +94,7 @@ static void search_stack(struct search *search, struct wait_context *context, ui
     }
     search->bytes_left -= end - sp;
     const uint8_t *bytes = range->bytes + (sp - range->start);
+    search->is_once_known = false;
     for (uint64_t at = 0; at + 8 <= end - sp; at += 8) {
         uint64_t value = load_u64(bytes + at);
         if (value >= search->lowest && value <= search->highest)

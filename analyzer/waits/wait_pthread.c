@@ -151,6 +151,80 @@ static uint32_t read_mutex(struct wait_context *context, const struct futex_wait
     return read_lock(context, is_loader ? WAIT_LOADER : WAIT_MUTEX, wait->word, mutex_words, mutex_parse);
 }
 
+/* Where the kernel refuses a PI mutex to a thread that has it (EDEADLK) or whose owner ended (ESRCH), glibc waits for
+ * ever: on a word of its own that is 0. No wait for a mutex expects 0. */
+static bool is_endless(const struct futex_wait *wait)
+{
+    return wait->call == CALL_MUTEX && wait->expected == 0 &&
+           (wait->operation == operation_wait || wait->operation == operation_wait_bitset);
+}
+
+/* Of a live target the bytes may be those of now: who waits for ever still waits then. */
+static bool is_refused_mutex(const struct wait_context *context, uint64_t address, uint32_t member,
+                             struct lock_state *ret_state)
+{
+    uint8_t bytes[4 * mutex_words];
+    uint32_t words[mutex_words];
+    bool is_late;
+    if (address == 0 || address % 8 != 0 ||
+        memory_ask(&context->image->memory, address, bytes, sizeof bytes, &is_late) != sizeof bytes)
+        return false;
+    for (size_t i = 0; i < mutex_words; i++)
+        words[i] = load_u32(bytes + 4 * i);
+    return (words[mutex_kind] & kind_inherit) != 0 && mutex_parse(words, ret_state) &&
+           ret_state->holder == HOLDER_HELD &&
+           (ret_state->owner == context->threads.ids[member] ||
+            wait_threads_find(&context->threads, ret_state->owner) == index_none);
+}
+
+/* The frames of the lock call keep the mutex's address: in a register, or where they saved it. One that the thread has
+ * itself is meant rather than one that nobody has. 0: none. */
+static uint64_t find_refused_mutex(const struct wait_context *context, uint32_t member, struct lock_state *ret_state)
+{
+    enum { slot_count = 48 };
+    const struct image *image = context->image;
+    struct registers registers;
+    struct lock_state state;
+    uint64_t found = 0;
+    if (image->threads[member].registers == NULL)
+        return 0;
+    image->arch->registers_decode(image->threads[member].registers, &registers);
+    uint64_t sp = registers.values[image->arch->sp];
+    for (unsigned i = 0; i < arch_registers_max + slot_count; i++) {
+        uint64_t address = 0;
+        if (i >= arch_registers_max)
+            memory_read_u64(&image->memory, sp + 8 * (uint64_t)(i - arch_registers_max), &address);
+        else if ((image->arch->callee_saved >> i & 1) != 0)
+            address = registers.values[i];
+        if (!is_refused_mutex(context, address, member, &state))
+            continue;
+        bool is_own = state.owner == context->threads.ids[member];
+        if (!is_own && found != 0)
+            continue;
+        found = address;
+        *ret_state = state;
+        if (is_own)
+            break;
+    }
+    return found;
+}
+
+static struct futex_object read_endless(struct wait_context *context, const struct futex_wait *wait)
+{
+    bool is_new;
+    struct lock_state state;
+    uint64_t address = find_refused_mutex(context, wait->member, &state);
+    if (address != 0) {
+        uint32_t number = wait_context_object(context, WAIT_MUTEX, address, LEARNT_INFERRED, &is_new);
+        if (is_new)
+            apply_state(context, number, &state);
+        return (struct futex_object){number, true};
+    }
+    uint32_t number = wait_context_object(context, WAIT_FUTEX, wait->word, LEARNT_READ, &is_new);
+    wait_context_resource(context, number)->holder = HOLDER_NEVER;
+    return (struct futex_object){number, false};
+}
+
 /* Writers wait on the words at 8 and 12, readers on that at 8; where writers are preferred, readers also on the count
  * at 0, which is 8 and more then: the word at 8 holds a flag or two. */
 static uint64_t rwlock_address(const struct futex_wait *wait)
@@ -262,6 +336,10 @@ static uint32_t read_plain(struct wait_context *context, const struct futex_wait
 bool wait_pthread_read(struct wait_context *context, const struct futex_wait *wait, struct futex_object *ret_object)
 {
     struct futex_object object = {index_none, false};
+    if (is_endless(wait)) {
+        *ret_object = read_endless(context, wait);
+        return true;
+    }
     switch (wait->call) {
     case CALL_MUTEX:
     case CALL_LOADER:

@@ -44,6 +44,22 @@ static void dump_in_memory(void **state)
     assert_non_null(strstr(output, "text in memory"));
 }
 
+/* All calls that were inlined into one stand in one place; the one that holds them is the last of many. */
+static void many_inlined_calls(void **state)
+{
+    (void)state;
+    enum { inlined = 40 };
+    char text[8192], output[16384], last[64];
+    size_t length = (size_t)sprintf(text, "goroutine 1 [select]:\n");
+    for (int i = 0; i < inlined; i++)
+        length += (size_t)sprintf(text + length, "main.inlined%d(...)\n\t/m.go:%d\n", i, i + 1);
+    sprintf(text + length, "main.holder(0x1)\n\t/m.go:99 +0x1f\n");
+    assert_int_equal(run(text, NULL, output, sizeof output), SG_OK);
+    snprintf(last, sizeof last, "main.inlined%d", inlined - 1);
+    assert_non_null(strstr(output, last));
+    assert_non_null(strstr(output, "main.holder"));
+}
+
 static void no_dump_in_memory(void **state)
 {
     (void)state;
@@ -67,6 +83,7 @@ int main(void)
 {
     static const struct CMUnitTest tests[] = {
         cmocka_unit_test(dump_in_memory),
+        cmocka_unit_test(many_inlined_calls),
         cmocka_unit_test(no_dump_in_memory),
         cmocka_unit_test(text_and_process),
     };

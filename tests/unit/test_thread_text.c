@@ -104,6 +104,9 @@ static void comments(void **state)
     assert_int_equal(comment.kind, THREAD_COMMENT_LOST);
     assert_text(comment.name, "note-cut");
     assert_text(comment.text, "/a: prstatus note cut");
+    assert_int_equal(thread_comment_parse(TEXT("note: a log line [see above]")).kind, THREAD_COMMENT_OTHER);
+    assert_int_equal(thread_comment_parse(TEXT("note: a log line [\x1b]")).kind, THREAD_COMMENT_OTHER);
+    assert_int_equal(thread_comment_parse(TEXT("note: a log line []")).kind, THREAD_COMMENT_OTHER);
     assert_int_equal(thread_comment_parse(TEXT("waiting: 3 to 11 minutes")).count, 180);
     assert_int_equal(thread_comment_parse(TEXT("waiting: 1,200 minutes")).count, 72000);
     assert_int_equal(thread_comment_parse(TEXT("waiting: 2 minutes (1 of 2)")).kind, THREAD_COMMENT_OTHER);
