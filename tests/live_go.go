@@ -9,6 +9,7 @@ package main
 
 import (
 	"bufio"
+	"context"
 	"fmt"
 	"net"
 	"os"
@@ -92,6 +93,9 @@ func parked(file string) {
 		for j := 0; j <= i; j++ {
 			go nested(j%3*4, shape)
 		}
+	}
+	for i := 0; i < 3; i++ {
+		go pprof.Do(context.Background(), pprof.Labels("kind", "labelled", "of", strconv.Itoa(i%2)), func(context.Context) { receive() })
 	}
 	go nested(2000, receive) // a stack of many pages
 	go accept()
