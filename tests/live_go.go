@@ -5,16 +5,23 @@
 //	live_go parked FILE   goroutines in known places; for each line on standard input they are written to the file, as debug=1
 //	live_go busy COUNT    so many parked goroutines, beside others that pass messages, lock, grow their stacks, begin and end
 //	live_go many COUNT    so many parked goroutines of several shapes
+//	live_go serve COUNT   the same, with net/http/pprof at the address it prints, and /gap: the longest time in microseconds
+//	                      between two ticks of a millisecond since that was asked last
 package main
 
 import (
 	"bufio"
+	"context"
 	"fmt"
 	"net"
+	"net/http"
+	_ "net/http/pprof"
 	"os"
+	"runtime"
 	"runtime/pprof"
 	"strconv"
 	"sync"
+	"sync/atomic"
 	"syscall"
 	"time"
 )
@@ -93,6 +100,9 @@ func parked(file string) {
 			go nested(j%3*4, shape)
 		}
 	}
+	for i := 0; i < 3; i++ {
+		go pprof.Do(context.Background(), pprof.Labels("kind", "labelled", "of", strconv.Itoa(i%2)), func(context.Context) { receive() })
+	}
 	go nested(2000, receive) // a stack of many pages
 	go accept()
 	go systemCall()
@@ -167,6 +177,33 @@ func many(count int) {
 	bufio.NewScanner(os.Stdin).Scan()
 }
 
+// Ticks on a thread of its own, which sleeps in a system call: the scheduler has no say in it.
+func tick(longest *atomic.Int64) {
+	runtime.LockOSThread()
+	last := time.Now()
+	for {
+		pause := syscall.Timespec{Nsec: 1000000}
+		syscall.Nanosleep(&pause, nil)
+		now := time.Now()
+		if gap := now.Sub(last).Microseconds(); gap > longest.Load() {
+			longest.Store(gap)
+		}
+		last = now
+	}
+}
+
+func serve(count int) {
+	var longest atomic.Int64
+	go tick(&longest)
+	http.HandleFunc("/gap", func(answer http.ResponseWriter, _ *http.Request) {
+		fmt.Fprintln(answer, longest.Swap(0))
+	})
+	listener, _ := net.Listen("tcp", "127.0.0.1:0")
+	go http.Serve(listener, nil)
+	fmt.Println("http://" + listener.Addr().String())
+	many(count)
+}
+
 func main() {
 	hold()
 	count, _ := strconv.Atoi(os.Args[2])
@@ -177,5 +214,7 @@ func main() {
 		busy(count)
 	case "many":
 		many(count)
+	case "serve":
+		serve(count)
 	}
 }

@@ -802,7 +802,9 @@ def test_go_server_under_load(stackgroup, tmp_path):
                 threads = set()
                 for number in range(200):
                     document = snapshot(server.pid, "--lines=off", *(["--rolling"] if number % 4 == 3 else []))
-                    seen = {int(member["id"]) for member in member_details(document)}
+                    seen = {int(member["id"]) for profile in document["profiles"] if profile["kind"] == "thread"
+                            for group in profile["groups"] for member in group["members_detail"]}
+                    assert len(document["profiles"]) == 2
                     assert threads <= seen and server.pid in seen
                     threads = seen
                 assert client.poll() is None

@@ -58,7 +58,7 @@ def goroutine_groups(text):
     for line in text.partition("goroutine profile: ")[2].partition("\n---")[0].splitlines():
         if re.match(r"\d+ @", line):
             groups.append([line])
-        elif groups and line.startswith("#\t"):
+        elif groups and re.match("#\t|# labels: ", line):
             groups[-1].append(line)
     return groups
 
@@ -126,6 +126,54 @@ def test_saved_core_has_the_same_goroutines(stackgroup, folder, tmp_path):
 
     assert goroutines(live) == goroutines(saved.stdout) and len(goroutine_groups(live)) > 20
     assert "cannot" not in saved.stdout.partition("goroutine profile: ")[0]
+
+
+LIBRARY = r"""
+package main
+
+import "C"
+
+//export Start
+func Start() {
+	for i := 0; i < 5; i++ {
+		go func() { select {} }()
+	}
+}
+
+func main() {}
+"""
+
+HOST = r"""
+#include <stdio.h>
+#include <unistd.h>
+void Start(void);
+int main(void)
+{
+    Start();
+    sleep(1);
+    puts("ready");
+    fflush(stdout);
+    getchar();
+}
+"""
+
+
+def test_runtime_in_a_library(stackgroup, tmp_path):
+    """A C program whose library is Go's: the linker of C has put the tables into sections of its own."""
+    if not shutil.which("go") or not shutil.which("gcc"):
+        pytest.skip("no go, or no gcc")
+    (tmp_path / "library.go").write_text(LIBRARY)
+    (tmp_path / "host.c").write_text(HOST)
+    subprocess.run(["go", "build", "-buildmode=c-shared", "-o", tmp_path / "liblibrary.so", tmp_path / "library.go"], check=True,
+                   timeout=300, env={**os.environ, "GO111MODULE": "off", "GOFLAGS": "", "CGO_ENABLED": "1"})
+    subprocess.run(["gcc", tmp_path / "host.c", "-o", tmp_path / "host", tmp_path / "liblibrary.so"], check=True, timeout=60)
+    core = tmp_path / "core"
+    with started([tmp_path / "host"]) as child:
+        document = look_json(child.pid, "--save", core)
+    for found in (document, oracles.stackgroup_json(core)):
+        profile = found["profiles"][0]
+        assert profile["kind"] == "goroutine" and profile["total"] == 5
+        assert [group["frames"][-2]["function"] for group in profile["groups"]] == ["main.Start.func1"]
 
 
 @pytest.mark.parametrize("kind", KINDS)

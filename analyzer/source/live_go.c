@@ -4,6 +4,7 @@
 #include "base/limits.h"
 #include "format/core_notes.h"
 #include "format/elf_segments.h"
+#include "golang/labels.h"
 #include "golang/semaphores.h"
 #include "source/live_pieces.h"
 
@@ -225,8 +226,13 @@ static void find_records(const struct live_go *go, const struct live_pieces *rec
 static size_t machine_bytes(const struct live_go *go)
 {
     const struct go_m_layout *layout = &go->runtime.layout.m;
-    const int16_t offsets[] = {layout->g0,        layout->process_id, layout->signal_g,
-                               layout->current_g, layout->id,         (int16_t)(layout->vdso_sp + 8)};
+    const int16_t offsets[] = {layout->g0,
+                               layout->process_id,
+                               layout->signal_g,
+                               layout->current_g,
+                               layout->id,
+                               layout->processor,
+                               (int16_t)(layout->vdso_sp + 8)};
     int16_t last = 0;
     for (size_t i = 0; i < sizeof offsets / sizeof offsets[0]; i++)
         last = offsets[i] > last ? offsets[i] : last;
@@ -373,6 +379,19 @@ static void plan_semaphores(struct live_go *go)
     live_pieces_copy(&go->semaphores, &go->copier);
 }
 
+/* Labels do not change once a goroutine has them: what is read of them now holds in the stop. */
+static void copy_labels(struct live_go *go)
+{
+    struct intern_table strings;
+    intern_table_init(&strings, go->arena);
+    struct go_labels_reader reader = go_labels_reader_new(&go->runtime, &strings, go->arena);
+    go->before_target.pages = (struct memory_layer){0};
+    for (size_t i = 0; i < go->known_count; i++)
+        if (go->known[i].high != 0)
+            go_labels_read(&reader, load_u64(go->known[i].record + go->runtime.layout.g.labels));
+    go_labels_reader_close(&reader);
+}
+
 struct live_go *live_go_find(const struct live_go_target *target, struct image *image, struct module_files *files,
                              struct arena *arena)
 {
@@ -393,6 +412,7 @@ struct live_go *live_go_find(const struct live_go_target *target, struct image *
     go->copier.places_used += go->slots_max * 8;
     go->slot_count = read_target(go, go->runtime.goroutines, go->slots, go->slot_count * 8) / 8;
     plan_goroutines(go);
+    copy_labels(go);
     plan_sudogs(go);
     plan_data(go);
     make_during(go);
@@ -449,6 +469,8 @@ static void chase_machine(struct live_go *go, uint64_t machine)
         return;
     memory_ask(&go->during.memory, load_u64(bytes + go->runtime.layout.m.g0), stack, sizeof stack, &is_late);
     memory_ask(&go->during.memory, load_u64(bytes + go->runtime.layout.m.signal_g), stack, sizeof stack, &is_late);
+    /* Of its p what tells of time. */
+    memory_ask(&go->during.memory, load_u64(bytes + go->runtime.layout.m.processor), stack, sizeof stack, &is_late);
 }
 
 /* What changed since it was planned. */
@@ -659,6 +681,7 @@ void live_go_take(struct live_go *go, struct image *image, struct diagnostics *d
         live_pieces_append(&go->sudogs[i], memory, &memory->core);
     append_layer(&go->during_target.pages, image);
     append_layer(&go->before.memory.core, image);
+    append_layer(&go->before_target.pages, image);
     tell(go, diagnostics);
     go->runtime.image = image;
     go->runtime.goroutine_count = go->slot_count;
