@@ -90,8 +90,8 @@ static inline uint16_t byte_reader_u16(struct byte_reader *reader)
 static inline struct text byte_reader_string(struct byte_reader *reader)
 {
     size_t left = byte_reader_left(reader);
-    const uint8_t *start = reader->bytes + reader->position;
-    const uint8_t *nul = reader->failed || left == 0 ? NULL : memchr(start, 0, left);
+    const uint8_t *start = reader->failed || left == 0 ? NULL : reader->bytes + reader->position;
+    const uint8_t *nul = start == NULL ? NULL : memchr(start, 0, left);
     if (nul == NULL) {
         reader->failed = true;
         return (struct text){"", 0};
