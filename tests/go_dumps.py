@@ -105,6 +105,38 @@ def parse_dump(text):
     return found
 
 
+@dataclass
+class Lines:
+    """A goroutine's lines as they stand in a dump, without frame addresses."""
+
+    header: str
+    calls: list = field(default_factory=list)  # (call with its arguments, place)
+    creator: tuple = ()
+
+
+def dump_lines(text):
+    """id: Lines."""
+    found, current, call = {}, None, ""
+    for line in text.replace("\r\n", "\n").split("\n"):
+        if match := HEADER.match(line):
+            current = found[int(match[1])] = Lines(re.sub(r", \d+ minutes| \(scan\)", "", match[2]))
+        elif not line or line == "-----" or REGISTER.match(line):
+            current = None
+        elif current is None:
+            continue
+        elif PLACE.match(line):
+            row = (call, re.sub(r" fp=.*", "", line))
+            if call.startswith("created by "):
+                current.creator = row
+            else:
+                current.calls.append(row)
+        else:
+            call = line
+            if "elided..." in line:
+                current.calls.append((line, ""))
+    return found
+
+
 def goroutines_of(document):
     """id: Goroutine, from stackgroup's JSON with --members and --by=pc."""
     found = {}

@@ -27,7 +27,7 @@ def unavailable_skips(make, *arguments, **options):
 
 
 def read(core, *arguments):
-    return oracles.stackgroup_json(core.path, "--members", "--frames=0", "--no-rules", *arguments)
+    return oracles.stackgroup_json(core.path, "--members", "--frames=0", "--no-rules", "--system", *arguments)
 
 
 def moves(goroutine):
@@ -35,10 +35,10 @@ def moves(goroutine):
 
 
 def check_against_dump(core, document=None, moving=moves):
-    """Every goroutine of the user's that stood still is the runtime's; none is invented and none is missing."""
+    """Every goroutine that stood still is the runtime's, its own ones too; none is invented and none is missing."""
     document = document or read(core)
     ours, theirs = go_dumps.goroutines_of(document), go_dumps.parse_dump(core.dump)
-    compared = go_dumps.compare(ours, theirs)
+    compared = go_dumps.compare(ours, theirs, with_system=True)
     assert not compared.missing and not compared.extra
     differences = {id: what for id, what in compared.differences.items() if not moving(theirs[id])}
     assert not differences, "\n".join(f"{id} ({theirs[id].outermost}): {what}" for id, what in differences.items())
@@ -59,6 +59,36 @@ def test_every_goroutine(shapes):
     states = {goroutine.state for goroutine in theirs.values()}
     assert states >= {"chan receive", "chan receive (nil chan)", "chan send", "chan send (nil chan)", "select", "select (no cases)",
                       "semacquire", "sync.Cond.Wait", "sleep", "IO wait", "syscall", "runnable"}, "the program shows less than it should"
+
+
+def test_debug2(shapes):
+    """Arguments, the places of go statements and locks to threads, as the runtime printed them: what is shown is there, and what is
+    not is the runtime's own or a wrapper's."""
+    done = oracles.stackgroup_run("--no-rules", "--system", "--frames=0", "--format=debug2", shapes.path)
+    assert done.returncode == 0, done.stderr
+    ours, theirs = go_dumps.dump_lines(done.stdout), go_dumps.dump_lines(shapes.dump)
+    dump = go_dumps.parse_dump(shapes.dump)
+    assert set(ours) == set(theirs) - {0}
+    for id, goroutine in ours.items():
+        if moves(dump[id]):
+            continue
+        assert goroutine.header == theirs[id].header
+        # At the level of detail of debug=2 the runtime's own go statements are left out.
+        assert goroutine.creator == theirs[id].creator or (not goroutine.creator and dump[id].creator.startswith("runtime.")), id
+        left = iter(theirs[id].calls)
+        for call in goroutine.calls:
+            if "elided..." in call[0] or dump[id].elided:
+                break
+            for other in left:
+                if other == call:
+                    break
+                name = go_dumps.without_arguments(other[0])[0]
+                file = other[1].split(":")[0].strip()
+                # Go's rule: names without a dot, as cgo's, are the runtime's too.
+                is_hidden = name.startswith("runtime.") or "." not in name or go_dumps.is_elidable(go_dumps.Frame(name, file))
+                assert is_hidden, f"goroutine {id}: {other} is not shown, {call} is not there"
+            else:
+                raise AssertionError(f"goroutine {id}: {call} is not in the runtime's dump: {theirs[id].calls}")
 
 
 def test_nothing_is_lost(shapes):

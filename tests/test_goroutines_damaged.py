@@ -127,8 +127,8 @@ def test_slots_with_nonsense(value, damaged, whole):
     check_others(found, whole, lost)
 
 
-@pytest.mark.parametrize("words", [(0, None, None), (1, None, None), (None, 0, 0), (None, 1 << 40, 1 << 40), (None, 10, 9), (-8, None, None),
-                                   (1 << 47, None, None)], ids=str)
+@pytest.mark.parametrize("words", [(0, None, None), (1, None, None), (None, 0, 0), (None, 1 << 40, 1 << 40), (None, 10, 9),
+                                   (-8, None, None), (1 << 47, None, None)], ids=str)
 def test_list_not_found(words, damaged, whole):
     where = damaged.symbol("runtime.allgs")
     changes = {where + 8 * i: word for i, word in enumerate(words) if word is not None}
@@ -324,8 +324,9 @@ def test_memory_at_random(seed, damaged):
         segment = chance.choice((heap, heap, data))
         place = segment.offset + chance.randrange(segment.file_bytes // 8) * 8
         other = heap.offset + chance.randrange(heap.file_bytes // 8) * 8
+        near = heap.address + chance.randrange(1 << 22)
         changes[place] = chance.choice((bytes(damaged.file.data[other:other + 8]), bytes(8), b"\xff" * 8,
-                                        struct.pack("<Q", chance.getrandbits(64)), struct.pack("<Q", heap.address + chance.randrange(1 << 22))))
+                                        struct.pack("<Q", chance.getrandbits(64)), struct.pack("<Q", near)))
     with damaged.bytes_changed(changes) as path:
         assert survives(path) is not None
 
