@@ -175,6 +175,12 @@ static void test_every_option(void **state)
     assert_int_equal(options.fail_on, SG_SEVERITY_NONE);
     assert_true(PARSE("--frames=0", core_path));
     assert_int_equal(options.write.lines_max, 0);
+    assert_true(PARSE("--goroutines", "--system", core_path));
+    assert_int_equal(options.analysis.profiles, SG_PROFILES_GOROUTINES);
+    assert_true(options.analysis.system_goroutines && !options.analysis.arguments);
+    assert_true(PARSE("--threads", "--format=debug2", core_path));
+    assert_int_equal(options.analysis.profiles, SG_PROFILES_THREADS);
+    assert_true(options.analysis.arguments);
     assert_true(PARSE("--top=1", "--top=2", core_path)); /* the last one counts */
     assert_int_equal(options.analysis.top, 2);
     /* No core is needed to ask for help. */
@@ -222,6 +228,7 @@ static void test_errors(void **state)
     assert_false(parse(0, NULL));
     assert_string_equal(message, "no core and no process given");
     assert_refused("'c': one argument too many", "a", "b", "c");
+    assert_refused("--goroutines and --threads", "--threads", "--goroutines", "a");
     assert_refused("--rolling and --no-stop", "-p", "7", "--no-stop", "--rolling");
     assert_refused("--no-stop: only with --pid", "--no-stop", "a");
     assert_refused("--max-stop", "-p", "7", "--rolling", "--max-stop=5");
