@@ -142,10 +142,10 @@ def test_owner_has_ended(stalls, name):
 
 @pytest.mark.parametrize("name", C_NAMES)
 def test_queue_whose_head_computes(stalls, name):
-    """A chain that is no cycle: the head is named, and it is the one that runs."""
+    """A chain that is no cycle: the head is named, and it is the one that runs. A single look cannot tell that from a busy lock."""
     for found, truth in looks(stalls(name), "spin"):
         finding = one(found, "pthread/lock-queue")
-        assert finding["severity"] == "warning"
+        assert finding["severity"] == "info"
         assert finding["members"] == len(truth["waits"])
         assert str(truth["head"][0]) in findings.told(finding)
         assert "pthread/deadlock" not in findings.ids(found)
