@@ -186,8 +186,9 @@ def test_clients(tmp_path, define, package):
     with findings.ready([program, "pool"]) as child:
         found = findings.found("-p", str(child.pid))
     assert findings.ids(found) == ["pools/native"] and found[0]["members"] == 15
-    # One works with its connection, and names alone say that the others nest: a busy pool looks like that.
-    assert found[0]["severity"] == "info"
+    # One works with its connection, and names alone say that the others nest: a busy pool looks like that. Of libmariadb, whose
+    # own frames have no names, that one is not recognised.
+    assert found[0]["severity"] == ("critical" if plugin == "mysql" else "info")
     assert "order_list" in findings.told(found[0])
 
 
