@@ -164,12 +164,12 @@ def sockets(tmp_path_factory):
     return findings.build_plain("sockets.c", tmp_path_factory.mktemp("sockets"))
 
 
-@pytest.mark.parametrize("way, count, rule", (("close-wait", 40, "descriptors/close-wait"), ("limit", 64, "descriptors/exhausted")))
+@pytest.mark.parametrize("way, count, rule", (("close-wait", "40", "descriptors/close-wait"), ("limit", "64", "descriptors/exhausted")))
 def test_descriptors(sockets, way, count, rule):
     with findings.ready([sockets, way, count]) as child:
         found = findings.found("-p", str(child.pid))
     assert findings.ids(findings.above_info(found)) == [rule]
-    assert "40" in found[0]["title"] or "64" in found[0]["title"]
+    assert count in re.findall(r"\d+", found[0]["title"])
 
 
 @pytest.mark.parametrize("define, package", sorted(findings.CLIENTS.items()))

@@ -13,14 +13,6 @@ const char *severity_name(enum severity severity)
     return severity_names[severity];
 }
 
-enum severity severity_find(const char *name, size_t length)
-{
-    for (int severity = SEVERITY_INFO; severity <= SEVERITY_CRITICAL; severity++)
-        if (strlen(severity_names[severity]) == length && memcmp(severity_names[severity], name, length) == 0)
-            return (enum severity)severity;
-    return SEVERITY_UNKNOWN;
-}
-
 const char *confidence_name(enum confidence confidence)
 {
     static const char *const names[] = {

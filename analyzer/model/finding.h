@@ -69,7 +69,5 @@ struct findings {
 /* "critical"; "inferred". */
 const char *severity_name(enum severity severity);
 const char *confidence_name(enum confidence confidence);
-/* SEVERITY_UNKNOWN when there is none such. */
-enum severity severity_find(const char *name, size_t length);
 
 #endif
