@@ -41,25 +41,6 @@ static int open_of_thread(const struct live_stop *stop, uint32_t tid, const char
     return open(path, O_RDONLY | O_CLOEXEC);
 }
 
-/* "202 0x.. 0x.. 0x.. 0x.. 0x.. 0x.. SP PC", or "-1 SP PC" of a thread that waits outside of a system call (a page
- * fault). False for "running". */
-static bool parse_call(const char *line, struct system_call *ret_call, uint64_t *ret_sp, uint64_t *ret_pc)
-{
-    struct system_call call = {0};
-    uint64_t *arguments = call.arguments;
-    if (sscanf(line,
-               "%" SCNd64 " %" SCNx64 " %" SCNx64 " %" SCNx64 " %" SCNx64 " %" SCNx64 " %" SCNx64 " %" SCNx64
-               " %" SCNx64,
-               &call.number, &arguments[0], &arguments[1], &arguments[2], &arguments[3], &arguments[4], &arguments[5],
-               ret_sp, ret_pc) != 9) {
-        memset(&call, 0, sizeof call);
-        if (sscanf(line, "%" SCNd64 " %" SCNx64 " %" SCNx64, &call.number, ret_sp, ret_pc) != 3 || call.number != -1)
-            return false;
-    }
-    *ret_call = call;
-    return true;
-}
-
 static void read_thread(struct live_stop *stop, struct live_thread *thread, int *ret_errno)
 {
     AUTO_CLOSE int call_fd = open_of_thread(stop, thread->tid, "syscall");
@@ -87,7 +68,7 @@ static void read_thread(struct live_stop *stop, struct live_thread *thread, int 
         uint8_t *registers = live_stop_registers(stop);
         if (registers == NULL)
             return;
-        if (!parse_call(before.call, &call, &sp, &pc))
+        if (!proc_call_parse(before.call, &call, &sp, &pc))
             continue;
         size_t used_before = stop->stacks_used;
         uint64_t known = stop->image->arch->registers_encode(&call, sp, pc, registers);
@@ -171,7 +152,7 @@ static enum second_look look_again(const struct live_stop *stop, struct live_thr
     AUTO_CLOSE int call_fd = open_of_thread(stop, thread->tid, "syscall");
     if (!read_again(call_fd, line, sizeof line))
         return LOOK_MOVED;
-    if (!parse_call(line, &now, &sp, &pc))
+    if (!proc_call_parse(line, &now, &sp, &pc))
         return LOOK_RUNNING;
     arch->registers_decode(thread->registers, &registers);
     /* The number may have become restart_syscall's. */

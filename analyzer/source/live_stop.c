@@ -524,11 +524,28 @@ static struct turn *list_turns(struct live_stop *stop, size_t *ret_count)
     return turns;
 }
 
+/* Reads what the stop will read, so that the stop finds page tables, stack and buffer in the cache: half of the time of
+ * the copy. A thread that runs, or moves on, only loses that. */
+static void warm_stack(const struct live_stop *stop, uint32_t tid)
+{
+    enum { warm_bytes = 2 * 4096 };
+    char path[96], buffer[256];
+    struct text line;
+    struct system_call call;
+    uint64_t sp, pc;
+    snprintf(path, sizeof path, "/proc/%" PRIu32 "/task/%" PRIu32 "/syscall", stop->pid, tid);
+    if (stop->stacks_bytes - stop->stacks_used < warm_bytes || !proc_read_short(path, buffer, sizeof buffer, &line) ||
+        !proc_call_parse(line.data, &call, &sp, &pc))
+        return;
+    (void)!pread(stop->memory_fd, stop->stacks + stop->stacks_used, warm_bytes, (off_t)(sp & -page_bytes));
+}
+
 static void stop_one(struct stopper *stopper, uint32_t tid, uint32_t *durations, size_t *duration_count)
 {
     struct live_stop *stop = stopper->stop;
     uint64_t runs;
     bool runs_known = proc_runs(stop->pid, tid, &runs);
+    warm_stack(stop, tid);
     if (ptrace(PTRACE_SEIZE, (pid_t)tid, NULL, NULL) != 0) {
         if (errno != ESRCH && stopper->failed_errno == 0)
             stopper->failed_errno = errno;

@@ -6,7 +6,9 @@
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <inttypes.h>
 #include <stdio.h>
+#include <string.h>
 #include <time.h>
 
 bool proc_read(struct arena *arena, const char *path, struct text *ret_content)
@@ -155,5 +157,22 @@ bool proc_tasks(struct arena *arena, uint32_t pid, uint32_t **ret_tids, size_t *
     closedir(folder);
     *ret_tids = tids;
     *ret_count = count;
+    return true;
+}
+
+bool proc_call_parse(const char *line, struct system_call *ret_call, uint64_t *ret_sp, uint64_t *ret_pc)
+{
+    struct system_call call = {0};
+    uint64_t *arguments = call.arguments;
+    if (sscanf(line,
+               "%" SCNd64 " %" SCNx64 " %" SCNx64 " %" SCNx64 " %" SCNx64 " %" SCNx64 " %" SCNx64 " %" SCNx64
+               " %" SCNx64,
+               &call.number, &arguments[0], &arguments[1], &arguments[2], &arguments[3], &arguments[4], &arguments[5],
+               ret_sp, ret_pc) != 9) {
+        memset(&call, 0, sizeof call);
+        if (sscanf(line, "%" SCNd64 " %" SCNx64 " %" SCNx64, &call.number, ret_sp, ret_pc) != 3 || call.number != -1)
+            return false;
+    }
+    *ret_call = call;
     return true;
 }

@@ -3,6 +3,7 @@
 #ifndef SG_SOURCE_PROC_FILES_H
 #define SG_SOURCE_PROC_FILES_H
 
+#include "arch/arch.h"
 #include "base/text.h"
 
 #include <stdbool.h>
@@ -33,6 +34,10 @@ uint64_t proc_ticks_microseconds(uint64_t ticks);
  * (CONFIG_SCHED_INFO). */
 bool proc_schedstat_runs(struct text schedstat, uint64_t *ret_runs);
 bool proc_runs(uint32_t pid, uint32_t tid, uint64_t *ret_runs);
+
+/* /proc/PID/task/TID/syscall: "202 0x.. 0x.. 0x.. 0x.. 0x.. 0x.. SP PC", or "-1 SP PC" of a thread that waits outside of
+ * a system call (a page fault). False for "running". */
+bool proc_call_parse(const char *line, struct system_call *ret_call, uint64_t *ret_sp, uint64_t *ret_pc);
 
 /* Now, by CLOCK_MONOTONIC as the process sees it (time_namespaces(7)). */
 uint64_t proc_monotonic_nanoseconds(uint32_t pid);
