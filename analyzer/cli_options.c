@@ -30,7 +30,9 @@ static const struct option_row rows[] = {
     {NULL, "samples", 0, "N", "N looks, --interval=T [1s] apart: who moved", OPTION_COUNT,
      FIELD(analysis.samples)},
     {NULL, "interval", 0, "T", NULL, OPTION_DURATION, FIELD(interval_microseconds)},
-    {NULL, "save", 0, "CORE", "keep what was read of PID as a small core", OPTION_STRING, FIELD(save)},
+    {NULL, "save", 0, "CORE", "a core of what was read; --registers: gdb's", OPTION_STRING, FIELD(save)},
+    {NULL, "registers", 0, "FILE", NULL, OPTION_STRING, FIELD(analysis.registers)},
+    {NULL, "memory-fd", 0, "N", NULL, OPTION_COUNT, FIELD(memory_fd)},
     {NULL, "exe", 'e', "FILE", "the program, if not where the core says", OPTION_STRING, FIELD(analysis.exe)},
     {NULL, "sysroot", 0, "DIR", "the target's files lie below DIR", OPTION_STRING, FIELD(analysis.sysroot)},
     {NULL, "debug-path", 0, "DIR:DIR", "separate debug files [/usr/lib/debug]", OPTION_STRING,
@@ -295,7 +297,14 @@ bool cli_options_parse(int count, char **arguments, struct cli_options *ret_opti
         snprintf(ret_error, error_bytes, "--goroutines and --threads: only one of them");
         return false;
     }
-    const char *lonely = options.save != NULL ? "--save" : options.analysis.samples > 1 ? "--samples" : NULL;
+    const char *lonely = options.save != NULL                 ? "--save"
+                         : options.analysis.samples > 1       ? "--samples"
+                         : options.analysis.registers != NULL ? "--registers"
+                                                              : NULL;
+    if (options.memory_fd != 0 && options.analysis.registers == NULL) {
+        snprintf(ret_error, error_bytes, "--memory-fd: needs --registers");
+        return false;
+    }
     if (options.interval_microseconds != 0 && options.analysis.samples == 0) {
         snprintf(ret_error, error_bytes, "--interval: needs --samples");
         return false;
@@ -306,6 +315,7 @@ bool cli_options_parse(int count, char **arguments, struct cli_options *ret_opti
     }
     options.analysis.interval_microseconds = options.interval_microseconds != 0 ? options.interval_microseconds : 1000000;
     options.analysis.pid = (uint32_t)options.pid;
+    options.analysis.memory_fd = options.memory_fd > INT32_MAX ? INT32_MAX : (int)options.memory_fd;
     options.analysis.profiles = options.goroutines ? SG_PROFILES_GOROUTINES
                                 : options.threads  ? SG_PROFILES_THREADS
                                                    : SG_PROFILES_ALL;

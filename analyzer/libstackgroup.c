@@ -91,6 +91,9 @@ enum sg_status sg_analysis_run(struct sg_analysis *analysis, const struct sg_opt
     if (options->stop != SG_STOP_ALL && (options->pid == 0 || options->stop_microseconds_max != 0))
         return fail(analysis, SG_USAGE, options->pid == 0 ? "a core has no threads to stop one by one"
                                                           : "only a stop of all threads has a length to limit");
+    if (options->registers != NULL && (options->pid == 0 || options->stop != SG_STOP_ALL ||
+                                       options->stop_microseconds_max != 0 || options->samples > 1))
+        return fail(analysis, SG_USAGE, "registers are told of a process that a debugger holds, for one look at it");
     if (options->pid == 0 && (options->save_fd != 0 || options->samples > 1))
         return fail(analysis, SG_USAGE, "a core can neither be saved nor sampled");
     analysis->has_run = true;
@@ -109,7 +112,9 @@ enum sg_status sg_analysis_run(struct sg_analysis *analysis, const struct sg_opt
         .core = options->core,
         .text = {options->text_bytes, options->text_length},
         .live = {.pid = options->pid,
-                 .stop_kind = stops[options->stop],
+                 .stop_kind = options->registers != NULL ? STOP_KIND_HELD : stops[options->stop],
+                 .registers = options->registers,
+                 .memory_fd = options->memory_fd,
                  .stop_microseconds_max = options->stop_microseconds_max,
                  .to_be_saved = options->save_fd != 0},
         .samples = options->samples,

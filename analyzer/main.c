@@ -60,10 +60,10 @@ static void show_progress(void *context, const char *stage, uint64_t done, uint6
 
 static void choose_screen(struct cli_options *options, int fd)
 {
-    const char *no_color = getenv("NO_COLOR"), *terminal = getenv("TERM");
+    const char *no_color = getenv("NO_COLOR"), *terminal = getenv("TERM"), *columns = getenv("COLUMNS");
     bool is_terminal = isatty(fd) != 0;
     struct winsize size;
-    options->write.width = 80;
+    options->write.width = columns != NULL && atoi(columns) >= 40 ? (unsigned)atoi(columns) : 80;
     if (is_terminal && ioctl(fd, TIOCGWINSZ, &size) == 0 && size.ws_col != 0)
         options->write.width = size.ws_col;
     bool allowed = (no_color == NULL || no_color[0] == 0) && (terminal == NULL || strcmp(terminal, "dumb") != 0);

@@ -25,6 +25,7 @@ void snapshot_begin(struct snapshot *ret_snapshot, const struct image *image, en
         .mapping_count = image->mapping_count,
         .source_kind = image->source_kind,
         .stop_kind = image->stop_kind,
+        .held_by = image->held_by,
         .stop_microseconds = image->stop_microseconds,
         .stop_microseconds_median = image->stop_microseconds_median,
         .source_path = image->source_path,

@@ -52,6 +52,10 @@ struct sg_options {
     uint32_t pid;           /* a running process, which is stopped for about 15 microseconds a thread */
     enum sg_stop stop;      /* of that process */
     uint64_t stop_microseconds_max; /* a longer stop is broken off, what was read is kept; 0: no limit */
+    const char *registers;  /* with pid: a debugger holds the process still, and this file tells the registers of its threads,
+                             * a thread a line: "4711 rip=0x7f2c8a1b2c3d rsp=0x7ffd00112233 …", names as gdb's; "-" is
+                             * standard input. Threads that it leaves out are read as with SG_STOP_NONE */
+    int memory_fd;          /* with registers: /proc/PID/mem as the debugger opened it; 0: it is opened here */
     int save_fd;            /* with pid: what was read is written here as a small ELF core, 0: nowhere */
     uint64_t samples;       /* with pid: looks at it, to tell what moved between them; 0: one */
     uint64_t interval_microseconds; /* from the start of one look to the next */

@@ -44,6 +44,12 @@ struct arch {
     size_t prstatus_stime;
     size_t prstatus_registers;    /* struct user_regs_struct or the like */
     size_t registers_size_bytes;
+    /* The 64-bit words of the registers in their order, by the names that debuggers give them. */
+    const struct arch_raw_register {
+        const char *name;
+        bool needed; /* for unwinding and waits */
+    } * raw_registers;
+    size_t raw_register_count;
 
     /* `raw` is registers_size_bytes long, as in NT_PRSTATUS and PTRACE_GETREGSET. */
     void (*registers_decode)(const uint8_t *raw, struct registers *ret_registers);

@@ -12,6 +12,13 @@ enum {
     raw_gs_base, raw_ds, raw_es, raw_fs, raw_gs, raw_count
 };
 
+static const struct arch_raw_register raw_registers[raw_count] = {
+    {"r15", true}, {"r14", true}, {"r13", true}, {"r12", true},      {"rbp", true}, {"rbx", true}, {"r11", true},
+    {"r10", true}, {"r9", true},  {"r8", true},  {"rax", true},      {"rcx", true}, {"rdx", true}, {"rsi", true},
+    {"rdi", true}, {"orig_rax", true}, {"rip", true}, {"cs", false}, {"eflags", false}, {"rsp", true}, {"ss", false},
+    {"fs_base", true}, {"gs_base", false}, {"ds", false}, {"es", false}, {"fs", false}, {"gs", false},
+};
+
 static uint64_t raw_word(const uint8_t *raw, int word)
 {
     return load_u64(raw + 8 * word);
@@ -248,6 +255,8 @@ const struct arch arch_x86_64 = {
     .prstatus_utime = 48,
     .prstatus_stime = 64,
     .prstatus_registers = 112,
+    .raw_registers = raw_registers,
+    .raw_register_count = raw_count,
     .registers_size_bytes = 8 * raw_count,
     .registers_decode = registers_decode,
     .system_call_decode = system_call_decode,

@@ -74,6 +74,7 @@ enum stop_kind {
     STOP_KIND_UNKNOWN, /* no live target: one instant */
     STOP_KIND_ALL,     /* all threads at one instant */
     STOP_KIND_ROLLING, /* one thread after another */
+    STOP_KIND_HELD,    /* a debugger holds it still, and told the registers: one instant */
     STOP_KIND_NONE,    /* not at all: what /proc tells of threads that wait */
 };
 
@@ -82,6 +83,7 @@ struct image {
     const char *source_kind; /* "core", "process" */
     struct text source_path; /* the core's, "" */
     enum stop_kind stop_kind;
+    const char *held_by; /* "process 12 (gdb)" of STOP_KIND_HELD */
     uint64_t monotonic_nanoseconds; /* the target's CLOCK_MONOTONIC when it was read; 0: not told, as by cores */
     uint64_t stop_microseconds; /* how long a live target was stopped; of rolling stops the longest; 0: not at all */
     uint64_t stop_microseconds_median; /* of rolling stops */

@@ -66,6 +66,10 @@ void report_write_signal(struct text_writer *writer, const struct snapshot *snap
                            snapshot->stop_microseconds_median, snapshot->stop_microseconds);
         return;
     }
+    if (is_live(snapshot) && snapshot->stop_kind == STOP_KIND_HELD) {
+        text_writer_printf(writer, "held still by %s", snapshot->held_by);
+        return;
+    }
     if (is_live(snapshot)) {
         /* A live target did not die: what the look at it cost comes in this place. */
         text_writer_printf(writer, "stopped %" PRIu64 ".%02" PRIu64 " ms for ", snapshot->stop_microseconds / 1000,

@@ -58,7 +58,7 @@ static void write_source(struct json_writer *json, const struct snapshot *snapsh
     write_known_string(json, "written_by", snapshot->written_by);
     write_known_text(json, "go_version", snapshot->go_version);
     static const char *const stops[] = {
-        [STOP_KIND_ALL] = "all", [STOP_KIND_ROLLING] = "rolling", [STOP_KIND_NONE] = "none"};
+        [STOP_KIND_ALL] = "all", [STOP_KIND_ROLLING] = "rolling", [STOP_KIND_HELD] = "held", [STOP_KIND_NONE] = "none"};
     write_known_string(json, "stop", stops[snapshot->stop_kind]);
     write_signal(json, &snapshot->signal);
     if (snapshot->sample_count > 1) {

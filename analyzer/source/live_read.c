@@ -41,7 +41,7 @@ static int open_of_thread(const struct live_stop *stop, uint32_t tid, const char
     return open(path, O_RDONLY | O_CLOEXEC);
 }
 
-static void read_thread(struct live_stop *stop, struct live_thread *thread, int *ret_errno)
+void live_read_thread(struct live_stop *stop, struct live_thread *thread, int *ret_errno)
 {
     AUTO_CLOSE int call_fd = open_of_thread(stop, thread->tid, "syscall");
     if (call_fd < 0) {
@@ -116,7 +116,7 @@ static void read_rounds(struct live_stop *stop, int *ret_errno)
         }
         for (size_t i = 0; i < stop->thread_count; i++)
             if (stop->threads[i].outcome == LIVE_THREAD_UNKNOWN)
-                read_thread(stop, &stop->threads[i], ret_errno);
+                live_read_thread(stop, &stop->threads[i], ret_errno);
     }
 }
 

@@ -7,6 +7,7 @@
 #include "format/proc_maps.h"
 #include "source/core_modules.h"
 #include "source/live_core.h"
+#include "source/live_held.h"
 #include "source/live_read.h"
 #include "source/proc_descriptors.h"
 #include "source/proc_files.h"
@@ -114,9 +115,16 @@ static const char *describe_tracer(struct live_reader *reader, struct text statu
                         name.data);
 }
 
-static const struct error *check_tracer(struct live_reader *reader)
+static const struct error *check_tracer(struct live_reader *reader, enum stop_kind stop_kind)
 {
     const char *tracer = describe_tracer(reader, reader->status);
+    if (stop_kind == STOP_KIND_HELD) {
+        reader->image->held_by = tracer;
+        return tracer != NULL ? NULL
+                              : error_new(reader->arena, ERROR_OPEN,
+                                          "process %" PRIu32 ": no debugger holds it, who could tell its registers?",
+                                          reader->pid);
+    }
     if (tracer == NULL)
         return NULL;
     return error_new(reader->arena, ERROR_OPEN,
@@ -414,6 +422,16 @@ static void take_threads(struct live_reader *reader)
                         limit_live_rounds);
 }
 
+static const struct error *read_registers(struct live_reader *reader, const char *path)
+{
+    bool is_input = strcmp(path, "-") == 0;
+    reader->source->registers_name = is_input ? "registers on standard input" : path;
+    if (proc_read(reader->arena, is_input ? "/dev/stdin" : path, &reader->source->registers))
+        return NULL;
+    return error_new(reader->arena, ERROR_OPEN, "%s: cannot be read: %s", reader->source->registers_name,
+                     strerror(errno));
+}
+
 const struct error *source_live_open(const struct live_options *options, struct arena *arena,
                                      struct diagnostics *diagnostics, struct live_source *ret_source,
                                      struct image *ret_image)
@@ -428,14 +446,19 @@ const struct error *source_live_open(const struct live_options *options, struct 
         return error_new(arena, ERROR_OPEN, "process %" PRIu32 ": that is stackgroup itself", reader.pid);
     const struct error *error = find_living_thread(&reader);
     if (error == NULL && options->stop_kind != STOP_KIND_NONE)
-        error = check_tracer(&reader);
+        error = check_tracer(&reader, options->stop_kind);
     if (error == NULL)
         error = read_architecture(&reader);
     if (error != NULL)
         return error;
+    if (options->stop_kind == STOP_KIND_HELD)
+        error = read_registers(&reader, options->registers);
+    if (error != NULL)
+        return error;
     char path[64];
     snprintf(path, sizeof path, "/proc/%" PRIu32 "/mem", reader.tid);
-    ret_source->memory_fd = open(path, O_RDONLY | O_CLOEXEC);
+    ret_source->memory_fd =
+        options->memory_fd != 0 ? fcntl(options->memory_fd, F_DUPFD_CLOEXEC, 3) : open(path, O_RDONLY | O_CLOEXEC);
     if (ret_source->memory_fd < 0)
         return error_new(arena, ERROR_OPEN,
                          "process %" PRIu32 ": not permitted to read its memory: run as root, or as its user",
@@ -475,17 +498,19 @@ const struct error *source_live_read(struct live_source *source, struct module_f
                                  .status = source->status};
     stop->go = live_go_find(&(struct live_go_target){.tid = source->tid,
                                                      .memory_fd = source->memory_fd,
-                                                     .is_stopped = stop->kind == STOP_KIND_ALL,
+                                                     .is_stopped = stop->kind == STOP_KIND_ALL || stop->kind == STOP_KIND_HELD,
                                                      .to_be_saved = source->to_be_saved},
                             image, files, arena);
-    const struct error *error = stop->kind == STOP_KIND_NONE ? live_read_run(stop, arena) : live_stop_run(stop, arena);
+    const struct error *error =
+        stop->kind == STOP_KIND_NONE   ? live_read_run(stop, arena)
+        : stop->kind == STOP_KIND_HELD ? live_held_run(stop, source->registers, source->registers_name, arena)
+                                       : live_stop_run(stop, arena);
     if (error != NULL)
         return error;
-    if (stop->kind != STOP_KIND_ALL) {
+    if (stop->kind == STOP_KIND_ROLLING || stop->kind == STOP_KIND_NONE)
         live_read_again(stop);
-        if (stop->go != NULL)
-            live_go_copy(stop->go, 0, arena);
-    }
+    if (stop->kind != STOP_KIND_ALL && stop->go != NULL)
+        live_go_copy(stop->go, 0, arena);
     take_threads(&reader);
     image->memory.target = arena_new(arena, struct memory_target);
     *image->memory.target =

@@ -14,17 +14,21 @@ struct live_source {
     struct live_stop stop; /* owns the copied stacks */
     struct text status;    /* that thread's, before the stop */
     bool to_be_saved;
+    struct text registers; /* of STOP_KIND_HELD; their name */
+    const char *registers_name;
 };
 
 struct live_options {
     uint32_t pid;
     enum stop_kind stop_kind;
+    const char *registers; /* of STOP_KIND_HELD: the file that tells them, "-" standard input */
+    int memory_fd;         /* /proc/PID/mem as that debugger opened it, for where only it may; 0: none */
     uint64_t stop_microseconds_max; /* of STOP_KIND_ALL, 0: no limit */
     bool to_be_saved; /* by core_writer: live_core_copy adds what only a core needs */
 };
 
 /* What is known before the target is stopped: mappings, modules, what it is. The image's tables live in `arena`. Errors:
- * there is no such process, it is a zombie or a kernel thread, of another architecture, traced by somebody else. */
+ * there is no such process, it is a zombie or a kernel thread, of another architecture, traced by somebody else or, STOP_KIND_HELD, by nobody. */
 const struct error *source_live_open(const struct live_options *options, struct arena *arena,
                                      struct diagnostics *diagnostics, struct live_source *ret_source,
                                      struct image *ret_image);
