@@ -5,6 +5,7 @@
 #include <getopt.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 enum option_kind { OPTION_FLAG, OPTION_STRING, OPTION_COUNT, OPTION_DURATION, OPTION_CHOICE, OPTION_PLUGIN };
 
@@ -35,8 +36,9 @@ static const struct option_row rows[] = {
     {NULL, "memory-fd", 0, "N", NULL, OPTION_COUNT, FIELD(memory_fd)},
     {NULL, "exe", 'e', "FILE", "the program, if not where the core says", OPTION_STRING, FIELD(analysis.exe)},
     {NULL, "sysroot", 0, "DIR", "the target's files lie below DIR", OPTION_STRING, FIELD(analysis.sysroot)},
-    {NULL, "debug-path", 0, "DIR:DIR", "separate debug files [/usr/lib/debug]", OPTION_STRING,
+    {NULL, "debug-path", 0, "DIR:DIR", "debug files [/usr/lib/debug]; --journal=DIR", OPTION_STRING,
      FIELD(analysis.debug_path)},
+    {NULL, "journal", 0, "DIR", NULL, OPTION_STRING, FIELD(analysis.journal)},
     {"Stacks", "unwinder", 0, "auto|dwarf|libunwind", "auto: libunwind second; --cross-check", OPTION_CHOICE,
      FIELD(unwinder)},
     {NULL, "cross-check", 0, NULL, NULL, OPTION_FLAG, FIELD(analysis.cross_check)},
@@ -230,7 +232,10 @@ static bool take_paths(int count, char **paths, struct cli_options *options, cha
         snprintf(ret_error, error_bytes, "the program is given twice: '%s' and --exe=%s", exe, options->analysis.exe);
         return false;
     }
-    if (exe != NULL)
+    /* As coredumpctl calls its debugger, whatever became of the program since. */
+    if (exe != NULL && options->core != NULL && access(exe, F_OK) != 0 && errno == ENOENT)
+        options->missing_exe = exe;
+    else if (exe != NULL)
         options->analysis.exe = exe;
     return true;
 }

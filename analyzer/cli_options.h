@@ -15,6 +15,7 @@ struct cli_options {
     struct sg_options analysis;
     struct sg_write_options write;
     const char *core;   /* -c */
+    const char *missing_exe; /* the program of EXE -c CORE, where there is no such file (any more); NULL: there is */
     uint64_t pid;       /* -p, 0: none */
     uint64_t stop_milliseconds_max;
     uint64_t interval_microseconds; /* --interval, 0: not given */

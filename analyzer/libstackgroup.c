@@ -110,6 +110,7 @@ enum sg_status sg_analysis_run(struct sg_analysis *analysis, const struct sg_opt
                                                     [SG_UNWINDER_LIBUNWIND] = UNWINDER_LIBUNWIND};
     struct pipeline_options pipeline_options = {
         .core = options->core,
+        .journal = options->journal,
         .text = {options->text_bytes, options->text_length},
         .live = {.pid = options->pid,
                  .stop_kind = options->registers != NULL ? STOP_KIND_HELD : stops[options->stop],

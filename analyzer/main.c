@@ -181,5 +181,7 @@ int main(int count, char **arguments)
         return EXIT_USAGE;
     }
     prepare_process();
+    if (options.missing_exe != NULL)
+        fprintf(stderr, "stackgroup: %s: no such file; the program is sought where the core says\n", options.missing_exe);
     return run(&options);
 }

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "pipeline.h"
 
+#include "source/core_record.h"
 #include "waits/wait_dump.h"
 
 #include <errno.h>
@@ -98,12 +99,27 @@ static void find_go(struct pipeline *pipeline, const struct pipeline_options *op
     symbolizer_set_go(pipeline->symbolizer, &pipeline->go);
 }
 
+/* The core's own facts come first; the record has those that a core does not hold. */
+static void take_record(struct image *image, const char *path, const char *journal, struct arena *arena)
+{
+    struct core_record record;
+    core_record_read(path, journal, image->pid, arena, &record);
+    image->ended_microseconds = record.microseconds;
+    image->unit = record.unit;
+    image->host = record.host;
+    if (image->exe.length == 0)
+        image->exe = record.exe;
+    if (image->command.length == 0)
+        image->command = record.command;
+    if (image->signal.number == 0 && image->written_by != NULL && strcmp(image->written_by, "kernel") == 0)
+        image->signal.number = record.signal;
+}
+
 /* Opens the target and unwinds its threads. What stays is in `arena`. */
 static const struct error *look(struct pipeline *pipeline, const struct pipeline_options *options, struct arena *arena,
                                 double *at)
 {
     const struct error *error;
-    pipeline->core.file.fd = -1;
     pipeline->live.memory_fd = -1;
     diagnostics_init(&pipeline->diagnostics, arena);
     if (options->live.pid != 0)
@@ -112,6 +128,8 @@ static const struct error *look(struct pipeline *pipeline, const struct pipeline
         error = source_core_open(options->core, arena, &pipeline->diagnostics, &pipeline->core, &pipeline->image);
     if (error != NULL)
         return error;
+    if (options->live.pid == 0)
+        take_record(&pipeline->image, options->core, options->journal, arena);
     pipeline->files = module_files_new(&pipeline->image, &options->files, arena, &pipeline->diagnostics);
     if (options->live.pid != 0)
         error = source_live_read(&pipeline->live, pipeline->files, arena, &pipeline->diagnostics, &pipeline->image);
@@ -251,9 +269,13 @@ static const struct error *take_samples(struct pipeline *pipeline, const struct 
     return NULL;
 }
 
-static bool is_text(const struct pipeline_options *options)
+static bool is_text(const struct pipeline *pipeline, const struct pipeline_options *options)
 {
-    return options->text.data != NULL || (options->live.pid == 0 && source_text_probe(options->core));
+    if (options->text.data != NULL || options->live.pid != 0)
+        return options->text.data != NULL;
+    const struct file_mapping *unpacked = &pipeline->core.file;
+    return unpacked->fd < 0 ? source_text_probe(options->core)
+                            : unpacked->size_bytes < 4 || memcmp(unpacked->bytes, "\x7f" "ELF", 4) != 0;
 }
 
 /* A text already is stacks: no image, nothing to unwind or to name. */
@@ -264,6 +286,10 @@ static const struct error *read_text(struct pipeline *pipeline, const struct pip
         .bytes = options->text.data,
         .length = options->text.length,
     };
+    if (pipeline->core.file.fd >= 0) {
+        text.bytes = (const char *)pipeline->core.file.bytes;
+        text.length = pipeline->core.file.size_bytes;
+    }
     diagnostics_init(&pipeline->diagnostics, &pipeline->keep);
     const struct error *error = source_text_read(&text, &pipeline->text, &pipeline->profiles[0].snapshot,
                                                  &pipeline->keep,
@@ -341,10 +367,9 @@ static const struct error *read_image(struct pipeline *pipeline, const struct pi
 static const struct error *load_rules(struct pipeline *pipeline, const struct pipeline_options *options)
 {
     struct arena *keep = &pipeline->keep;
-    diagnostics_init(&pipeline->rule_diagnostics, keep);
     pipeline->rules = rule_set_new(keep);
     const struct error *error =
-        plugin_search_load(&options->plugins, pipeline->rules, keep, &pipeline->rule_diagnostics, NULL);
+        plugin_search_load(&options->plugins, pipeline->rules, keep, &pipeline->early_diagnostics, NULL);
     if (error != NULL)
         return error;
     for (size_t i = 0; i < rule_set_count(pipeline->rules); i++)
@@ -371,9 +396,10 @@ static void apply_rules(struct pipeline *pipeline, const struct pipeline_options
     arena_reset(&pipeline->scratch);
 }
 
-static void tell_rule_diagnostics(struct pipeline *pipeline)
+/* Of plugins and of packed files, which are read before there is a target to speak of. */
+static void tell_early_diagnostics(struct pipeline *pipeline)
 {
-    const struct diagnostics *told = &pipeline->rule_diagnostics;
+    const struct diagnostics *told = &pipeline->early_diagnostics;
     for (size_t i = 0; i < told->count; i++)
         diagnostics_add(&pipeline->diagnostics, told->entries[i].weight, told->entries[i].code,
                         text_from_string(told->entries[i].subject), "%s", told->entries[i].message);
@@ -397,6 +423,8 @@ const struct error *pipeline_run(struct pipeline *pipeline, const struct pipelin
     struct report_stats *stats = &pipeline->stats;
     const struct error *error = NULL;
     double at = seconds_now();
+    pipeline->core.file.fd = -1;
+    diagnostics_init(&pipeline->early_diagnostics, keep);
     if (options->filter != NULL)
         error = pattern_compile(keep, "--filter", options->filter, &pipeline->filter);
     if (error == NULL && options->exclude != NULL)
@@ -407,7 +435,13 @@ const struct error *pipeline_run(struct pipeline *pipeline, const struct pipelin
         return error;
     lap(&at, &stats->seconds_detect);
 
-    error = is_text(options) ? read_text(pipeline, options, &at) : read_image(pipeline, options, &at);
+    if (options->core != NULL && options->text.data == NULL)
+        error = packed_file_unpack(options->core,
+                                   (struct packed_progress){options->unwind.progress, options->unwind.progress_context},
+                                   keep, &pipeline->early_diagnostics, &pipeline->core.file);
+    if (error != NULL)
+        return error;
+    error = is_text(pipeline, options) ? read_text(pipeline, options, &at) : read_image(pipeline, options, &at);
     if (error != NULL)
         return error;
 
@@ -415,8 +449,7 @@ const struct error *pipeline_run(struct pipeline *pipeline, const struct pipelin
         group_profile(pipeline, options, &pipeline->profiles[i]);
     diagnose_limits(pipeline);
     lap(&at, &stats->seconds_group);
-    if (!options->no_rules)
-        tell_rule_diagnostics(pipeline);
+    tell_early_diagnostics(pipeline);
     for (size_t i = 0; !options->no_rules && i < pipeline->profile_count; i++)
         apply_rules(pipeline, options, &pipeline->profiles[i]);
     lap(&at, &stats->seconds_detect);

@@ -12,6 +12,7 @@
 #include "snapshot_from_goroutines.h"
 #include "snapshot_from_image.h"
 #include "source/core_writer.h"
+#include "source/packed_file.h"
 #include "source/source_core.h"
 #include "source/source_live.h"
 #include "source/source_text.h"
@@ -24,6 +25,7 @@ enum profile_choice { PROFILES_ALL, PROFILES_GOROUTINES, PROFILES_THREADS };
 struct pipeline_options {
     const char *core;         /* one of the three; a core or a text */
     struct live_options live; /* pid 0: none */
+    const char *journal;      /* folder of the journals that tell of the core, NULL: this machine's */
     struct text text;         /* a dump in memory; data NULL: none */
     uint64_t samples;         /* looks at a live process, 0: one */
     uint64_t interval_microseconds;
@@ -85,7 +87,7 @@ struct pipeline {
     size_t profile_count;
     size_t rule_count; /* rules that were applied; 0: none was meant to */
     struct rule_set *rules; /* NULL once closed */
-    struct diagnostics rule_diagnostics; /* of the plugins, until the target is read */
+    struct diagnostics early_diagnostics; /* of plugins and packed files, until the target is read */
     struct report_stats stats;
     int save_errno; /* of options.save_fd, 0: all went well */
 };

@@ -34,6 +34,9 @@ void snapshot_begin(struct snapshot *ret_snapshot, const struct image *image, en
         .arguments = image->arguments,
         .pid = image->pid,
         .signal = image->signal,
+        .ended_microseconds = image->ended_microseconds,
+        .unit = image->unit,
+        .host = image->host,
         .written_by = image->written_by,
         .descriptors = image->descriptors,
     };

@@ -46,6 +46,8 @@ struct sg_options {
     const char *core;       /* path of an ELF core, or of a text: a goroutine dump (debug=1, debug=2, SIGQUIT, panic), a Go
                              * heap profile, stackgroup's own text; "-" reads a text from standard input. One of core,
                              * pid and text_bytes must be set */
+    const char *journal;    /* with core: a folder of systemd journals that tell when and where it was written, NULL: this
+                             * machine's, for cores that systemd-coredump kept */
     const char *text_bytes; /* a text in memory, borrowed until the analysis has run; its name in messages is core's,
                              * if that is set */
     size_t text_length;

@@ -29,23 +29,28 @@ int file_open_regular(const char *path, uint64_t *ret_size_bytes)
     return fd;
 }
 
+int file_map_descriptor(int fd, uint64_t size_bytes, struct file_mapping *ret_mapping)
+{
+    void *bytes = NULL;
+    if (size_bytes != 0) {
+        bytes = mmap(NULL, size_bytes, PROT_READ, MAP_PRIVATE, fd, 0);
+        if (bytes == MAP_FAILED)
+            return errno;
+    }
+    *ret_mapping = (struct file_mapping){fd, bytes, (size_t)size_bytes};
+    return 0;
+}
+
 int file_map(const char *path, struct file_mapping *ret_mapping)
 {
     uint64_t size_bytes;
     int fd = file_open_regular(path, &size_bytes);
     if (fd < 0)
         return errno;
-    void *bytes = NULL;
-    if (size_bytes != 0) {
-        bytes = mmap(NULL, size_bytes, PROT_READ, MAP_PRIVATE, fd, 0);
-        if (bytes == MAP_FAILED) {
-            int failed = errno;
-            close(fd);
-            return failed;
-        }
-    }
-    *ret_mapping = (struct file_mapping){fd, bytes, (size_t)size_bytes};
-    return 0;
+    int failed = file_map_descriptor(fd, size_bytes, ret_mapping);
+    if (failed != 0)
+        close(fd);
+    return failed;
 }
 
 void file_unmap(struct file_mapping *mapping)

@@ -18,6 +18,8 @@ int file_open_regular(const char *path, uint64_t *ret_size_bytes);
 
 /* 0, or the errno of what failed. */
 int file_map(const char *path, struct file_mapping *ret_mapping);
+/* Takes the descriptor, unless it fails. */
+int file_map_descriptor(int fd, uint64_t size_bytes, struct file_mapping *ret_mapping);
 void file_unmap(struct file_mapping *mapping);
 
 #endif

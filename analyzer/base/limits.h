@@ -175,6 +175,8 @@ static const uint64_t limit_go_copied_bytes = (uint64_t)8 << 30;
 static const uint64_t limit_stacks_bytes = (uint64_t)4 << 30;
 /* Bytes of one table of sockets, of all its network namespace: 150 a line, about 2 seconds. */
 static const uint64_t limit_proc_table_bytes = (uint64_t)256 << 20;
+/* Bytes that a packed core is unpacked to; zeros take no room on disk, but about a minute for this many. */
+static const uint64_t limit_unpacked_bytes = (uint64_t)256 << 30;
 /* Bytes of one text dump; Go stops at 64 MiB, files that collect several grow larger. */
 static const uint64_t limit_text_bytes = (uint64_t)2 << 30;
 /* Anonymous memory of one analysis, arenas only. */

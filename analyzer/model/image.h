@@ -103,6 +103,8 @@ struct image {
     struct text exe;     /* path of the main module, or AT_EXECFN */
     const char *root;    /* where this machine finds a live target's own root folder, NULL: it is this machine's */
     struct signal_info signal;
+    uint64_t ended_microseconds; /* when it died, since 1970, and where: as systemd-coredump wrote it down; 0, "" unknown */
+    struct text unit, host;
     const char *written_by; /* "kernel", "gcore", "stackgroup", NULL unknown */
     const struct descriptors *descriptors; /* NULL: not known */
 };

@@ -184,6 +184,8 @@ struct snapshot {
     struct text source_path, exe, command, arguments;
     uint32_t pid;
     struct signal_info signal;
+    uint64_t ended_microseconds; /* as in struct image */
+    struct text unit, host;
     const char *written_by;
     const struct descriptors *descriptors; /* NULL: not known */
 };

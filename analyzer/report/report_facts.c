@@ -5,6 +5,7 @@
 #include "report/report_waits.h"
 
 #include <inttypes.h>
+#include <time.h>
 
 enum {
     states_shown = 8,
@@ -126,6 +127,15 @@ void report_write_process(struct text_writer *writer, const struct snapshot *sna
     }
 }
 
+struct text report_time_text(uint64_t microseconds, char buffer[report_time_bytes])
+{
+    time_t seconds = (time_t)(microseconds / 1000000);
+    struct tm parts;
+    if (gmtime_r(&seconds, &parts) == NULL)
+        return (struct text){"", 0};
+    return (struct text){buffer, strftime(buffer, report_time_bytes, "%Y-%m-%dT%H:%M:%SZ", &parts)};
+}
+
 void report_write_source(struct text_writer *writer, const struct snapshot *snapshot)
 {
     const char *kind = snapshot->source_kind == NULL ? "unknown" : snapshot->source_kind;
@@ -138,6 +148,19 @@ void report_write_source(struct text_writer *writer, const struct snapshot *snap
     text_writer_printf(writer, "%s(%s", snapshot->source_path.length == 0 ? "" : " ", kind);
     if (snapshot->written_by != NULL)
         text_writer_printf(writer, ", written by %s", snapshot->written_by);
+    if (snapshot->ended_microseconds != 0) {
+        text_writer_string(writer, ", ended ");
+        char time[report_time_bytes];
+        report_write_text(writer, report_time_text(snapshot->ended_microseconds, time));
+    }
+    if (snapshot->unit.length != 0) {
+        text_writer_string(writer, ", unit ");
+        report_write_text(writer, snapshot->unit);
+    }
+    if (snapshot->host.length != 0) {
+        text_writer_string(writer, ", host ");
+        report_write_text(writer, snapshot->host);
+    }
     text_writer_string(writer, ")");
 }
 

@@ -31,6 +31,10 @@ void report_write_signal(struct text_writer *writer, const struct snapshot *snap
 void report_write_process(struct text_writer *writer, const struct snapshot *snapshot);
 
 /* "source: PATH (core, written by kernel)" */
+/* "2026-11-21T15:59:59Z", from microseconds since 1970, in the buffer. */
+enum { report_time_bytes = 32 };
+struct text report_time_text(uint64_t microseconds, char buffer[report_time_bytes]);
+
 void report_write_source(struct text_writer *writer, const struct snapshot *snapshot);
 
 /* "threads: 1000 in 12 groups by line, 3 groups of 40 threads hidden by filters or limits" */

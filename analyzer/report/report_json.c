@@ -3,6 +3,7 @@
  * described. What is unknown is absent. */
 #include "format/goroutine_text.h"
 #include "report/json_writer.h"
+#include "report/report_facts.h"
 #include "report/report_waits.h"
 
 #include <inttypes.h>
@@ -56,6 +57,11 @@ static void write_source(struct json_writer *json, const struct snapshot *snapsh
     write_known_text(json, "command", snapshot->command);
     write_known_text(json, "arguments", snapshot->arguments);
     write_known_string(json, "written_by", snapshot->written_by);
+    char time[report_time_bytes];
+    if (snapshot->ended_microseconds != 0)
+        json_writer_text(json, "time", report_time_text(snapshot->ended_microseconds, time));
+    write_known_text(json, "unit", snapshot->unit);
+    write_known_text(json, "host", snapshot->host);
     write_known_text(json, "go_version", snapshot->go_version);
     static const char *const stops[] = {
         [STOP_KIND_ALL] = "all", [STOP_KIND_ROLLING] = "rolling", [STOP_KIND_HELD] = "held", [STOP_KIND_NONE] = "none"};

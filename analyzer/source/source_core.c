@@ -4,6 +4,7 @@
 #include "base/limits.h"
 #include "format/elf_segments.h"
 #include "source/core_modules.h"
+#include "source/packed_file.h"
 
 #include <errno.h>
 #include <inttypes.h>
@@ -35,24 +36,10 @@ enum core_probe source_core_probe(const char *path)
     struct elf_header header;
     if (file.bytes != NULL && elf_header_parse(file.bytes, file.size_bytes, &header) == NULL)
         probe = header.type == ELF_TYPE_CORE ? CORE_PROBE_CORE : CORE_PROBE_PROGRAM;
+    else if (packed_file_kind(file.bytes, file.size_bytes) != NULL)
+        probe = CORE_PROBE_CORE;
     file_unmap(&file);
     return probe;
-}
-
-static const char *compression_of(const uint8_t *bytes, size_t size_bytes)
-{
-    static const struct {
-        const char *magic, *name;
-    } kinds[] = {{"\x28\xb5\x2f\xfd", "zstd"}, {"\xfd"
-                                                "7zXZ",
-                                                "xz"},
-                 {"\x04\x22\x4d\x18", "lz4"},  {"\x1f\x8b", "gzip"}};
-    for (size_t i = 0; i < sizeof kinds / sizeof kinds[0]; i++) {
-        size_t length = strlen(kinds[i].magic);
-        if (size_bytes >= length && memcmp(bytes, kinds[i].magic, length) == 0)
-            return kinds[i].name;
-    }
-    return NULL;
 }
 
 static const struct error *header_check(struct core_reader *reader, struct elf_header *ret_header)
@@ -61,10 +48,6 @@ static const struct error *header_check(struct core_reader *reader, struct elf_h
         return error_new(reader->arena, ERROR_FORMAT, "%s: the file is empty, expected an ELF core", reader->path);
     const char *expected = elf_header_parse(reader->bytes, reader->size_bytes, ret_header);
     if (expected != NULL) {
-        const char *compression = compression_of(reader->bytes, reader->size_bytes);
-        if (compression != NULL)
-            return error_new(reader->arena, ERROR_SUPPORT, "%s: compressed with %s, expected %s: unpack it first",
-                             reader->path, compression, expected);
         return error_new(reader->arena, ERROR_FORMAT, "%s: not an ELF core: expected %s", reader->path, expected);
     }
     if (ret_header->type != ELF_TYPE_CORE) {
@@ -473,8 +456,7 @@ const struct error *source_core_open(const char *path, struct arena *arena, stru
 {
     /* Kept by the caller from here on: control may leave by arena exhaustion. */
     struct file_mapping *file = &ret_source->file;
-    file->fd = -1;
-    int failed = file_map(path, file);
+    int failed = file->fd >= 0 ? 0 : file_map(path, file);
     if (failed == EISDIR)
         return error_new(arena, ERROR_OPEN, "%s: a folder, expected an ELF core", path);
     if (failed == EINVAL)

@@ -10,17 +10,18 @@
 #include "model/image.h"
 
 struct core_source {
-    struct file_mapping file; /* must stay mapped while the image's memory is read */
+    struct file_mapping file; /* must stay mapped while the image's memory is read; fd -1: not open */
 };
 
-/* The image's tables live in `arena`, its memory in the mapping. Errors: the file cannot be opened, is no core, is of
+/* A source whose file is open already, as packed ones are, is not opened again: the path is for messages then. The image's
+ * tables live in `arena`, its memory in the mapping. Errors: the file cannot be opened, is no core, is of
  * another architecture, or holds no thread. */
 const struct error *source_core_open(const char *path, struct arena *arena, struct diagnostics *diagnostics,
                                      struct core_source *ret_source, struct image *ret_image);
 void source_core_close(struct core_source *source);
 
 /* Whether the path looks like an ELF core, an ELF program, or neither, by its first bytes; for `stackgroup EXE CORE` in
- * either order. */
+ * either order; a packed file counts as a core. */
 enum core_probe { CORE_PROBE_UNREADABLE, CORE_PROBE_OTHER, CORE_PROBE_PROGRAM, CORE_PROBE_CORE };
 enum core_probe source_core_probe(const char *path);
 

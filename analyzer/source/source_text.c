@@ -168,13 +168,12 @@ static const struct error *refuse(const struct text_options *options, struct tex
     static const struct {
         const char *magic, *what;
     } kinds[] = {
-        {"\x1f\x8b", "compressed with gzip, as pprof's .pb.gz files are: not read yet; unpack it, or save the profile "
-                     "with debug=1"},
-        {"\x28\xb5\x2f\xfd", "compressed with zstd: not read yet; unpack it first"},
+        {"\x1f\x8b", "packed with gzip: not read from a pipe or from memory; name a file"},
+        {"\x28\xb5\x2f\xfd", "packed with zstd: not read from a pipe or from memory; name a file"},
         {"\xfd"
          "7zXZ",
-         "compressed with xz: not read yet; unpack it first"},
-        {"\x04\x22\x4d\x18", "compressed with lz4: not read yet; unpack it first"},
+         "packed with xz: not read from a pipe or from memory; name a file"},
+        {"\x04\x22\x4d\x18", "packed with lz4: not read from a pipe or from memory; name a file"},
         {"\xff\xfe", "text in UTF-16: not read; convert it to UTF-8"},
         {"\xfe\xff", "text in UTF-16: not read; convert it to UTF-8"},
         {"\x7f"

@@ -18,7 +18,7 @@
 
 static struct arena arena;
 static struct image image, copy;
-static struct core_source source;
+static struct core_source source = {.file.fd = -1};
 static struct diagnostics diagnostics;
 static uint8_t bytes[4096];
 

@@ -1,0 +1,163 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "source/core_record.h"
+
+#include <dlfcn.h>
+#include <inttypes.h>
+#include <limits.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/xattr.h>
+
+static struct text attribute(const char *path, const char *name, struct arena *arena)
+{
+    char full[64], value[4096];
+    snprintf(full, sizeof full, "user.coredump.%s", name);
+    ssize_t got = getxattr(path, full, value, sizeof value - 1);
+    if (got <= 0)
+        return (struct text){"", 0};
+    value[got] = 0;
+    return text_copy(arena, text_from_string(value));
+}
+
+/* libsystemd is asked when it is there; sd-journal(3). */
+struct journal {
+    void *library, *handle;
+    int (*open)(void **handle, int flags);
+    int (*open_directory)(void **handle, const char *path, int flags);
+    void (*close)(void *handle);
+    int (*add_match)(void *handle, const void *data, size_t size);
+    int (*seek_tail)(void *handle);
+    int (*previous)(void *handle);
+    int (*get_data)(void *handle, const char *field, const void **data, size_t *length);
+};
+
+static bool journal_load(struct journal *journal)
+{
+    *journal = (struct journal){.library = dlopen("libsystemd.so.0", RTLD_NOW | RTLD_LOCAL)};
+    if (journal->library == NULL)
+        return false;
+    const struct {
+        const char *name;
+        void *place;
+    } functions[] = {
+        {"sd_journal_open", &journal->open},           {"sd_journal_open_directory", &journal->open_directory},
+        {"sd_journal_close", &journal->close},         {"sd_journal_add_match", &journal->add_match},
+        {"sd_journal_seek_tail", &journal->seek_tail}, {"sd_journal_previous", &journal->previous},
+        {"sd_journal_get_data", &journal->get_data},
+    };
+    for (size_t i = 0; i < sizeof functions / sizeof functions[0]; i++) {
+        void *function = dlsym(journal->library, functions[i].name);
+        if (function == NULL) {
+            dlclose(journal->library);
+            return false;
+        }
+        memcpy(functions[i].place, &function, sizeof function);
+    }
+    return true;
+}
+
+static struct text field(const struct journal *journal, const char *name, struct arena *arena)
+{
+    const void *data;
+    size_t length, before = strlen(name) + 1; /* "NAME=" */
+    if (journal->get_data(journal->handle, name, &data, &length) < 0 || length < before || length > INT_MAX)
+        return (struct text){"", 0};
+    return text_copy(arena, (struct text){(const char *)data + before, length - before});
+}
+
+static void set_text(struct text *text, struct text value)
+{
+    if (text->length == 0)
+        *text = value;
+}
+
+static uint64_t number(struct text text)
+{
+    return text.length == 0 ? 0 : strtoull(text.data, NULL, 10); /* a text_copy: NUL-terminated */
+}
+
+static void read_attributes(const char *path, struct arena *arena, struct core_record *record)
+{
+    record->pid = (uint32_t)number(attribute(path, "pid", arena));
+    record->signal = (int32_t)number(attribute(path, "signal", arena));
+    uint64_t stamp = number(attribute(path, "timestamp", arena));
+    /* Seconds until 2016 (systemd 229), microseconds since. */
+    record->microseconds = stamp < (uint64_t)1 << 40 ? stamp * 1000000 : stamp;
+    record->exe = attribute(path, "exe", arena);
+    record->command = attribute(path, "comm", arena);
+    record->host = attribute(path, "hostname", arena);
+}
+
+static void read_entry(const struct journal *journal, struct arena *arena, struct core_record *record)
+{
+    set_text(&record->unit, field(journal, "COREDUMP_UNIT", arena));
+    set_text(&record->unit, field(journal, "COREDUMP_USER_UNIT", arena));
+    set_text(&record->exe, field(journal, "COREDUMP_EXE", arena));
+    set_text(&record->command, field(journal, "COREDUMP_COMM", arena));
+    set_text(&record->host, field(journal, "COREDUMP_HOSTNAME", arena));
+    if (record->microseconds == 0)
+        record->microseconds = number(field(journal, "COREDUMP_TIMESTAMP", arena));
+    if (record->signal == 0)
+        record->signal = (int32_t)number(field(journal, "COREDUMP_SIGNAL", arena));
+    if (record->pid == 0)
+        record->pid = (uint32_t)number(field(journal, "COREDUMP_PID", arena));
+}
+
+/* The entry about this very file, else the last one about its process: what coredumpctl unpacked has another name. */
+static void read_journal(const struct journal *journal, const char *path, uint32_t pid, struct arena *arena,
+                         struct core_record *record)
+{
+    enum { entries_max = 64 };
+    char match[64], resolved[PATH_MAX];
+    /* MESSAGE_ID of "process dumped core", sd-messages.h */
+    static const char message[] = "MESSAGE_ID=fc2e22bc6ee647b6b90729ab34a250b1";
+    int length = snprintf(match, sizeof match, "COREDUMP_PID=%" PRIu32, pid);
+    if (journal->add_match(journal->handle, message, sizeof message - 1) < 0 ||
+        journal->add_match(journal->handle, match, (size_t)length) < 0 || journal->seek_tail(journal->handle) < 0)
+        return;
+    struct core_record last = {0};
+    bool is_found = false;
+    struct text name = text_from_string(realpath(path, resolved) == NULL ? path : resolved);
+    for (int i = 0; i < entries_max && journal->previous(journal->handle) > 0; i++) {
+        if (text_equals(field(journal, "COREDUMP_FILENAME", arena), name)) {
+            read_entry(journal, arena, record);
+            return;
+        }
+        if (!is_found)
+            read_entry(journal, arena, &last);
+        is_found = true;
+    }
+    /* Of another process that had the id at another time, or of another program. */
+    bool is_other = (record->microseconds != 0 && record->microseconds != last.microseconds) ||
+                    (record->exe.length != 0 && !text_equals(record->exe, last.exe));
+    if (!is_found || is_other)
+        return;
+    last.signal = record->signal != 0 ? record->signal : last.signal;
+    set_text(&last.host, record->host);
+    *record = last;
+}
+
+static bool is_kept_by_systemd(const char *path, const struct core_record *record)
+{
+    char resolved[PATH_MAX];
+    struct text name = text_from_string(realpath(path, resolved) == NULL ? path : resolved);
+    return record->pid != 0 || text_starts_with(name, TEXT("/var/lib/systemd/coredump/")) ||
+           text_starts_with(text_basename(name), TEXT("coredump-"));
+}
+
+void core_record_read(const char *path, const char *journal_folder, uint32_t pid, struct arena *arena,
+                      struct core_record *ret_record)
+{
+    struct journal journal;
+    *ret_record = (struct core_record){0};
+    read_attributes(path, arena, ret_record);
+    if ((journal_folder == NULL && !is_kept_by_systemd(path, ret_record)) || !journal_load(&journal))
+        return;
+    int opened = journal_folder != NULL ? journal.open_directory(&journal.handle, journal_folder, 0)
+                                        : journal.open(&journal.handle, 0);
+    if (opened >= 0) {
+        read_journal(&journal, path, ret_record->pid != 0 ? ret_record->pid : pid, arena, ret_record);
+        journal.close(journal.handle);
+    }
+    dlclose(journal.library);
+}

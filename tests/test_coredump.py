@@ -1,0 +1,178 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Cores as systemd-coredump keeps them: packed, with extended attributes and a journal entry beside them, opened by coredumpctl's
+calling form; and what is packed in other ways."""
+
+import json
+import os
+import random
+import shutil
+import subprocess
+
+import pytest
+
+import cores
+import oracles
+from cores import C_BASE, PROGRAMS
+
+PACKERS = {"zst": ["zstd", "-q", "-c"], "lz4": ["lz4", "-q", "-c"], "xz": ["xz", "-1", "-c"], "gz": ["gzip", "-1", "-c"]}
+ENDED = 1763740799000000
+ENDED_TEXT = "2025-11-21T15:59:59Z"
+REMOTE = "/lib/systemd/systemd-journal-remote"
+
+
+@pytest.fixture(scope="module")
+def deadlock():
+    try:
+        return cores.make_core(PROGRAMS["deadlock_pool"], C_BASE, "kernel")
+    except cores.Unavailable as error:
+        pytest.skip(str(error))
+
+
+def pack(kind, path, packed):
+    if not shutil.which(PACKERS[kind][0]):
+        pytest.skip(f"no {PACKERS[kind][0]}")
+    with open(path, "rb") as source, open(packed, "wb") as target:
+        subprocess.run(PACKERS[kind], stdin=source, stdout=target, check=True)
+    return packed
+
+
+def without_source(text):
+    return [line for line in text.splitlines() if not line.startswith("# source: ")]
+
+
+@pytest.mark.parametrize("kind", PACKERS)
+def test_packed_core(deadlock, kind, tmp_path):
+    packed = pack(kind, deadlock.path, tmp_path / f"core.{kind}")
+    before = set(os.listdir(tmp_path))
+    done = oracles.stackgroup_run(packed, deadlock.executable)
+    assert done.returncode == 0, done.stderr
+    assert without_source(done.stdout) == without_source(oracles.stackgroup_run(deadlock.path).stdout)
+    # EXE CORE, and EXE -c CORE
+    for arguments in ((deadlock.executable, packed), (deadlock.executable, "-c", packed)):
+        assert oracles.stackgroup_run(*arguments).stdout == done.stdout
+    assert set(os.listdir(tmp_path)) == before
+
+
+@pytest.mark.parametrize("kind", PACKERS)
+def test_packed_text(kind, tmp_path):
+    dump = next((cores.ROOT / "tests" / "incidents").glob("*.txt"))
+    packed = pack(kind, dump, tmp_path / "dump")
+    assert without_source(oracles.stackgroup_run(packed).stdout) == without_source(oracles.stackgroup_run(dump).stdout)
+
+
+@pytest.mark.parametrize("kind", PACKERS)
+def test_damaged(deadlock, kind, tmp_path):
+    """Cut and flipped at many places: what could be unpacked is read or refused, and said to be a part."""
+    whole = pack(kind, deadlock.path, tmp_path / "whole").read_bytes()
+    damaged = tmp_path / "damaged"
+    chance = random.Random(7)
+    parts = 0
+    for i in range(12):
+        if i % 2:
+            damaged.write_bytes(whole[:chance.randrange(8, len(whole) - 8)])
+        else:
+            at = chance.randrange(16, len(whole) - 16)
+            damaged.write_bytes(whole[:at] + bytes(chance.randrange(256) for _ in range(8)) + whole[at + 8:])
+        done = oracles.stackgroup_run(damaged, "--lines=off", "--format=json")
+        if done.returncode == 3:
+            assert str(damaged) in done.stderr and done.stdout == ""
+        else:
+            assert done.returncode in (0, 4), done.stderr
+            codes = [row["code"] for row in json.loads(done.stdout)["diagnostics"]]
+            # Not every kind has a checksum: then a flipped byte is a flipped byte of the core.
+            parts += "unpacked-in-part" in codes
+            assert i % 2 == 0 or "unpacked-in-part" in codes
+    assert parts >= 2 or kind == "xz"  # which gives up whole blocks
+
+
+def test_no_place_to_unpack(deadlock, tmp_path):
+    packed = pack("gz", deadlock.path, tmp_path / "core.gz")
+    done = subprocess.run([oracles.stackgroup_path(), packed], env=oracles.environment(TMPDIR=str(tmp_path / "none")), capture_output=True,
+                          text=True)
+    assert done.returncode == 3 and "TMPDIR" in done.stderr and "No such file or directory" in done.stderr
+    done = oracles.stackgroup_run("-", )
+    assert done.returncode == 3
+
+
+def set_attributes(path, **attributes):
+    try:
+        for name, value in attributes.items():
+            os.setxattr(path, f"user.coredump.{name}", str(value).encode())
+    except OSError as error:
+        pytest.skip(f"{path}: no extended attributes here: {error}")
+
+
+def make_journal(folder, *entries):
+    if not os.path.exists(REMOTE):
+        pytest.skip("no systemd-journal-remote")
+    folder.mkdir()
+    text = ""
+    for number, entry in enumerate(entries):
+        fields = {"__REALTIME_TIMESTAMP": ENDED + number, "__MONOTONIC_TIMESTAMP": 1000 + number,
+                  "_BOOT_ID": "0123456789abcdef0123456789abcdef", "MESSAGE_ID": "fc2e22bc6ee647b6b90729ab34a250b1", **entry}
+        text += "".join(f"{name}={value}\n" for name, value in fields.items()) + "\n"
+    export = folder.parent / "export"
+    export.write_text(text)
+    subprocess.run([REMOTE, "-o", folder / "remote.journal", export], check=True, capture_output=True)
+    return folder
+
+
+def source_of(*arguments):
+    done = oracles.stackgroup_run(*arguments, "--format=json")
+    assert done.returncode == 0, done.stderr
+    return json.loads(done.stdout)["source"]
+
+
+def entry(pid, path, **more):
+    return {"COREDUMP_PID": pid, "COREDUMP_SIGNAL": 6, "COREDUMP_TIMESTAMP": ENDED, "COREDUMP_HOSTNAME": "web3", "COREDUMP_FILENAME": path,
+            "COREDUMP_UID": 0, "COREDUMP_GID": 0, **more}
+
+
+def test_attributes(deadlock, tmp_path):
+    """What systemd-coredump sets on its files, here of a packed one; a plain core has none of it."""
+    packed = pack("zst", deadlock.path, tmp_path / "core.deadlock_pool.0.zst")
+    set_attributes(packed, pid=deadlock.truth["pid"] if "pid" in deadlock.truth else 1, uid=0, gid=0, signal=6, timestamp=ENDED,
+                   hostname="web3", comm="deadlock_pool", exe="/srv/deadlock_pool")
+    source = source_of(packed)
+    assert (source["time"], source["host"]) == (ENDED_TEXT, "web3")
+    assert f"ended {ENDED_TEXT}, host web3)" in oracles.stackgroup_run(packed).stdout
+    plain = source_of(deadlock.path)
+    assert not {"time", "host", "unit"} & set(plain)
+    assert {**source, "path": ""} == {**plain, "path": "", "time": ENDED_TEXT, "host": "web3"}
+
+
+def test_journal(deadlock, tmp_path):
+    pid = source_of(deadlock.path)["pid"]
+    copy = shutil.copy(deadlock.path, tmp_path / "core")
+    journal = make_journal(tmp_path / "journal", entry(pid, "/var/lib/systemd/coredump/other", COREDUMP_UNIT="other.service"),
+                           entry(pid, copy, COREDUMP_UNIT="shop.service"),
+                           entry(pid, "/var/lib/systemd/coredump/later", COREDUMP_UNIT="later.service"),
+                           entry(pid + 1, copy, COREDUMP_UNIT="wrong.service"))
+    source = source_of(copy, f"--journal={journal}")
+    assert (source["unit"], source["host"], source["time"]) == ("shop.service", "web3", ENDED_TEXT)
+    # Under another name the last entry of its process is taken.
+    assert source_of(deadlock.path, f"--journal={journal}")["unit"] == "later.service"
+    assert "unit" not in source_of(deadlock.path, f"--journal={tmp_path}/nothing")
+
+
+def test_coredumpctl(deadlock, tmp_path):
+    """The real one, with stackgroup as its debugger: it unpacks the core and calls `stackgroup EXE -c COPY`."""
+    coredumpctl = os.environ.get("COREDUMPCTL") or shutil.which("coredumpctl")
+    if not coredumpctl:
+        pytest.skip("no coredumpctl (its package would take over core_pattern); COREDUMPCTL names one")
+    packed = pack("zst", deadlock.path, tmp_path / "core.zst")
+    pid = source_of(deadlock.path)["pid"]
+    journal = make_journal(tmp_path / "journal", entry(pid, packed, COREDUMP_EXE=deadlock.executable, COREDUMP_UNIT="shop.service"))
+    environment = oracles.environment(PATH=f"{oracles.stackgroup_path().parent}:{os.environ['PATH']}")
+    wanted = without_source(oracles.stackgroup_run(deadlock.path).stdout)
+    for how, more in (([f"--debugger=stackgroup"], {}), ([], {"SYSTEMD_DEBUGGER": "stackgroup"})):
+        done = subprocess.run([coredumpctl, "-D", journal, "debug", *how], env={**environment, **more}, capture_output=True, text=True)
+        lines = done.stdout.splitlines()
+        assert without_source("\n".join(lines[lines.index(wanted[0]):])) == wanted, done.stderr
+
+
+def test_program_is_gone(deadlock, tmp_path):
+    """After an upgrade the program that coredumpctl names is not there: the core is read all the same, and it is said."""
+    done = oracles.stackgroup_run(tmp_path / "gone", "-c", deadlock.path)
+    assert done.returncode == 0 and f"{tmp_path}/gone: no such file" in done.stderr
+    assert without_source(done.stdout) == without_source(oracles.stackgroup_run(deadlock.path).stdout)
