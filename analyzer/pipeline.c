@@ -95,7 +95,7 @@ static void find_go(struct pipeline *pipeline, const struct pipeline_options *op
             go_runtime_find(&pipeline->image, pipeline->files, arena, &pipeline->diagnostics, &pipeline->go);
     if (!pipeline->has_go)
         return;
-    walker_set_code_plans(pipeline->walker, unwind_go_plans(&pipeline->go));
+    walker_set_code_plans(pipeline->walker, unwind_go_plans(&pipeline->go, arena));
     symbolizer_set_go(pipeline->symbolizer, &pipeline->go);
 }
 

@@ -48,7 +48,8 @@ struct step_result step_simple(struct stepper *stepper, const struct unwind_plan
     registers->values[stepper->arch->return_address] = pc;
     registers->known |= (uint64_t)1 << stepper->arch->sp | (uint64_t)1 << stepper->arch->return_address;
     registers->pc = pc;
-    return (struct step_result){.trust = TRUST_CFI, .stack_may_switch = plan->signal_frame || plan->is_trap};
+    bool is_signal = plan->signal_frame || plan->is_trap;
+    return (struct step_result){.trust = TRUST_CFI, .stack_may_switch = is_signal, .is_exact = is_signal};
 }
 
 struct step_result step_general(struct stepper *stepper, const struct unwind_plan *plan, struct registers *registers,
@@ -64,7 +65,8 @@ struct step_result step_general(struct stepper *stepper, const struct unwind_pla
                             : step_ended(STACK_END_NO_UNWIND_DATA, registers->pc);
     caller.values[stepper->arch->return_address] = caller.pc;
     *registers = caller;
-    return (struct step_result){.trust = TRUST_CFI, .stack_may_switch = plan->signal_frame};
+    return (struct step_result){
+        .trust = TRUST_CFI, .stack_may_switch = plan->signal_frame, .is_exact = plan->signal_frame};
 }
 
 struct step_result step_signal_return(struct stepper *stepper, struct registers *registers)
@@ -76,7 +78,7 @@ struct step_result step_signal_return(struct stepper *stepper, struct registers 
     if (!register_is_known(registers, stepper->arch->sp) || got != stepper->arch->signal_context_bytes)
         return step_ended(STACK_END_MEMORY_MISSING, place + got);
     stepper->arch->signal_context_decode(raw, registers);
-    return (struct step_result){.trust = TRUST_SIGNAL_FRAME, .stack_may_switch = true};
+    return (struct step_result){.trust = TRUST_SIGNAL_FRAME, .stack_may_switch = true, .is_exact = true};
 }
 
 struct step_result step_call(struct stepper *stepper, struct registers *registers)

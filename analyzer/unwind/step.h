@@ -31,7 +31,8 @@ struct step_result {
     enum stack_end end; /* STACK_END_UNKNOWN: stepped */
     uint64_t end_address;
     enum frame_trust trust;
-    bool stack_may_switch; /* a signal frame may lie on another stack */
+    bool stack_may_switch; /* to any other, as a signal frame may */
+    bool is_exact;         /* the caller's pc: nothing called from there */
 };
 
 /* Each step replaces the registers by the caller's, by a plan of the kind that its name tells; on an end they are

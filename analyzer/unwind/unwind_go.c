@@ -1,6 +1,13 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "unwind/unwind_go.h"
 
+#include "unwind/go_switch.h"
+
+struct go_unwinder {
+    const struct go_runtime *runtime;
+    struct go_stacks stacks; /* of the walk at hand */
+};
+
 static bool name_is_one_of(struct text name, const char *const *names, size_t count)
 {
     for (size_t i = 0; i < count; i++)
@@ -23,9 +30,17 @@ static bool is_outermost(const struct go_runtime *runtime, const struct pclntab_
     return NAME_IS_ONE_OF(name, tops);
 }
 
+/* Code that sets the stack pointer; the table does not tell where to. 1.17 flags it. */
+static bool moves_stacks(const struct go_runtime *runtime, const struct pclntab_function *function, struct text name)
+{
+    if (runtime->minor >= 17)
+        return (function->flags & GO_FUNCTION_SP_WRITE) != 0;
+    return go_switch_of(name) != GO_SWITCH_OTHER;
+}
+
 static bool compile_plan(void *context, uint64_t pc, struct unwind_plan *ret_plan)
 {
-    const struct go_runtime *runtime = context;
+    const struct go_runtime *runtime = ((const struct go_unwinder *)context)->runtime;
     static const char *const traps[] = {"runtime.sigpanic", "runtime.asyncPreempt", "runtime.debugCallV1",
                                         "runtime.debugCallV2"};
     const struct arch *arch = runtime->image->arch;
@@ -42,9 +57,18 @@ static bool compile_plan(void *context, uint64_t pc, struct unwind_plan *ret_pla
     /* Code of another language's that lies between Go's has no table. */
     if (function.sp_values == 0 || delta < 0)
         return false;
-    /* Code that sets the stack pointer has switched stacks or is about to: the table does not tell where to. */
-    bool switches = (function.flags & GO_FUNCTION_SP_WRITE) != 0 && !text_equals(name, TEXT("runtime.cgocallback"));
-    if (is_outermost(runtime, &function, name) || switches) {
+    enum go_switch move = moves_stacks(runtime, &function, name) ? go_switch_of(name) : GO_SWITCH_NONE;
+    if (move != GO_SWITCH_NONE) {
+        *ret_plan = (struct unwind_plan){
+            .kind = PLAN_SWITCH,
+            .cfa_register = arch->sp,
+            .cfa_offset = delta + 8,
+            .return_address_offset = -8,
+            .switch_kind = move,
+        };
+        return true;
+    }
+    if (is_outermost(runtime, &function, name)) {
         /* There is no caller, but its arguments lie where they always do. */
         *ret_plan = (struct unwind_plan){.kind = PLAN_OUTERMOST, .cfa_register = arch->sp, .cfa_offset = delta + 8};
         return true;
@@ -67,9 +91,22 @@ static bool compile_plan(void *context, uint64_t pc, struct unwind_plan *ret_pla
     return true;
 }
 
-struct code_plans unwind_go_plans(const struct go_runtime *runtime)
+static struct step_result step_switch(void *context, struct stepper *stepper, const struct unwind_plan *plan,
+                                      struct registers *registers, bool exact)
 {
-    return (struct code_plans){compile_plan, (void *)runtime};
+    return go_switch_step(&((struct go_unwinder *)context)->stacks, stepper, plan, registers, exact);
+}
+
+static void enter_thread(void *context, const struct thread *thread)
+{
+    go_stacks_enter_thread(&((struct go_unwinder *)context)->stacks, thread);
+}
+
+struct code_plans unwind_go_plans(const struct go_runtime *runtime, struct arena *arena)
+{
+    struct go_unwinder *unwinder = arena_new(arena, struct go_unwinder);
+    *unwinder = (struct go_unwinder){.runtime = runtime, .stacks = {.runtime = runtime}};
+    return (struct code_plans){compile_plan, step_switch, enter_thread, unwinder};
 }
 
 /* The frame of a running goroutine on its own stack, from its thread's registers. */
@@ -112,9 +149,11 @@ static bool find_running(struct walker *walker, const struct go_runtime *runtime
 uint32_t unwind_goroutine(struct walker *walker, const struct go_runtime *runtime, const struct goroutine *goroutine,
                           const struct thread *thread, uint64_t *ret_sp)
 {
+    struct go_unwinder *unwinder = walker_code_context(walker);
     const struct arch *arch = runtime->image->arch;
     struct registers registers;
     bool exact;
+    go_stacks_enter_goroutine(&unwinder->stacks, goroutine);
     if (goroutine->status == GO_RUNNING && thread != NULL && thread->registers != NULL &&
         find_running(walker, runtime, goroutine, thread, &registers, &exact)) {
         *ret_sp = registers.values[arch->sp];

@@ -7,10 +7,10 @@
 #include "golang/goroutines.h"
 #include "unwind/walk.h"
 
-/* For walker_set_code_plans. `runtime` must outlive the walker. */
-struct code_plans unwind_go_plans(const struct go_runtime *runtime);
+/* For walker_set_code_plans, of one walker. `runtime` and `arena` must outlive the walker. */
+struct code_plans unwind_go_plans(const struct go_runtime *runtime, struct arena *arena);
 
-/* The stack's number in the walker's trie. `thread` is the one that the goroutine's tid names, NULL: none. A goroutine
+/* The stack's number in the trie of a walker that has the runtime's plans. `thread` is the one that the goroutine's tid names, NULL: none. A goroutine
  * that runs is walked from that thread's registers, behind a signal handler if it is in one; in the runtime's own code
  * on another stack it is where it left its own. *ret_sp is the stack pointer at the leaf. */
 uint32_t unwind_goroutine(struct walker *walker, const struct go_runtime *runtime, const struct goroutine *goroutine,

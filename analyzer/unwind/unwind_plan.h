@@ -17,6 +17,7 @@ enum unwind_plan_kind {
     PLAN_SIGNAL_RETURN, /* the kernel's signal frame, recognised by the code of its trampoline */
     PLAN_CALL,          /* no code there: a call through a bad pointer, return address at the top of the stack */
     PLAN_NO_TABLE,      /* code without unwind data: its instructions, else the frame pointer */
+    PLAN_SWITCH,        /* code that moves between the stacks of its language's runtime: code_plans.step */
 };
 
 enum { plan_saved_max = 6 };
@@ -56,6 +57,7 @@ struct unwind_plan {
     union {
         const struct general_plan *general; /* PLAN_GENERAL */
         struct code_plan *code;             /* PLAN_NO_TABLE */
+        uint32_t switch_kind;               /* PLAN_SWITCH: its owner's; the rest is the plan on the stack it came from */
     };
 };
 

@@ -47,6 +47,11 @@ void walker_set_code_plans(struct walker *walker, struct code_plans plans)
     walker->code_plans = plans;
 }
 
+void *walker_code_context(const struct walker *walker)
+{
+    return walker->code_plans.context;
+}
+
 struct stack_trie *walker_trie(struct walker *walker)
 {
     return &walker->trie;
@@ -141,9 +146,10 @@ static uint32_t enter_frame(struct walker *walker, uint32_t parent, uint64_t pc,
     return node;
 }
 
-static struct step_result step_to_caller(struct stepper *stepper, const struct unwind_plan *plan,
+static struct step_result step_to_caller(struct walker *walker, const struct unwind_plan *plan,
                                          struct registers *registers, bool exact, enum frame_trust trust)
 {
+    struct stepper *stepper = &walker->stepper;
     switch ((enum unwind_plan_kind)plan->kind) {
     case PLAN_SIMPLE:
         return step_simple(stepper, plan, registers);
@@ -159,6 +165,8 @@ static struct step_result step_to_caller(struct stepper *stepper, const struct u
         struct step_result result = step_code(stepper, plan->code, registers, exact, trust);
         return result.end == STACK_END_UNKNOWN ? result : step_frame_pointer(stepper, registers);
     }
+    case PLAN_SWITCH:
+        return walker->code_plans.step(walker->code_plans.context, stepper, plan, registers, exact);
     case PLAN_UNKNOWN:
         break;
     }
@@ -189,7 +197,7 @@ uint32_t walk_registers(struct walker *walker, struct registers registers, bool 
             return stack_trie_stack(&walker->trie, node, STACK_END_FRAME_LIMIT, registers.pc);
         const struct unwind_plan *plan = &walker->plans[walker->trie.nodes[node].plan];
         uint64_t old_sp = registers.values[sp];
-        struct step_result result = step_to_caller(&walker->stepper, plan, &registers, exact, trust);
+        struct step_result result = step_to_caller(walker, plan, &registers, exact, trust);
         if (result.end != STACK_END_UNKNOWN)
             return stack_trie_stack(&walker->trie, node, result.end, result.end_address);
         /* Where a signal interrupted, zero is a call through NULL; else hand-made stacks end so, and overwritten ones. */
@@ -211,7 +219,7 @@ uint32_t walk_registers(struct walker *walker, struct registers registers, bool 
                 kept_sp = registers.values[sp];
             }
         }
-        exact = result.stack_may_switch;
+        exact = result.is_exact;
         trust = result.trust;
         uint32_t callee = node;
         node = enter_frame(walker, node, registers.pc, exact, result.trust);
@@ -229,6 +237,8 @@ uint32_t walk_thread(struct walker *walker, const struct thread *thread)
     walker->stepper.arch->registers_decode(thread->registers, &registers);
     if (thread->registers_known != 0)
         registers.known &= thread->registers_known;
+    if (walker->code_plans.enter_thread != NULL)
+        walker->code_plans.enter_thread(walker->code_plans.context, thread);
     return walk_registers(walker, registers, true);
 }
 
@@ -240,10 +250,10 @@ bool walker_find_frame(struct walker *walker, struct registers *registers, bool 
         if (at >= low && at < high)
             return true;
         const struct unwind_plan *plan = &walker->plans[plan_for(walker, registers->pc, *exact)];
-        struct step_result result = step_to_caller(&walker->stepper, plan, registers, *exact, trust);
+        struct step_result result = step_to_caller(walker, plan, registers, *exact, trust);
         if (result.end != STACK_END_UNKNOWN)
             return false;
-        *exact = result.stack_may_switch;
+        *exact = result.is_exact;
         trust = result.trust;
     }
     return false;
@@ -278,7 +288,7 @@ bool walker_node_is_exact(const struct walker *walker, uint32_t node)
 bool walker_node_frame_bytes(const struct walker *walker, uint32_t node, uint64_t *ret_bytes)
 {
     const struct unwind_plan *plan = &walker->plans[walker->trie.nodes[node].plan];
-    if ((plan->kind != PLAN_SIMPLE && plan->kind != PLAN_OUTERMOST) || plan->cfa_register != walker->stepper.arch->sp ||
+    if ((plan->kind != PLAN_SIMPLE && plan->kind != PLAN_OUTERMOST && plan->kind != PLAN_SWITCH) || plan->cfa_register != walker->stepper.arch->sp ||
         plan->cfa_is_loaded || plan->cfa_offset <= 0)
         return false;
     *ret_bytes = (uint64_t)plan->cfa_offset;

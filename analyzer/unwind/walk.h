@@ -15,13 +15,20 @@ struct walker;
 struct walker *walker_new(const struct image *image, struct module_files *files, struct function_starts starts,
                           struct arena *arena);
 
-/* Plans of code whose language keeps tables of its own: asked before CFI. False: not this code. */
+/* Plans of code whose language keeps tables of its own, all with the context. */
 struct code_plans {
+    /* Asked before CFI. False: not this code. */
     bool (*compile)(void *context, uint64_t pc, struct unwind_plan *ret_plan);
+    /* A step by a plan of PLAN_SWITCH, as those of step.h. */
+    struct step_result (*step)(void *context, struct stepper *stepper, const struct unwind_plan *plan,
+                               struct registers *registers, bool exact);
+    /* The steps that follow are of this thread's stack. */
+    void (*enter_thread)(void *context, const struct thread *thread);
     void *context;
 };
 /* Before the first walk. */
 void walker_set_code_plans(struct walker *walker, struct code_plans plans);
+void *walker_code_context(const struct walker *walker);
 
 /* The stack's number in the walker's trie. */
 uint32_t walk_thread(struct walker *walker, const struct thread *thread);
