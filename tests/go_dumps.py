@@ -86,6 +86,8 @@ def parse_dump(text):
             current.elided = True
         elif line == "\tgoroutine running on other thread; stack unavailable":
             current.elided = True
+        elif line.startswith(("traceback: ", "runtime: ")):
+            continue  # the unwinder's own remarks
         elif match := CREATED.match(line):
             current.creator, current.creator_id = match[1], int(match[2] or 0)
             frame = current.creator_place = Frame(match[1])
@@ -123,6 +125,8 @@ def dump_lines(text):
         elif not line or line == "-----" or REGISTER.match(line):
             current = None
         elif current is None:
+            continue
+        elif line.startswith(("traceback: ", "runtime: ")):
             continue
         elif PLACE.match(line):
             row = (call, re.sub(r" fp=.*", "", line))
