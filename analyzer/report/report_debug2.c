@@ -279,7 +279,7 @@ static void write_head(const struct report_input *input, struct text_writer *wri
 {
     const struct snapshot *process = report_process_snapshot(input);
     text_writer_string(writer, "# ");
-    report_write_signal(writer, process);
+    report_write_signal(writer, input);
     text_writer_string(writer, "\n");
     report_write_verdict(
         input,
