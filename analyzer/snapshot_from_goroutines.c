@@ -2,6 +2,7 @@
 #include "snapshot_from_goroutines.h"
 
 #include "base/limits.h"
+#include "golang/bubbles.h"
 #include "golang/goroutine_set.h"
 #include "golang/labels.h"
 #include "golang/processors.h"
@@ -97,6 +98,7 @@ static void add_member(struct build *build, const struct goroutine *goroutine)
     uint32_t creator = goroutine->id == 1 ? 0 : creator_location(build, goroutine->go_pc);
     /* Left over from its last wait while it runs: the runtime tells it of those that wait or are in system calls. */
     bool waits = goroutine->status == GO_WAITING || goroutine->status == GO_LEAKED || goroutine->status == GO_SYSCALL;
+    uint32_t bubble = goroutine->bubble == 0 ? 0 : go_bubble_number(build->runtime, goroutine->bubble);
     uint64_t stack_pointer;
     uint32_t stack = unwind_goroutine(build->walker, build->runtime, goroutine, thread, &stack_pointer);
     if (build->stack_pointers != NULL)
@@ -116,6 +118,8 @@ static void add_member(struct build *build, const struct goroutine *goroutine)
         .locked_to_thread = goroutine->is_locked,
         .is_scanned = goroutine->is_scanned,
         .is_leaked = goroutine->status == GO_LEAKED,
+        .bubble = bubble,
+        .is_durable = bubble != 0 && goroutine->status == GO_WAITING && go_bubble_blocks(build->runtime, goroutine->state),
         .labels = go_labels_read(&build->labels, goroutine->labels),
     };
     /* Whom the signal met, if it was a goroutine's thread. */
