@@ -2,6 +2,8 @@
 #include "snapshot_from_goroutines.h"
 
 #include "base/limits.h"
+#include "golang/bubbles.h"
+#include "golang/goroutine_set.h"
 #include "golang/labels.h"
 #include "golang/processors.h"
 #include "symbol/symbol_go.h"
@@ -96,6 +98,7 @@ static void add_member(struct build *build, const struct goroutine *goroutine)
     uint32_t creator = goroutine->id == 1 ? 0 : creator_location(build, goroutine->go_pc);
     /* Left over from its last wait while it runs: the runtime tells it of those that wait or are in system calls. */
     bool waits = goroutine->status == GO_WAITING || goroutine->status == GO_LEAKED || goroutine->status == GO_SYSCALL;
+    uint32_t bubble = goroutine->bubble == 0 ? 0 : go_bubble_number(build->runtime, goroutine->bubble);
     uint64_t stack_pointer;
     uint32_t stack = unwind_goroutine(build->walker, build->runtime, goroutine, thread, &stack_pointer);
     if (build->stack_pointers != NULL)
@@ -115,6 +118,8 @@ static void add_member(struct build *build, const struct goroutine *goroutine)
         .locked_to_thread = goroutine->is_locked,
         .is_scanned = goroutine->is_scanned,
         .is_leaked = goroutine->status == GO_LEAKED,
+        .bubble = bubble,
+        .is_durable = bubble != 0 && goroutine->status == GO_WAITING && go_bubble_blocks(build->runtime, goroutine->state),
         .labels = go_labels_read(&build->labels, goroutine->labels),
     };
     /* Whom the signal met, if it was a goroutine's thread. */
@@ -176,7 +181,8 @@ void snapshot_from_goroutines(const struct go_runtime *runtime, const struct gor
     build.semaphores = go_semaphores_read(runtime, scratch, &build.semaphore_count);
     if (options->with_arguments)
         build.stack_pointers = arena_array(scratch, uint64_t, runtime->goroutine_count + 1);
-    uint64_t unreadable = 0, first = 0;
+    uint64_t unreadable = 0, first = 0, repeated = 0;
+    struct goroutine_set seen = goroutine_set_new(scratch);
     struct goroutine_reader reader = goroutine_reader_new(runtime);
     for (uint64_t slot = 0; slot < runtime->goroutine_count; slot++) {
         struct goroutine goroutine;
@@ -184,6 +190,10 @@ void snapshot_from_goroutines(const struct go_runtime *runtime, const struct gor
         goroutine_prefetch_stack(&reader, slot + prefetch_distance / 2);
         switch (goroutine_read(&reader, slot, &goroutine)) {
         case GOROUTINE_READ:
+            if (!goroutine_set_add(&seen, goroutine.address)) {
+                repeated++;
+                break;
+            }
             if (go_is_instant(goroutine.wait_since) && goroutine.wait_since > build.now)
                 build.now = goroutine.wait_since;
             if (!goroutine.is_system || options->with_system)
@@ -222,5 +232,10 @@ void snapshot_from_goroutines(const struct go_runtime *runtime, const struct gor
                         "%" PRIu64 " of %" PRIu64 " goroutines are not in the memory at hand, or hold nonsense (slot %" PRIu64
                         " of the runtime's list is the first)", unreadable, runtime->goroutine_count, first)
             ->count = unreadable;
+    if (repeated != 0)
+        diagnostics_add(diagnostics, DIAGNOSTIC_LOST, "goroutine-repeated", TEXT(""),
+                        "the runtime's list of goroutines is damaged: %" PRIu64 " of %" PRIu64 " slots repeat an earlier "
+                        "one, each goroutine is told once", repeated, runtime->goroutine_count)
+            ->count = repeated;
     snapshot_diagnose_ends(ret_snapshot, diagnostics);
 }

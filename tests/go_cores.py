@@ -5,6 +5,7 @@ Own programs (folders of testcores/) are built in variants; foreign ones come as
 releases, into a cache outside the tree (STACKGROUP_FOREIGN_CACHE, by default in the user's cache folder): fetched by name and
 version, believed by checksum. What cannot be had raises cores.Unavailable with the reason."""
 
+import contextlib
 import hashlib
 import os
 import select
@@ -154,16 +155,28 @@ class Foreign:
     go: str
     usual: bool = False  # run by default; the others with STACKGROUP_FOREIGN=all
 
+    @property
+    def program(self):
+        return "lefthook" if self.package.startswith("lefthook") else "esbuild"
+
 
 FOREIGN = (
+    Foreign("esbuild-linux-64", "0.1.0", "77413e02023d2e99957c4f8aabda1b1bc944c88c5fc7a712f0b0a73709f5d36f", "go1.13.8", True),
+    Foreign("esbuild-linux-64", "0.5.0", "728cd812b52de1a74a09f3d97b6d103f63514b81c3803ea2d81c584a634e713e", "go1.14.2"),
+    Foreign("esbuild-linux-64", "0.7.22", "b2c89ad8bd9b654bf6e462fbb10feb522a2856b02893563cccce805bf1244041", "go1.15"),
+    Foreign("esbuild-linux-64", "0.8.57", "76762543a555ecccf834013c92a1245ec3707241595b243e8e3a92546d4dbe50", "go1.16"),
     Foreign("esbuild-linux-64", "0.11.20", "f1199545c4ba85dbfb4b758350c37e9d9ebf2e79ca8d4cecceb79eb4c64fe63c", "go1.16.3", True),
     Foreign("esbuild-linux-64", "0.13.0", "dddfea1b62ef32227465234322e4afbe41890a8cc9c7cf0ee6c3c8ecb428724b", "go1.17.1"),
     Foreign("esbuild-linux-64", "0.14.45", "bb03ff78d136f4c6f5c1e279ab9eaae31c5aa89e03ebd8cf85fab41bf16ac1bb", "go1.18.3"),
     Foreign("@esbuild/linux-x64", "0.16.17", "3bf393361d71e79152b95d0b192cb05641e4441b13ffb5f9b4e59b79d5aa11a2", "go1.19.4"),
     Foreign("@esbuild/linux-x64", "0.18.20", "d755469b986aa73c7db75cb7714d6ea009016fe4a923a50945aeb9117eb176a2", "go1.20.7"),
+    Foreign("lefthook-linux-x64", "1.5.5", "46d64edf804fb89aa3731eecefadedebaed2c9229a792895543ed13d1553169f", "go1.21.4"),
     Foreign("@esbuild/linux-x64", "0.23.1", "2b59309c23de8066466519c8b1cdb2efb28b0869a2f6fce2fcd86f7f4e7ed9ba", "go1.22.5", True),
     Foreign("@esbuild/linux-x64", "0.25.12", "f7efc127658a108dcda9d4210b01804ee8f5d6b3acbd6d63f20aa51d3b50bd5f", "go1.23.12"),
+    Foreign("lefthook-linux-x64", "1.12.2", "a56f965a35e127722d79a213eb65ab1987229227bb858daa88f762cf9c5cda5d", "go1.24.4", True),
+    Foreign("@esbuild/linux-x64", "0.27.0", "b400ff0437cfe819bbc0f1aee1d265940e3ecebbcb29da7c47466c799dc9696b", "go1.25.4"),
     Foreign("@esbuild/linux-x64", "0.28.2", "9573bb2233aab0f9ea7647d5cca9726113cc1768de61d66b17267f4db84488f6", "go1.26.5", True),
+    Foreign("lefthook-linux-x64", "2.2.2", "8af2a644313118781cccf6d6a0e5c858086f11fbcc9df8daf3464ac9d0509c80", "go1.27.0", True),
 )
 
 
@@ -200,7 +213,7 @@ def fetch(foreign):
             raise cores.Unavailable(f"{name}: the tarball has another checksum than the one recorded")
         if not executable.exists():
             with tarfile.open(tarball) as archive, open(f"{executable}.new", "wb") as file:
-                shutil.copyfileobj(archive.extractfile("package/bin/esbuild"), file)
+                shutil.copyfileobj(archive.extractfile(f"package/bin/{foreign.program}"), file)
             os.chmod(f"{executable}.new", 0o755)
             os.rename(f"{executable}.new", executable)
     return executable
@@ -224,26 +237,78 @@ def free_port():
         return listener.getsockname()[1]
 
 
+@contextlib.contextmanager
+def serving(child, port):
+    """esbuild serves a file; a goroutine waits for the request of a connection."""
+    wait_for_server(port, child)
+    with socket.create_connection(("127.0.0.1", port)):
+        time.sleep(0.3)
+        yield
+
+
+@contextlib.contextmanager
+def settled(child, _):
+    """At rest: no thread has run for a while."""
+    end, same, before = time.monotonic() + RUN_SECONDS, 0, None
+    while same < 5 and time.monotonic() < end:
+        assert child.poll() is None, f"it ended: {child.returncode}"
+        now = [path.read_text().split()[13:15] for path in Path(f"/proc/{child.pid}/task").glob("*/stat")]
+        same = same + 1 if now == before and len(now) > 1 else 0
+        before = now
+        time.sleep(0.1)
+    yield
+
+
+def start_serving(folder, port):
+    (folder / "a.js").write_text("export let a = 1\n")
+    return ["a.js", "--bundle", "--outdir=o", "--servedir=.", f"--serve=127.0.0.1:{port}"]
+
+
+def start_bundling(folder, _):
+    """Before 0.8 it does not serve: files that nobody writes keep it reading."""
+    names = [f"{i}.js" for i in range(4)]
+    for name in names:
+        os.mkfifo(folder / name)
+    (folder / "a.js").write_text("".join(f"import './{name}'\n" for name in names))
+    return ["a.js", "--bundle"]
+
+
+def start_hooks(folder, _):
+    """lefthook waits for commands of a commit."""
+    git = cores.compiler("git")
+    (folder / "lefthook.yml").write_text("pre-commit:\n  parallel: true\n  commands:\n"
+                                         + "".join(f"    c{i}:\n      run: sleep 60\n" for i in range(6)))
+    cores.run([git, "init", "-q", "."], cwd=folder)
+    cores.run([git, "add", "lefthook.yml"], cwd=folder)
+    return ["run", "pre-commit"]
+
+
+def way_of(foreign):
+    if foreign.program == "lefthook":
+        return start_hooks, settled
+    old = foreign.go.startswith(("go1.13.", "go1.14.", "go1.15"))
+    return (start_bundling, settled) if old else (start_serving, serving)
+
+
 def foreign_core(foreign, folder):
-    """Serves a file, gets a SIGQUIT, and leaves a core and a dump in the folder. Not cached: other runs have other addresses."""
+    """Gets a SIGQUIT at its work and leaves a core and a dump in the folder. Not cached: other runs have other addresses."""
     reason = cores.kernel_writes_plain_cores()
     if reason:
         raise cores.Unavailable(reason)
     executable = fetch(foreign)
-    (folder / "a.js").write_text("export let a = 1\n")
     port = free_port()
+    start, at_work = way_of(foreign)
     with open(folder / "dump", "wb") as errors:
-        child = subprocess.Popen([executable, "a.js", "--bundle", "--outdir=o", "--servedir=.", f"--serve=127.0.0.1:{port}"],
-                                 cwd=folder, stdin=subprocess.PIPE, stdout=subprocess.DEVNULL, stderr=errors,
-                                 env=crash_environment(), preexec_fn=cores.allow_core)
+        child = subprocess.Popen([executable, *start(folder, port)], cwd=folder, stdin=subprocess.PIPE, stdout=subprocess.DEVNULL,
+                                 stderr=errors, env=crash_environment(HOME=str(folder)), preexec_fn=cores.allow_core,
+                                 start_new_session=True)
         try:
-            wait_for_server(port, child)
-            with socket.create_connection(("127.0.0.1", port)):  # a goroutine that waits for its request
-                time.sleep(0.3)
+            with at_work(child, port):
                 child.send_signal(signal.SIGQUIT)
                 child.wait(RUN_SECONDS)
         finally:
-            child.kill()
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(child.pid, signal.SIGKILL)  # what it started too
             child.communicate()
     take_core(folder, folder / "foreign.core")
     return GoCore(folder / "foreign.core", executable, (folder / "dump").read_text(errors="replace"))

@@ -33,6 +33,7 @@ class Goroutine:
     locked: bool = False
     frames: list = field(default_factory=list)  # innermost first
     elided: bool = False  # the dump leaves out frames
+    elided_at: int = 0  # … that would stand before this one of `frames`; 0: at the end
     creator: str = ""
     creator_id: int = 0
     creator_place: Frame = None
@@ -83,9 +84,11 @@ def parse_dump(text):
         elif current is None:
             continue
         elif line.startswith("...") and line.endswith("elided..."):
-            current.elided = True
+            current.elided, current.elided_at = True, len(current.frames)
         elif line == "\tgoroutine running on other thread; stack unavailable":
             current.elided = True
+        elif line.startswith(("traceback: ", "runtime: ")):
+            continue  # the unwinder's own remarks
         elif match := CREATED.match(line):
             current.creator, current.creator_id = match[1], int(match[2] or 0)
             frame = current.creator_place = Frame(match[1])
@@ -123,6 +126,8 @@ def dump_lines(text):
         elif not line or line == "-----" or REGISTER.match(line):
             current = None
         elif current is None:
+            continue
+        elif line.startswith(("traceback: ", "runtime: ")):
             continue
         elif PLACE.match(line):
             row = (call, re.sub(r" fp=.*", "", line))
@@ -178,32 +183,45 @@ def frame_difference(ours, theirs, physical, exact):
     return ""
 
 
+def frames_difference(ours, at, theirs, first, end):
+    """(what differs, how far ours were followed) of theirs from `first` to before `end` and ours from `at` on."""
+    inner = at  # the innermost of those inlined into the same frame
+    for i, frame in enumerate(theirs.frames[first:end], first):
+        if at == len(ours.frames):
+            problem = "the stack ends early"
+        else:
+            # A function's first instruction was not called from; nor where a goroutine stands itself.
+            innermost = ours.frames[inner]
+            exact = frame.offset == 0 or (i > 0 and theirs.frames[i - 1].function in TRAPS) or (
+                inner == 0 and innermost.offset == frame.offset and theirs.state in ("running", "runnable", "syscall"))
+            problem = frame_difference(ours.frames[at], frame, innermost, exact)
+        if not problem:
+            at += 1
+            inner = inner if frame.inlined else at
+        elif not is_elidable(frame):
+            return f"frame {i}: {problem}", at
+        elif not frame.inlined:
+            inner = at
+    return "", at
+
+
 def difference(ours, theirs):
     """What differs of one goroutine between stackgroup and the runtime; "" nothing."""
     if ours.state != theirs.state:
         return f"state {ours.state!r} instead of {theirs.state!r}"
     if ours.creator != theirs.creator:
         return f"created by {ours.creator!r} instead of {theirs.creator!r}"
-    at, inner = 0, 0  # ours; the innermost of those inlined into the same frame
-    for i, frame in enumerate(theirs.frames):
-        if at == len(ours.frames):
-            problem = "the stack ends early"
-        else:
-            # A function's first instruction was not called from; nor where a goroutine stands itself.
-            first = ours.frames[inner]
-            exact = frame.offset == 0 or (i > 0 and theirs.frames[i - 1].function in TRAPS) or (
-                inner == 0 and first.offset == frame.offset and theirs.state in ("running", "runnable", "syscall"))
-            problem = frame_difference(ours.frames[at], frame, first, exact)
-        if not problem:
-            at += 1
-            inner = inner if frame.inlined else at
-        elif not is_elidable(frame):
-            return f"frame {i}: {problem}"
-        elif not frame.inlined:
-            inner = at
-    if at < len(ours.frames) and not theirs.elided:
-        return f"{len(ours.frames) - at} more frames from {ours.frames[at].function} on"
-    return ""
+    end = theirs.elided_at or len(theirs.frames)
+    problem, at = frames_difference(ours, 0, theirs, 0, end)
+    if problem or end == len(theirs.frames):
+        more = len(ours.frames) - at
+        return problem or ("" if theirs.elided or not more else f"{more} more frames from {ours.frames[at].function} on")
+    # The dump goes on behind those that it leaves out: to the end, of which ours may lack wrappers.
+    for start in range(max(at, len(ours.frames) - (len(theirs.frames) - end)), len(ours.frames)):
+        problem, at = frames_difference(ours, start, theirs, end, len(theirs.frames))
+        if not problem and at == len(ours.frames):
+            return ""
+    return f"the outermost frames: {problem}"
 
 
 @dataclass

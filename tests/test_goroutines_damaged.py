@@ -146,10 +146,30 @@ def test_list_not_found(words, damaged, whole):
 
 
 def test_duplicate_slots(damaged, whole):
-    array, count, _ = damaged.words("runtime.allgs", 3)
-    with damaged.changed({array + 8 * i: damaged.goroutines()[0] for i in range(30, 40)}) as path:
+    array, _, _ = damaged.words("runtime.allgs", 3)
+    goroutines = damaged.goroutines()
+    some = {i: goroutines[0 if i % 2 else 29] for i in range(30, 40)}
+    lost = {damaged.file.read_u64(goroutines[i] + G_ID) for i in some}
+    with damaged.changed({array + 8 * i: address for i, address in some.items()}) as path:
         document = survives(path)
-    assert document is not None
+    assert document["exit"] == 4 and codes(document)["goroutine-repeated"] == len(some)
+    found = go_dumps.goroutines_of(document)
+    assert set(whole) - set(found) == lost & set(whole)
+    check_others(found, whole, lost)
+
+
+@pytest.mark.parametrize("more", [1, 100, 311])
+def test_length_that_lies(more, damaged, whole):
+    """Behind the array stands what the list was before it grew, or any goroutines: no one is counted twice."""
+    where, (array, count, _) = damaged.symbol("runtime.allgs"), damaged.words("runtime.allgs", 3)
+    goroutines = damaged.goroutines()
+    changes = {array + 8 * (count + i): goroutines[i] for i in range(more)}
+    with damaged.changed({**changes, where + 8: count + more, where + 16: count + more}) as path:
+        document = survives(path)
+    assert document["exit"] == 4 and codes(document)["goroutine-repeated"] == more
+    found = go_dumps.goroutines_of(document)
+    assert set(found) == set(whole)
+    check_others(found, whole)
 
 
 # one goroutine

@@ -118,6 +118,7 @@ def test_saved_core_has_the_same_goroutines(stackgroup, folder, tmp_path):
     with started([program(folder), "parked", tmp_path / "dump"]) as child:
         settle(child.pid)
         live = look(child.pid, "--save", core)
+        assert re.match(r"# stopped [\d.]+ ms for \d+ goroutines\n", look(child.pid, "--goroutines"))
     saved = oracles.stackgroup_run("--lines=on", core)
     assert saved.returncode == 0, saved.stderr
 
@@ -125,6 +126,8 @@ def test_saved_core_has_the_same_goroutines(stackgroup, folder, tmp_path):
         return text.partition("goroutine profile: ")[2].partition("\n---")[0]
 
     assert goroutines(live) == goroutines(saved.stdout) and len(goroutine_groups(live)) > 20
+    total = int(re.search(r"^goroutine profile: total (\d+)$", live, re.MULTILINE)[1])
+    assert re.match(rf"# stopped [\d.]+ ms for \d+ threads and {total} goroutines\n", live), live[:200]
     assert "cannot" not in saved.stdout.partition("goroutine profile: ")[0]
 
 

@@ -17,6 +17,7 @@ struct go_g_layout {
     int16_t lr, bp; /* of sched */
     int16_t syscall_sp, syscall_pc;
     int16_t status, id, wait_since, wait_reason, locked_m, parent_id, go_pc, start_pc, waiting, labels;
+    int16_t bubble; /* of testing/synctest */
     int16_t size_bytes; /* up to the last field above */
 };
 

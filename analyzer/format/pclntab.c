@@ -265,7 +265,7 @@ uint8_t pclntab_wrapper_id(unsigned go_minor)
     static const struct {
         unsigned minor;
         uint8_t id;
-    } rows[] = {{26, 23}, {22, 22}, {18, 21}, {14, 22}};
+    } rows[] = {{25, 23}, {22, 22}, {18, 21}, {14, 22}};
     for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++)
         if (go_minor >= rows[i].minor)
             return rows[i].id;

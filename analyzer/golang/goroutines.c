@@ -169,6 +169,7 @@ enum goroutine_outcome goroutine_read(struct goroutine_reader *reader, uint64_t 
         .wait_since = load_u64(g + layout->wait_since),
         .waiting = load_u64(g + layout->waiting),
         .labels = load_u64(g + layout->labels),
+        .bubble = field(g, layout->bubble),
         .is_locked = load_u64(g + layout->locked_m) != 0,
     };
     if (goroutine.id == 0)

@@ -21,6 +21,7 @@ struct goroutine {
     uint64_t wait_since;  /* nanoseconds of the target's monotonic clock, 0: not told */
     uint64_t waiting;     /* address of its sudog, 0 none */
     uint64_t labels;
+    uint64_t bubble;      /* address of its synctest bubble, 0 none */
     bool is_locked;       /* to its thread */
     bool is_system;       /* one of the runtime's own, which its profiles leave out */
 };
@@ -31,7 +32,7 @@ enum goroutine_outcome {
     GOROUTINE_UNREADABLE, /* its g is not in the image, or holds nonsense */
 };
 
-enum { goroutine_cache_slots = 256, goroutine_record_bytes = 512 }; /* g up to its last field: 368 */
+enum { goroutine_cache_slots = 256, goroutine_record_bytes = 512 }; /* g up to its last field: 400 */
 
 /* Answers about code that many goroutines ask for; each cache is by pc. */
 struct goroutine_reader {

@@ -115,11 +115,13 @@ struct member {
     bool waited_known;
     uint64_t waited_seconds;         /* at least that long */
     uint32_t creator;                /* string: the function that started it; 0 unknown */
+    uint32_t bubble;                 /* of testing/synctest, 0 none */
     uint64_t creator_id;             /* the goroutine that did; 0 unknown */
     uint32_t creator_location;       /* where it did, of the creator alone without what was inlined there: a location's
                                         number + 1; 0 unknown */
     bool locked_to_thread;           /* a goroutine */
     bool is_scanned, is_leaked;      /* by the garbage collector at this instant; found to wait for ever (Go 1.26) */
+    bool is_durable;                 /* blocked for good within its bubble, which `state` does not tell */
     uint32_t labels;                 /* string: its labels as the source prints them; 0 none */
 };
 

@@ -15,6 +15,7 @@ enum {
     minor_elides_middle = 21,
     minor_parses_receivers = 21, /* isExportedRuntime */
     minor_shows_finalizers = 26,
+    minor_numbers_bubbles = 25,
     minor_prints_labels = 27,
 };
 
@@ -210,10 +211,15 @@ static void write_header(struct writing *writing, const struct member *member)
         text_writer_string(writer, " (leaked)");
     if (member->is_scanned)
         text_writer_string(writer, " (scan)");
+    if (member->is_durable)
+        text_writer_string(writer, " (durable)");
     if (member->waited_known && member->waited_seconds >= 60)
         text_writer_printf(writer, ", %" PRIu64 " minutes", member->waited_seconds / 60);
     if (member->locked_to_thread)
         text_writer_string(writer, ", locked to thread");
+    if (member->bubble != 0)
+        text_writer_printf(writer, ", synctest %s %" PRIu32,
+                           snapshot->go_minor < minor_numbers_bubbles ? "group" : "bubble", member->bubble);
     text_writer_string(writer, "]");
     if (member->labels != 0 && (snapshot->go_minor == 0 || snapshot->go_minor >= minor_prints_labels))
         write_labels(writing, snapshot_string(snapshot, member->labels));
@@ -279,7 +285,7 @@ static void write_head(const struct report_input *input, struct text_writer *wri
 {
     const struct snapshot *process = report_process_snapshot(input);
     text_writer_string(writer, "# ");
-    report_write_signal(writer, process);
+    report_write_signal(writer, input);
     text_writer_string(writer, "\n");
     report_write_verdict(
         input,

@@ -53,8 +53,36 @@ static bool is_text(const struct snapshot *snapshot)
     return snapshot->source_kind != NULL && strcmp(snapshot->source_kind, "text") == 0;
 }
 
-void report_write_signal(struct text_writer *writer, const struct snapshot *snapshot)
+static void write_counted(struct text_writer *writer, uint64_t count, const char *noun)
 {
+    text_writer_count(writer, count);
+    text_writer_printf(writer, " %s%s", noun, count == 1 ? "" : "s");
+}
+
+/* "stopped 0.52 ms for 12 threads and 311 goroutines": a live target did not die; what the look at it cost comes in the
+ * place of the signal. */
+static void write_stop(struct text_writer *writer, const struct report_input *input)
+{
+    const struct snapshot *snapshot = report_process_snapshot(input);
+    uint64_t goroutines = 0;
+    for (const struct report_input *profile = input; profile != NULL; profile = profile->next)
+        if (profile->snapshot->kind == PROFILE_GOROUTINES)
+            goroutines += profile->snapshot->total;
+    text_writer_printf(writer, "stopped %" PRIu64 ".%02" PRIu64 " ms for ", snapshot->stop_microseconds / 1000,
+                       snapshot->stop_microseconds / 10 % 100);
+    if (snapshot->kind == PROFILE_THREADS)
+        write_counted(writer, snapshot->total, "thread");
+    if (goroutines != 0) {
+        text_writer_string(writer, snapshot->kind == PROFILE_THREADS ? " and " : "");
+        write_counted(writer, goroutines, "goroutine");
+    }
+    if (snapshot->sample_count > 1)
+        text_writer_printf(writer, ", the last of %" PRIu64 " samples", snapshot->sample_count);
+}
+
+void report_write_signal(struct text_writer *writer, const struct report_input *input)
+{
+    const struct snapshot *snapshot = report_process_snapshot(input);
     const struct signal_info *signal = &snapshot->signal;
     if (is_live(snapshot) && snapshot->stop_kind == STOP_KIND_NONE) {
         text_writer_string(writer, "not stopped: threads were read one after another");
@@ -72,13 +100,7 @@ void report_write_signal(struct text_writer *writer, const struct snapshot *snap
         return;
     }
     if (is_live(snapshot)) {
-        /* A live target did not die: what the look at it cost comes in this place. */
-        text_writer_printf(writer, "stopped %" PRIu64 ".%02" PRIu64 " ms for ", snapshot->stop_microseconds / 1000,
-                           snapshot->stop_microseconds / 10 % 100);
-        text_writer_count(writer, snapshot->total);
-        text_writer_string(writer, snapshot->total == 1 ? " thread" : " threads");
-        if (snapshot->sample_count > 1)
-            text_writer_printf(writer, ", the last of %" PRIu64 " samples", snapshot->sample_count);
+        write_stop(writer, input);
         return;
     }
     if (signal->number == 0) {

@@ -25,7 +25,7 @@ void report_write_seconds(struct text_writer *writer, uint64_t microseconds);
 void report_write_cpu(struct text_writer *writer, uint64_t microseconds, bool at_most);
 
 /* "signal: SIGSEGV (11), SEGV_MAPERR, at address 0x0, thread 4711", "no fatal signal: written by gcore". */
-void report_write_signal(struct text_writer *writer, const struct snapshot *snapshot);
+void report_write_signal(struct text_writer *writer, const struct report_input *input);
 
 /* "process: EXE, pid N, arguments: …"; the parts that are known. */
 void report_write_process(struct text_writer *writer, const struct snapshot *snapshot);

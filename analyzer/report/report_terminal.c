@@ -153,7 +153,7 @@ static void show_verdict(const struct report_input *input, struct screen *screen
 static void show_head(const struct report_input *input, struct screen *screen)
 {
     const struct snapshot *snapshot = report_process_snapshot(input);
-    report_write_signal(screen_phrase_new(screen), snapshot);
+    report_write_signal(screen_phrase_new(screen), input);
     screen_paragraph(screen, snapshot->signal.number != 0 ? STYLE_ALARM : STYLE_BOLD, 0);
     show_verdict(input, screen);
     report_write_process(screen_phrase_new(screen), snapshot);

@@ -79,7 +79,7 @@ static void write_head(const struct report_input *input, struct text_writer *wri
         write_profile_header(input, writer);
     const struct snapshot *process = report_process_snapshot(input);
     write_comment(writer);
-    report_write_signal(writer, process);
+    report_write_signal(writer, input);
     text_writer_string(writer, "\n");
     report_write_verdict(input, &(struct verdict_form){.columns = line_columns - sizeof "# " + 1,
                                                        .write_line = write_verdict_line,

@@ -4,6 +4,7 @@
 #include "base/limits.h"
 #include "format/core_notes.h"
 #include "format/elf_segments.h"
+#include "golang/bubbles.h"
 #include "golang/labels.h"
 #include "golang/semaphores.h"
 #include "source/live_pieces.h"
@@ -379,7 +380,7 @@ static void plan_semaphores(struct live_go *go)
     live_pieces_copy(&go->semaphores, &go->copier);
 }
 
-/* Labels do not change once a goroutine has them: what is read of them now holds in the stop. */
+/* Labels and bubbles do not change once a goroutine has them: what is read of them now holds in the stop. */
 static void copy_labels(struct live_go *go)
 {
     struct intern_table strings;
@@ -387,8 +388,11 @@ static void copy_labels(struct live_go *go)
     struct go_labels_reader reader = go_labels_reader_new(&go->runtime, &strings, go->arena);
     go->before_target.pages = (struct memory_layer){0};
     for (size_t i = 0; i < go->known_count; i++)
-        if (go->known[i].high != 0)
+        if (go->known[i].high != 0) {
             go_labels_read(&reader, load_u64(go->known[i].record + go->runtime.layout.g.labels));
+            if (go->runtime.layout.g.bubble >= 0)
+                go_bubble_number(&go->runtime, load_u64(go->known[i].record + go->runtime.layout.g.bubble));
+        }
     go_labels_reader_close(&reader);
 }
 

@@ -523,7 +523,7 @@ static void test_damaged_tables(void **state)
 static void test_wrappers(void **state)
 {
     (void)state;
-    static const uint8_t ids[] = {[13] = 20, 22, 22, 22, 22, 21, 21, 21, 21, 22, 22, 22, 22, 23, 23};
+    static const uint8_t ids[] = {[13] = 20, 22, 22, 22, 22, 21, 21, 21, 21, 22, 22, 22, 23, 23, 23};
     for (unsigned minor = 13; minor < sizeof ids; minor++)
         assert_int_equal(pclntab_wrapper_id(minor), ids[minor]);
     assert_int_equal(pclntab_wrapper_id(99), 23);

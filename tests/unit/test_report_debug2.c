@@ -98,6 +98,35 @@ static void test_whole(void **state)
                                       "created by main.start in goroutine 1\n\t/src/m.go:9 +0x31\n");
 }
 
+/* The bubbles of testing/synctest: 1.24 calls them groups, and does not tell who is blocked for good. */
+static void test_bubbles(void **state)
+{
+    teardown(state);
+    static const struct {
+        unsigned minor;
+        bool is_durable;
+        const char *header;
+    } rows[] = {
+        {26, true, "goroutine 7 [sleep (durable), synctest bubble 2]:\n"},
+        {25, false, "goroutine 7 [sleep, synctest bubble 2]:\n"},
+        {24, false, "goroutine 7 [sleep, synctest group 2]:\n"},
+    };
+    for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
+        void *unused = NULL;
+        setup(&unused);
+        literal.snapshot.go_minor = rows[i].minor;
+        uint32_t it = call("main.f", 2, 0x10, ""), stack = literal_stack(&literal, STACK_END_OUTERMOST, 0);
+        literal_step(&literal, it, TRUST_CFI);
+        struct member *member = literal_member(&literal, 7, stack, "sleep", -1);
+        member->bubble = 2;
+        member->is_durable = rows[i].is_durable;
+        const char *text = goroutines();
+        assert_ptr_equal(strstr(text, rows[i].header), text);
+        teardown(&unused);
+    }
+    setup(state);
+}
+
 /* One call alone on a stack of the runtime's: is it shown, or are all as there is nothing else? */
 static void check_shown(unsigned minor, const char *function, bool shown)
 {
@@ -209,6 +238,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(test_whole, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_bubbles, setup, teardown),
         cmocka_unit_test_setup_teardown(test_shown, setup, teardown),
         cmocka_unit_test_setup_teardown(test_limits, setup, teardown),
         cmocka_unit_test_setup_teardown(test_labels, setup, teardown),
