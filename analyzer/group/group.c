@@ -256,9 +256,10 @@ static void fill_group(const struct snapshot *snapshot, struct grouping *groupin
     group->cpu_known = true;
     for (uint32_t i = 0; i < group->member_count; i++) {
         const struct member *member = &snapshot->members[members[i]];
-        group->cpu_known &= member->cpu_known;
-        group->cpu_at_most |= member->cpu_at_most;
-        group->cpu_microseconds += member->cpu_microseconds;
+        struct member_thread thread = snapshot_thread(snapshot, member);
+        group->cpu_known &= thread.cpu_known;
+        group->cpu_at_most |= thread.cpu_at_most;
+        group->cpu_microseconds += thread.cpu_microseconds;
         count_waited(group, member);
         group->moved += member->movement == MOVEMENT_MOVED ? member->count : 0;
         group->never_moved += member->movement == MOVEMENT_NONE ? member->count : 0;
