@@ -32,8 +32,7 @@ struct build {
     uint64_t *stack_pointers; /* by member, at its leaf; NULL: not wanted */
     struct text state; /* the last goroutine's and its string: runs of equal ones are long */
     uint32_t state_string;
-    const struct go_semaphore_wait *semaphores;
-    size_t semaphore_count;
+    struct go_semaphores semaphores;
     struct go_park *parks; /* by member */
     uint64_t signalled; /* id of the goroutine whose thread took the signal, 0 none */
     uint64_t now; /* the latest instant that the target's memory tells of, its monotonic clock */
@@ -100,7 +99,7 @@ static void add_member(struct build *build, const struct goroutine *goroutine)
     uint32_t stack = unwind_goroutine(build->walker, build->runtime, goroutine, thread, &stack_pointer);
     if (build->stack_pointers != NULL)
         build->stack_pointers[snapshot->member_count] = stack_pointer;
-    build->parks[snapshot->member_count] = go_park_new(goroutine, build->semaphores, build->semaphore_count);
+    build->parks[snapshot->member_count] = go_park_new(goroutine, &build->semaphores);
     snapshot->members[snapshot->member_count++] = (struct member){
         .id = goroutine->id,
         .count = 1,
@@ -173,7 +172,7 @@ void snapshot_from_goroutines(const struct go_runtime *runtime, const struct gor
     index_threads(&build, runtime->image, scratch);
     ret_snapshot->members = arena_array(arena, struct member, runtime->goroutine_count + 1);
     build.parks = arena_array(scratch, struct go_park, runtime->goroutine_count + 1);
-    build.semaphores = go_semaphores_read(runtime, scratch, &build.semaphore_count);
+    build.semaphores.waits = go_semaphores_read(runtime, scratch, &build.semaphores.count);
     if (options->with_arguments)
         build.stack_pointers = arena_array(scratch, uint64_t, runtime->goroutine_count + 1);
     uint64_t unreadable = 0, first = 0;
