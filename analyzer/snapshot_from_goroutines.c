@@ -34,8 +34,7 @@ struct build {
     uint64_t *stack_pointers; /* by member, at its leaf; NULL: not wanted */
     struct text state; /* the last goroutine's and its string: runs of equal ones are long */
     uint32_t state_string;
-    const struct go_semaphore_wait *semaphores;
-    size_t semaphore_count;
+    struct go_semaphores semaphores;
     struct go_park *parks; /* by member */
     uint64_t signalled; /* id of the goroutine whose thread took the signal, 0 none */
     uint64_t now; /* the latest instant that the target's memory tells of, its monotonic clock */
@@ -103,7 +102,7 @@ static void add_member(struct build *build, const struct goroutine *goroutine)
     uint32_t stack = unwind_goroutine(build->walker, build->runtime, goroutine, thread, &stack_pointer);
     if (build->stack_pointers != NULL)
         build->stack_pointers[snapshot->member_count] = stack_pointer;
-    build->parks[snapshot->member_count] = go_park_new(goroutine, build->semaphores, build->semaphore_count);
+    build->parks[snapshot->member_count] = go_park_new(goroutine, &build->semaphores);
     snapshot->members[snapshot->member_count++] = (struct member){
         .id = goroutine->id,
         .count = 1,
@@ -118,7 +117,7 @@ static void add_member(struct build *build, const struct goroutine *goroutine)
         .locked_to_thread = goroutine->is_locked,
         .is_scanned = goroutine->is_scanned,
         .is_leaked = goroutine->status == GO_LEAKED,
-        .bubble = bubble,
+        .bubble = bubble & 0xffffff,
         .is_durable = bubble != 0 && goroutine->status == GO_WAITING && go_bubble_blocks(build->runtime, goroutine->state),
         .labels = go_labels_read(&build->labels, goroutine->labels),
     };
@@ -178,7 +177,7 @@ void snapshot_from_goroutines(const struct go_runtime *runtime, const struct gor
     index_threads(&build, runtime->image, scratch);
     ret_snapshot->members = arena_array(arena, struct member, runtime->goroutine_count + 1);
     build.parks = arena_array(scratch, struct go_park, runtime->goroutine_count + 1);
-    build.semaphores = go_semaphores_read(runtime, scratch, &build.semaphore_count);
+    build.semaphores.waits = go_semaphores_read(runtime, scratch, &build.semaphores.count);
     if (options->with_arguments)
         build.stack_pointers = arena_array(scratch, uint64_t, runtime->goroutine_count + 1);
     uint64_t unreadable = 0, first = 0, repeated = 0;

@@ -26,6 +26,7 @@ static void add_members(struct build *build)
     const struct image *image = build->image;
     struct snapshot *snapshot = build->snapshot;
     snapshot->members = arena_array(build->keep, struct member, image->thread_count);
+    snapshot->threads = arena_array(build->keep, struct member_thread, image->thread_count);
     snapshot->member_count = image->thread_count;
     for (size_t i = 0; i < image->thread_count; i++) {
         const struct thread *thread = &image->threads[i];
@@ -37,14 +38,16 @@ static void add_members(struct build *build)
             .stack = thread_stacks[i],
             .state = intern_table_add(&snapshot->strings, text_from_string(state_name)),
             .fd = state.fd,
+            .stood_still = thread->stood_still,
+            .movement = thread_movement(build->stacks->samples, i),
+        };
+        snapshot->threads[i] = (struct member_thread){
             .name = intern_table_add(&snapshot->strings, thread->name),
             .namespace_id = thread->namespace_tid,
             .cpu_microseconds = thread->cpu_microseconds,
             .cpu_known = thread->cpu_known,
             .cpu_at_most = thread->cpu_at_most,
             .started_microseconds = thread->started_microseconds,
-            .stood_still = thread->stood_still,
-            .movement = thread_movement(build->stacks->samples, i),
         };
     }
 }

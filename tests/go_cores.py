@@ -54,6 +54,7 @@ class GoCore:
     executable: Path
     dump: str  # the runtime's: crash dump or SIGQUIT
     debug1: str = ""
+    truth: str = ""  # what the program wrote of itself
 
 
 def build(program, variant):
@@ -103,8 +104,9 @@ def write_kernel_core(executable, arguments, base):
             done = subprocess.run([executable, folder, *arguments], cwd=folder, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL,
                                   stderr=errors, env=crash_environment(), preexec_fn=cores.allow_core, timeout=RUN_SECONDS)
         assert done.returncode < 0, f"{executable} did not die of a signal: exit {done.returncode}"
-        profile = Path(folder) / "debug1.txt"
-        Path(f"{base}.debug1").write_bytes(profile.read_bytes() if profile.exists() else b"")
+        for name in ("debug1.txt", "truth.json"):
+            written = Path(folder) / name
+            Path(f"{base}.{written.stem}").write_bytes(written.read_bytes() if written.exists() else b"")
         take_core(folder, f"{base}.core")
 
 
@@ -141,7 +143,9 @@ def make_core(program, variant=PLAIN, arguments=(), kind="kernel"):
             core.unlink(missing_ok=True)
             WRITERS[kind](executable, [str(argument) for argument in arguments], base)
             done.write_text("")
-    return GoCore(core, executable, Path(f"{base}.dump").read_text(errors="replace"), Path(f"{base}.debug1").read_text())
+    truth = Path(f"{base}.truth")
+    return GoCore(core, executable, Path(f"{base}.dump").read_text(errors="replace"), Path(f"{base}.debug1").read_text(),
+                  truth.read_text() if truth.exists() else "")
 
 
 # foreign programs

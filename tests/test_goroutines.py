@@ -116,6 +116,20 @@ def test_twenty_thousand(stackgroup):
     check_profile(core)
 
 
+@pytest.mark.parametrize("count", [1000, 100000])
+def test_leaks(count, stackgroup):
+    """Fifteen shapes of leaks: of each as many as the program started, in one group, as the runtime itself groups them."""
+    core = unavailable_skips(go_cores.make_core, "leaks", go_cores.STRIPPED, arguments=(count,))
+    truth = json.loads(core.truth)
+    assert len(truth) == 15 and sum(truth.values()) == count
+    found = {}
+    for group in oracles.stackgroup_json(core.path, "--no-rules", "--goroutines")["profiles"][0]["groups"]:
+        for name in {frame["function"] for frame in group["frames"]} & set(truth):
+            found.setdefault(name, []).append(group["count"])
+    assert found == {name: [number] for name, number in truth.items()}
+    check_profile(core)
+
+
 # debug=1
 
 

@@ -6,6 +6,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 
 #ifndef __has_feature
 #define __has_feature(name) 0
@@ -26,7 +27,28 @@ struct arena_chunk {
     _Alignas(16) char payload[];
 };
 
-enum { chunk_bytes_min = 64 * 1024 };
+/* Large chunks come from the kernel itself, as zeros, and go back to it at once. Huge pages were tried for them: virtual
+ * machines that give free ones back to their host pay more for these than for all the faults. */
+enum { chunk_bytes_min = 64 * 1024, chunk_bytes_mapped = 1 << 20 };
+
+static struct arena_chunk *chunk_new(size_t payload)
+{
+    size_t bytes = sizeof(struct arena_chunk) + payload;
+    if (payload < chunk_bytes_mapped)
+        return calloc(1, bytes);
+    void *chunk = mmap(NULL, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    return chunk == MAP_FAILED ? NULL : chunk;
+}
+
+static void chunk_free(struct arena_chunk *chunk)
+{
+    if (chunk->size_bytes < chunk_bytes_mapped) {
+        free(chunk);
+        return;
+    }
+    ASAN_UNPOISON_MEMORY_REGION(chunk->payload, chunk->size_bytes);
+    munmap(chunk, sizeof *chunk + chunk->size_bytes);
+}
 
 void arena_init(struct arena *arena, size_t size_bytes_max, jmp_buf *exhausted)
 {
@@ -37,7 +59,7 @@ void arena_deinit(struct arena *arena)
 {
     for (struct arena_chunk *chunk = arena->chunks; chunk != NULL;) {
         struct arena_chunk *older = chunk->older;
-        free(chunk);
+        chunk_free(chunk);
         chunk = older;
     }
     *arena = (struct arena){.size_bytes_max = arena->size_bytes_max, .exhausted = arena->exhausted};
@@ -56,16 +78,25 @@ static void arena_add_chunk(struct arena *arena, size_t bytes)
     if (arena->size_bytes_max != 0 &&
         (arena->size_bytes > arena->size_bytes_max || payload > arena->size_bytes_max - arena->size_bytes))
         arena_fail(arena);
-    struct arena_chunk *chunk = malloc(sizeof *chunk + payload);
+    struct arena_chunk *chunk = chunk_new(payload);
     if (chunk == NULL)
         arena_fail(arena);
     chunk->size_bytes = payload;
     chunk->older = arena->chunks;
     arena->chunks = chunk;
     arena->size_bytes += payload;
-    arena->next = chunk->payload;
+    arena->next = arena->clean = chunk->payload;
     arena->end = chunk->payload + payload;
     ASAN_POISON_MEMORY_REGION(chunk->payload, payload);
+}
+
+/* Memory from the kernel is not touched before its use. */
+static void arena_clear(struct arena *arena, char *start, size_t bytes)
+{
+    size_t written = start < arena->clean ? (size_t)(arena->clean - start) : 0;
+    memset(start, 0, bytes < written ? bytes : written);
+    if (bytes > written)
+        arena->clean = start + bytes;
 }
 
 void *arena_alloc(struct arena *arena, size_t count, size_t size)
@@ -79,7 +110,8 @@ void *arena_alloc(struct arena *arena, size_t count, size_t size)
     char *result = arena->next;
     arena->next += taken;
     ASAN_UNPOISON_MEMORY_REGION(result, bytes);
-    return memset(result, 0, bytes);
+    arena_clear(arena, result, bytes);
+    return result;
 }
 
 void *arena_grow(struct arena *arena, void *array, size_t count, size_t *capacity, size_t size)
@@ -95,7 +127,7 @@ void *arena_grow(struct arena *arena, void *array, size_t count, size_t *capacit
             arena_fail(arena);
         new_bytes = (new_bytes + 15) & ~(size_t)15;
         if ((char *)array + old_bytes == arena->next && new_bytes - old_bytes <= (size_t)(arena->end - arena->next)) {
-            memset(arena->next, 0, new_bytes - old_bytes);
+            arena_clear(arena, arena->next, new_bytes - old_bytes);
             arena->next += new_bytes - old_bytes;
             *capacity = wanted;
             return array;
@@ -110,16 +142,24 @@ void *arena_grow(struct arena *arena, void *array, size_t count, size_t *capacit
 
 void arena_reset(struct arena *arena)
 {
-    if (arena->chunks == NULL)
-        return;
-    /* One chunk is kept, the newest. */
-    for (struct arena_chunk *chunk = arena->chunks->older; chunk != NULL;) {
+    struct arena_chunk *kept = NULL;
+    for (struct arena_chunk *chunk = arena->chunks; chunk != NULL;) {
         struct arena_chunk *older = chunk->older;
-        arena->size_bytes -= chunk->size_bytes;
-        free(chunk);
+        /* The newest, unless what comes next may need as much elsewhere. */
+        if (chunk == arena->chunks && chunk->size_bytes < chunk_bytes_mapped) {
+            kept = chunk;
+        } else {
+            arena->size_bytes -= chunk->size_bytes;
+            chunk_free(chunk);
+        }
         chunk = older;
     }
-    arena->chunks->older = NULL;
+    arena->chunks = kept;
+    if (kept == NULL) {
+        arena->next = arena->end = arena->clean = NULL;
+        return;
+    }
+    kept->older = NULL;
     arena->next = arena->chunks->payload;
     arena->end = arena->next + arena->chunks->size_bytes;
     ASAN_POISON_MEMORY_REGION(arena->next, arena->chunks->size_bytes);

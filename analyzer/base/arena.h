@@ -13,6 +13,7 @@ struct arena_chunk;
 struct arena {
     struct arena_chunk *chunks; /* newest first */
     char *next, *end;           /* free space of the newest chunk */
+    char *clean;                /* from here to its end it is zeros that were never written to */
     size_t size_bytes;          /* taken from the OS so far */
     size_t size_bytes_max;      /* ceiling; 0 means none */
     jmp_buf *exhausted;         /* where to go when the ceiling is hit; NULL means abort() */
@@ -21,7 +22,8 @@ struct arena {
 void arena_init(struct arena *arena, size_t size_bytes_max, jmp_buf *exhausted);
 void arena_deinit(struct arena *arena);
 
-/* Zeroed, aligned to 16 bytes. count * size that overflows counts as exhaustion. */
+/* Zeroed, aligned to 16 bytes. count * size that overflows counts as exhaustion. Of large arrays only what is used becomes
+ * resident: room for the most that there can be is cheaper than growing. */
 void *arena_alloc(struct arena *arena, size_t count, size_t size);
 #define arena_new(arena, type) ((type *)arena_alloc((arena), 1, sizeof(type)))
 #define arena_array(arena, type, count) ((type *)arena_alloc((arena), (count), sizeof(type)))

@@ -202,7 +202,7 @@ struct text detection_member_text(struct detection *detection, uint32_t number)
     const struct snapshot *snapshot = detection->snapshot;
     const struct member *member = &snapshot->members[number];
     const char *word = snapshot->kind == PROFILE_GOROUTINES ? "goroutine" : "thread";
-    struct text name = snapshot_string(snapshot, member->name);
+    struct text name = snapshot_string(snapshot, snapshot_thread(snapshot, member).name);
     if (member->id == 0)
         return text_from_string(arena_printf(detection->arena, "a %s", word));
     if (name.length == 0)

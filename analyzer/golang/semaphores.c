@@ -2,8 +2,7 @@
 #include "golang/semaphores.h"
 
 #include "base/limits.h"
-
-#include <stdlib.h>
+#include "base/number_sort.h"
 
 /* runtime/sema.go: semTabSize entries, each padded to a cache line; a lock, the tree's root, the number of waiters. */
 enum { table_entries = 251, entry_bytes = 64, entry_root = 8, bases_max = 256, sudog_bytes_max = 128 };
@@ -18,11 +17,18 @@ static bool read_bytes(const struct go_runtime *runtime, uint64_t address, void 
     return memory_ask(&runtime->image->memory, address, ret_bytes, size_bytes, &is_late) == size_bytes;
 }
 
-/* False when there is no sudog that waits for a semaphore. */
+/* Whether a g stands there. */
+static bool is_goroutine(const struct go_runtime *runtime, uint64_t address)
+{
+    uint8_t self[8];
+    return read_bytes(runtime, address + go_g_self, self, sizeof self) && load_u64(self) == address;
+}
+
+/* False when there is no sudog that waits for a semaphore. What it says to be its goroutine may be none. */
 static bool sudog_read(const struct go_runtime *runtime, uint64_t address, struct sudog *ret_sudog)
 {
     const struct go_sudog_layout *layout = &runtime->layout.sudog;
-    uint8_t copy[sudog_bytes_max], self[8];
+    uint8_t copy[sudog_bytes_max];
     if (address == 0 || (address & 7) != 0)
         return false;
     const uint8_t *bytes = memory_view(&runtime->image->memory, address, (size_t)layout->size_bytes);
@@ -39,9 +45,7 @@ static bool sudog_read(const struct go_runtime *runtime, uint64_t address, struc
         .wait_link = load_u64(bytes + layout->wait_link),
         .channel = load_u64(bytes + layout->channel),
     };
-    return ret_sudog->channel == 0 && ret_sudog->element != 0 && (ret_sudog->goroutine & 7) == 0 &&
-           read_bytes(runtime, ret_sudog->goroutine + go_g_self, self, sizeof self) &&
-           load_u64(self) == ret_sudog->goroutine;
+    return ret_sudog->channel == 0 && ret_sudog->element != 0 && (ret_sudog->goroutine & 7) == 0;
 }
 
 static uint64_t bucket_of(uint64_t address)
@@ -62,7 +66,8 @@ uint64_t go_semaphores_find(const struct go_runtime *runtime)
         for (uint64_t at = (range.start + 7) & ~(uint64_t)7; at + 8 <= range.end; at += 8) {
             uint64_t word;
             struct sudog sudog;
-            if (!memory_read_u64(&runtime->image->memory, at, &word) || word == 0 || !sudog_read(runtime, word, &sudog))
+            if (!memory_read_u64(&runtime->image->memory, at, &word) || word == 0 || !sudog_read(runtime, word, &sudog) ||
+                !is_goroutine(runtime, sudog.goroutine))
                 continue;
             uint64_t base = at - entry_root - entry_bytes * bucket_of(sudog.element);
             size_t found = 0;
@@ -85,7 +90,7 @@ uint64_t go_semaphores_find(const struct go_runtime *runtime)
 struct collector {
     const struct go_runtime *runtime;
     struct arena *arena;
-    struct go_semaphore_wait *waits;
+    struct numbered *waits; /* address of the semaphore by that of the goroutine */
     size_t count, capacity;
     uint64_t bucket;
     uint64_t steps_left; /* a damaged tree may be endless */
@@ -98,7 +103,7 @@ static void collect_chain(struct collector *collector, uint64_t address, const s
     for (uint64_t at = address; collector->steps_left > 0; collector->steps_left--) {
         collector->waits = arena_grow(collector->arena, collector->waits, collector->count, &collector->capacity,
                                       sizeof *collector->waits);
-        collector->waits[collector->count++] = (struct go_semaphore_wait){sudog.goroutine, node->element};
+        collector->waits[collector->count++] = (struct numbered){sudog.goroutine, node->element};
         at = sudog.wait_link;
         if (!sudog_read(collector->runtime, at, &sudog))
             return;
@@ -125,12 +130,6 @@ static void collect_tree(struct collector *collector, uint64_t root)
     }
 }
 
-static int compare_waits(const void *left, const void *right)
-{
-    const struct go_semaphore_wait *a = left, *b = right;
-    return a->goroutine < b->goroutine ? -1 : a->goroutine > b->goroutine;
-}
-
 const struct go_semaphore_wait *go_semaphores_read(const struct go_runtime *runtime, struct arena *arena,
                                                    size_t *ret_count)
 {
@@ -140,8 +139,10 @@ const struct go_semaphore_wait *go_semaphores_read(const struct go_runtime *runt
     for (collector.bucket = 0; table != 0 && collector.bucket < table_entries; collector.bucket++)
         if (read_bytes(runtime, table + collector.bucket * entry_bytes + entry_root, root, sizeof root))
             collect_tree(&collector, load_u64(root));
-    if (collector.count != 0)
-        qsort(collector.waits, collector.count, sizeof *collector.waits, compare_waits);
+    number_sort(collector.waits, collector.count, arena_array(arena, struct numbered, collector.count + 1));
+    struct go_semaphore_wait *waits = arena_array(arena, struct go_semaphore_wait, collector.count + 1);
+    for (size_t i = 0; i < collector.count; i++)
+        waits[i] = (struct go_semaphore_wait){collector.waits[i].key, collector.waits[i].value};
     *ret_count = collector.count;
-    return collector.waits;
+    return waits;
 }

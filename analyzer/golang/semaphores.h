@@ -14,7 +14,8 @@ struct go_semaphore_wait {
 /* Where the table is; 0: not to be found, because no goroutine waits. */
 uint64_t go_semaphores_find(const struct go_runtime *runtime);
 
-/* All of them, by ascending g; in `arena`, may be none. The table is found without symbols: by the places of its
+/* All of them, by ascending g; in `arena`, may be none. That the goroutines are some is not checked: a million of them would
+ * be as many looks elsewhere. The table is found without symbols: by the places of its
  * entries, which the addresses waited on decide. A running target is asked for what is not copied. */
 const struct go_semaphore_wait *go_semaphores_read(const struct go_runtime *runtime, struct arena *arena,
                                                    size_t *ret_count);

@@ -98,31 +98,36 @@ enum movement {
     MOVEMENT_NONE, /* same stack and no run of its own: stuck */
 };
 
+/* 64 bytes, a cache line: goroutines come in millions. */
 struct member {
     uint64_t id;    /* tid, or goroutine id; 0: the source does not tell */
     uint32_t count; /* members that it stands for: 1, or more where the source gave a number and no ids */
     uint32_t stack;
     uint32_t state; /* string: "futex wait", "read", "running"; 0 unknown */
     int32_t fd;     /* the descriptor it waits on, -1 none */
-    uint32_t name;  /* string: the thread's own name, 0 none */
+    uint32_t wait_first, wait_count; /* into snapshot.waits; a select waits for several things */
+    uint64_t waited_seconds;         /* at least that long; with waited_known */
+    uint64_t creator_id;             /* the goroutine that started it; 0 unknown */
+    uint32_t creator;                /* string: the function that did; 0 unknown */
+    uint32_t creator_location;       /* where it did, of the creator alone without what was inlined there: a location's
+                                        number + 1; 0 unknown */
+    uint32_t labels;                 /* string: its labels as the source prints them; 0 none */
+    enum movement movement : 2;
+    bool stood_still : 1;            /* as in struct thread: STOP_KIND_ROLLING and _NONE only */
+    bool waited_known : 1;
+    bool locked_to_thread : 1;       /* a goroutine */
+    bool is_scanned : 1, is_leaked : 1; /* by the garbage collector at this instant; found to wait for ever (Go 1.26) */
+    bool is_durable : 1;             /* blocked for good within its bubble, which `state` does not tell */
+    uint32_t bubble : 24;            /* of testing/synctest, 0 none */
+};
+
+/* What is known of a member that is a thread. */
+struct member_thread {
+    uint32_t name;         /* string: the thread's own, 0 none */
     uint32_t namespace_id; /* tid in the target's own pid namespace, 0: the same */
     uint64_t cpu_microseconds;
     bool cpu_known, cpu_at_most;
     uint64_t started_microseconds; /* as in struct thread */
-    enum movement movement;
-    bool stood_still; /* as in struct thread: STOP_KIND_ROLLING and _NONE only */
-    uint32_t wait_first, wait_count; /* into snapshot.waits; a select waits for several things */
-    bool waited_known;
-    uint64_t waited_seconds;         /* at least that long */
-    uint32_t creator;                /* string: the function that started it; 0 unknown */
-    uint32_t bubble;                 /* of testing/synctest, 0 none */
-    uint64_t creator_id;             /* the goroutine that did; 0 unknown */
-    uint32_t creator_location;       /* where it did, of the creator alone without what was inlined there: a location's
-                                        number + 1; 0 unknown */
-    bool locked_to_thread;           /* a goroutine */
-    bool is_scanned, is_leaked;      /* by the garbage collector at this instant; found to wait for ever (Go 1.26) */
-    bool is_durable;                 /* blocked for good within its bubble, which `state` does not tell */
-    uint32_t labels;                 /* string: its labels as the source prints them; 0 none */
 };
 
 /* Of a heap profile's member, which is a place that allocates: what is in use, and what was allocated in all. */
@@ -151,6 +156,7 @@ struct snapshot {
     struct member *members; /* in the source's order */
     size_t member_count;
 
+    struct member_thread *threads; /* by member; NULL: they are none, or nothing is known of them */
     const struct heap_usage *heap; /* by member; NULL unless kind is PROFILE_HEAP */
     struct text heap_unit;         /* of heap profiles: "heap/1048576", twice the sampling rate */
     const struct told *told;       /* what a text says of waits; NULL: no text, or nothing */
@@ -191,6 +197,12 @@ struct snapshot {
     const char *written_by;
     const struct descriptors *descriptors; /* NULL: not known */
 };
+
+/* `member` is one of the snapshot's. All unknown where nothing is known. */
+static inline struct member_thread snapshot_thread(const struct snapshot *snapshot, const struct member *member)
+{
+    return snapshot->threads == NULL ? (struct member_thread){0} : snapshot->threads[member - snapshot->members];
+}
 
 static inline struct text snapshot_string(const struct snapshot *snapshot, uint32_t number)
 {

@@ -51,34 +51,35 @@ enum holder_state {
     HOLDER_NEVER,       /* things of this kind are held by none: conditions, semaphores, channels */
 };
 
+/* 64 bytes: programs have as many channels as goroutines. */
 struct resource {
-    enum wait_kind kind;
     uint64_t address;    /* of the object, not of the word waited on; 0 unknown. Of a join: the thread's id */
-    bool is_any;         /* nothing tells which one: it stands for all things of its kind that are not told apart, and
+    enum wait_kind kind : 8;
+    enum learnt learnt : 8; /* that it is of this kind */
+    enum holder_state holder : 8;
+    bool is_any : 1;     /* nothing tells which one: it stands for all things of its kind that are not told apart, and
                           * those who wait for it have no more in common than the kind */
+    bool capacity_known : 1;
+    bool is_shared : 1;  /* between processes: holders can be elsewhere */
     uint32_t name;       /* string "orders_lock" or "table+0x28"; 0 unknown */
-    enum learnt learnt;  /* that it is of this kind */
-    enum holder_state holder;
     uint64_t owner_id;   /* as it stands in memory, in the target's own pid namespace; 0 none */
     uint32_t anonymous_count;
     uint32_t hold_first, hold_count; /* into snapshot.holds */
     uint64_t waiters;    /* members that wait for it, counted by waits */
     /* Semaphores, channels: what is in it and how much fits; known when capacity_known. */
     uint64_t fill, capacity;
-    bool capacity_known;
-    bool is_shared;      /* between processes: holders can be elsewhere */
 };
 
 struct wait {
     uint32_t member, resource;
-    bool exclusive;     /* wants it alone: a writer, or a mutex */
-    enum learnt learnt; /* that this member waits for this resource */
+    bool exclusive;         /* wants it alone: a writer, or a mutex */
+    enum learnt learnt : 8; /* that this member waits for this resource */
 };
 
 struct hold {
     uint32_t resource, member;
     bool exclusive;
-    enum learnt learnt;
+    enum learnt learnt : 8;
 };
 
 /* "mutex", "channel-send" …: the words of rules and reports. */

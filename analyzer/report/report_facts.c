@@ -587,12 +587,13 @@ void report_write_heap_usage(struct text_writer *writer, const struct heap_usage
 
 void report_write_member(struct text_writer *writer, const struct snapshot *snapshot, const struct member *member)
 {
+    struct member_thread thread = snapshot_thread(snapshot, member);
     text_writer_printf(writer, "%" PRIu64, member->id);
-    if (member->namespace_id != 0 && member->namespace_id != member->id)
-        text_writer_printf(writer, " (%" PRIu32 " in its namespace)", member->namespace_id);
-    if (member->name != 0) {
+    if (thread.namespace_id != 0 && thread.namespace_id != member->id)
+        text_writer_printf(writer, " (%" PRIu32 " in its namespace)", thread.namespace_id);
+    if (thread.name != 0) {
         text_writer_string(writer, " ");
-        report_write_text(writer, snapshot_string(snapshot, member->name));
+        report_write_text(writer, snapshot_string(snapshot, thread.name));
     }
     text_writer_string(writer, ": ");
     report_write_state(writer, snapshot, member->state, member->fd);
@@ -602,9 +603,9 @@ void report_write_member(struct text_writer *writer, const struct snapshot *snap
         write_descriptor(writer, snapshot->descriptors, descriptor);
         text_writer_string(writer, ")");
     }
-    if (member->cpu_known) {
+    if (thread.cpu_known) {
         text_writer_string(writer, ", cpu ");
-        report_write_cpu(writer, member->cpu_microseconds, member->cpu_at_most);
+        report_write_cpu(writer, thread.cpu_microseconds, thread.cpu_at_most);
     }
     if (member->movement != MOVEMENT_UNKNOWN)
         text_writer_string(writer, member->movement == MOVEMENT_MOVED ? ", moved" : ", never moved");

@@ -373,11 +373,12 @@ static void write_members(struct json_writer *json, const struct report_input *i
         const struct member *member = &snapshot->members[members[i]];
         if (member->id == 0)
             continue;
+        struct member_thread thread = snapshot_thread(snapshot, member);
         json_writer_open_object(json, NULL, JSON_LINE);
         json_writer_id(json, "id", member->id);
-        if (member->namespace_id != 0)
-            json_writer_id(json, "ns_id", member->namespace_id);
-        write_known_text(json, "name", snapshot_string(snapshot, member->name));
+        if (thread.namespace_id != 0)
+            json_writer_id(json, "ns_id", thread.namespace_id);
+        write_known_text(json, "name", snapshot_string(snapshot, thread.name));
         write_known_text(json, "state", snapshot_string(snapshot, member->state));
         if (member->fd >= 0)
             json_writer_signed(json, "fd", member->fd);
@@ -386,9 +387,9 @@ static void write_members(struct json_writer *json, const struct report_input *i
         write_known_text(json, "created_by", snapshot_string(snapshot, member->creator));
         if (member->creator_id != 0)
             json_writer_id(json, "created_by_id", member->creator_id);
-        write_cpu(json, member->cpu_known, member->cpu_microseconds, member->cpu_at_most);
-        if (member->started_microseconds != 0)
-            json_writer_seconds(json, "since", member->started_microseconds);
+        write_cpu(json, thread.cpu_known, thread.cpu_microseconds, thread.cpu_at_most);
+        if (thread.started_microseconds != 0)
+            json_writer_seconds(json, "since", thread.started_microseconds);
         if (snapshot->stop_kind == STOP_KIND_ROLLING || snapshot->stop_kind == STOP_KIND_NONE)
             json_writer_bool(json, "stood_still", member->stood_still);
         if (member->movement != MOVEMENT_UNKNOWN)

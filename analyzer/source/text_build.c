@@ -135,7 +135,18 @@ struct member *text_build_member(struct text_build *build, uint32_t stack, uint6
     struct member *member = &snapshot->members[snapshot->member_count++];
     *member = (struct member){.count = (uint32_t)count, .stack = stack, .fd = -1};
     snapshot->total += count;
+    if (snapshot->threads != NULL)
+        text_build_thread(build);
     return member;
+}
+
+struct member_thread *text_build_thread(struct text_build *build)
+{
+    struct snapshot *snapshot = build->snapshot;
+    while (build->thread_capacity < snapshot->member_count)
+        snapshot->threads = arena_grow(build->keep, snapshot->threads, build->thread_capacity, &build->thread_capacity,
+                                       sizeof *snapshot->threads);
+    return &snapshot->threads[snapshot->member_count - 1];
 }
 
 void text_build_told_call(struct text_build *build, struct told_call call)

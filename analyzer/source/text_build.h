@@ -13,7 +13,7 @@ struct text_build {
     struct intern_table location_keys; /* number - 1 is the location */
     struct intern_table stack_keys;    /* number - 1 is the stack */
     struct told *told;
-    size_t member_capacity;
+    size_t member_capacity, thread_capacity;
     /* The stack under way, leaf first: pairs of a location and its trust. */
     uint32_t *steps;
     size_t step_count, step_capacity;
@@ -43,6 +43,9 @@ uint32_t text_build_stack(struct text_build *build, enum stack_end end, uint64_t
 
 /* Valid until the next one is added. */
 struct member *text_build_member(struct text_build *build, uint32_t stack, uint64_t count);
+
+/* Of the member that was added last; valid as long. */
+struct member_thread *text_build_thread(struct text_build *build);
 
 void text_build_told_call(struct text_build *build, struct told_call call);
 

@@ -277,7 +277,7 @@ static void close_group(struct profile *profile)
         const struct thread_comment *detail = find_detail(profile, profile->ids[i], i);
         if (detail != NULL) {
             set_state(profile, member, detail->text);
-            member->name = text_build_string(profile->build, detail->name);
+            text_build_thread(profile->build)->name = text_build_string(profile->build, detail->name);
         }
     }
     if (left != 0)

@@ -1,26 +1,38 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "waits/wait_build.h"
 
+#include "base/number_sort.h"
+
 #include <stdlib.h>
 
 enum { slot_count_first = 256 };
 
-struct ordered_resource {
-    struct resource resource;
-    uint32_t number; /* before sorting */
-};
-
+/* Room for a wait and a thing of each member; selects have more. */
 void wait_build_init(struct wait_build *build, struct snapshot *snapshot, struct arena *scratch)
 {
-    *build = (struct wait_build){.snapshot = snapshot, .scratch = scratch, .slot_count = slot_count_first};
+    size_t count = snapshot->member_count + 1;
+    *build = (struct wait_build){
+        .snapshot = snapshot,
+        .scratch = scratch,
+        .slot_count = slot_count_first,
+        .resources = arena_array(scratch, struct resource, count),
+        .resource_capacity = count,
+        .waits = arena_array(snapshot->arena, struct wait, count),
+        .wait_capacity = count,
+    };
+    while (build->slot_count < 2 * count)
+        build->slot_count *= 2;
     build->slots = arena_array(scratch, uint32_t, build->slot_count);
 }
 
-/* The slot that holds the thing, or the free one where it belongs. */
+/* The slot that holds the thing, or the free one where it belongs. Things that lie together, as what was made together
+ * does, have slots together: a million channels are looked up in the order in which they were made. */
 static size_t find_slot(const struct wait_build *build, enum wait_kind kind, uint64_t address, uint32_t name)
 {
-    const uint64_t key[] = {kind, address, address == 0 ? name : 0};
-    size_t slot = (size_t)hash_bytes(key, sizeof key, 0) & (build->slot_count - 1);
+    enum { region_bits = 16, spacing_bits = 4 };
+    const uint64_t key[] = {kind, address >> region_bits, address == 0 ? name : 0};
+    size_t in_region = (address & ((1u << region_bits) - 1)) >> spacing_bits;
+    size_t slot = ((size_t)hash_bytes(key, sizeof key, 0) + in_region) & (build->slot_count - 1);
     for (; build->slots[slot] != 0; slot = (slot + 1) & (build->slot_count - 1)) {
         const struct resource *resource = &build->resources[build->slots[slot] - 1];
         if (resource->kind == kind && resource->address == address && (address != 0 || resource->name == name))
@@ -58,8 +70,8 @@ uint32_t wait_build_resource(struct wait_build *build, enum wait_kind kind, uint
 
 void wait_build_wait(struct wait_build *build, struct wait wait)
 {
-    build->waits =
-        arena_grow(build->scratch, build->waits, build->wait_count, &build->wait_capacity, sizeof *build->waits);
+    build->waits = arena_grow(build->snapshot->arena, build->waits, build->wait_count, &build->wait_capacity,
+                              sizeof *build->waits);
     build->waits[build->wait_count++] = wait;
 }
 
@@ -74,14 +86,6 @@ void wait_build_hold(struct wait_build *build, struct hold hold)
 static int compare_numbers(uint64_t a, uint64_t b)
 {
     return a < b ? -1 : a > b;
-}
-
-static int compare_resources(const void *left, const void *right)
-{
-    const struct ordered_resource *a = left, *b = right;
-    int order = compare_numbers(a->resource.kind, b->resource.kind);
-    order = order != 0 ? order : compare_numbers(a->resource.address, b->resource.address);
-    return order != 0 ? order : compare_numbers(a->number, b->number);
 }
 
 static int compare_waits(const void *left, const void *right)
@@ -102,16 +106,20 @@ static void finish_resources(struct wait_build *build)
 {
     struct snapshot *snapshot = build->snapshot;
     size_t count = build->resource_count;
-    struct ordered_resource *ordered = arena_array(build->scratch, struct ordered_resource, count);
+    struct numbered *order = arena_array(build->scratch, struct numbered, count);
+    struct numbered *spare = arena_array(build->scratch, struct numbered, count);
     uint32_t *places = arena_array(build->scratch, uint32_t, count);
     for (size_t i = 0; i < count; i++)
-        ordered[i] = (struct ordered_resource){build->resources[i], (uint32_t)i};
-    qsort(ordered, count, sizeof *ordered, compare_resources);
+        order[i] = (struct numbered){build->resources[i].address, i};
+    number_sort(order, count, spare);
+    for (size_t i = 0; i < count; i++)
+        order[i].key = build->resources[order[i].value].kind;
+    number_sort(order, count, spare);
     snapshot->resources = arena_array(snapshot->arena, struct resource, count);
     snapshot->resource_count = count;
     for (size_t i = 0; i < count; i++) {
-        snapshot->resources[i] = ordered[i].resource;
-        places[ordered[i].number] = (uint32_t)i;
+        snapshot->resources[i] = build->resources[order[i].value];
+        places[order[i].value] = (uint32_t)i;
     }
     for (size_t i = 0; i < build->wait_count; i++)
         build->waits[i].resource = places[build->waits[i].resource];
@@ -135,9 +143,7 @@ void wait_build_finish(struct wait_build *build)
         return;
     finish_resources(build);
 
-    snapshot->waits = arena_array(snapshot->arena, struct wait, build->wait_count);
-    for (size_t i = 0; i < build->wait_count; i++)
-        snapshot->waits[i] = build->waits[i];
+    snapshot->waits = build->waits;
     snapshot->wait_count = build->wait_count;
     if (!are_ordered(snapshot->waits, snapshot->wait_count))
         qsort(snapshot->waits, snapshot->wait_count, sizeof *snapshot->waits, compare_waits);

@@ -19,6 +19,7 @@ struct wait_build {
     size_t hold_count, hold_capacity;
 };
 
+/* The snapshot has its members. */
 void wait_build_init(struct wait_build *build, struct snapshot *snapshot, struct arena *scratch);
 
 /* The number of the thing of that kind at that address; where the address is 0, with that name (a string of the

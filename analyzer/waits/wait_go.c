@@ -6,6 +6,7 @@
 #include "waits/wait_build.h"
 
 enum { record_bytes_max = 256 }; /* sudogs and channels have up to 112 */
+enum { prefetch_distance = 16 };
 
 struct reader {
     const struct go_runtime *runtime;
@@ -16,19 +17,27 @@ struct reader {
     struct wait_build build;
 };
 
-struct go_park go_park_new(const struct goroutine *goroutine, const struct go_semaphore_wait *semaphores,
-                           size_t semaphore_count)
+/* Whether the first that is not below the goroutine is the one at that place. */
+static bool is_place_of(const struct go_semaphores *semaphores, size_t at, uint64_t goroutine)
 {
-    size_t low = 0, high = semaphore_count;
-    while (low < high) {
-        size_t middle = low + (high - low) / 2;
-        if (semaphores[middle].goroutine < goroutine->address)
-            low = middle + 1;
-        else
-            high = middle;
-    }
-    bool found = low < semaphore_count && semaphores[low].goroutine == goroutine->address;
-    return (struct go_park){.waiting = goroutine->waiting, .semaphore = found ? semaphores[low].address : 0};
+    return at <= semaphores->count && (at == 0 || semaphores->waits[at - 1].goroutine < goroutine) &&
+           (at == semaphores->count || semaphores->waits[at].goroutine >= goroutine);
+}
+
+struct go_park go_park_new(const struct goroutine *goroutine, struct go_semaphores *semaphores)
+{
+    size_t low = semaphores->last, high = semaphores->count;
+    if (!is_place_of(semaphores, low, goroutine->address) && !is_place_of(semaphores, ++low, goroutine->address))
+        for (low = 0; low < high;) {
+            size_t middle = low + (high - low) / 2;
+            if (semaphores->waits[middle].goroutine < goroutine->address)
+                low = middle + 1;
+            else
+                high = middle;
+        }
+    semaphores->last = low;
+    bool found = low < semaphores->count && semaphores->waits[low].goroutine == goroutine->address;
+    return (struct go_park){.waiting = goroutine->waiting, .semaphore = found ? semaphores->waits[low].address : 0};
 }
 
 /* Where sync's structs begin, from the semaphore word in them (sync/mutex.go, rwmutex.go, waitgroup.go; the layouts are
@@ -127,6 +136,28 @@ static bool read_channels(struct reader *reader, uint32_t member, const struct g
     return found;
 }
 
+/* Sudogs and channels lie anywhere: the processor is asked for them some members ahead, first for the one, then for what it
+ * points to. */
+static void prefetch_sudog(const struct reader *reader, const struct go_park *park)
+{
+    const uint8_t *bytes = park->waiting == 0 ? NULL : memory_view(&reader->runtime->image->memory, park->waiting,
+                                                                   (size_t)reader->runtime->layout.sudog.size_bytes);
+    if (bytes != NULL) {
+        __builtin_prefetch(bytes + reader->runtime->layout.sudog.channel);
+        __builtin_prefetch(bytes + reader->runtime->layout.sudog.wait_link);
+    }
+}
+
+static void prefetch_channel(const struct reader *reader, const struct go_park *park)
+{
+    const struct memory *memory = &reader->runtime->image->memory;
+    const struct go_sudog_layout *layout = &reader->runtime->layout.sudog;
+    const uint8_t *sudog = park->waiting == 0 ? NULL : memory_view(memory, park->waiting, (size_t)layout->size_bytes);
+    const uint8_t *channel = sudog == NULL ? NULL : memory_view(memory, load_u64(sudog + layout->channel), 1);
+    if (channel != NULL)
+        __builtin_prefetch(channel);
+}
+
 static void read_member(struct reader *reader, uint32_t member, const struct go_park *park)
 {
     struct goroutine_wait wait;
@@ -144,7 +175,12 @@ void wait_go_read(const struct go_runtime *runtime, const struct go_park *parks,
     struct reader reader = {.runtime = runtime, .snapshot = snapshot, .names = names, .scratch = scratch};
     goroutine_waits_init(&reader.goroutines, snapshot, scratch);
     wait_build_init(&reader.build, snapshot, scratch);
-    for (size_t i = 0; i < snapshot->member_count; i++)
+    for (size_t i = 0; i < snapshot->member_count; i++) {
+        if (i + prefetch_distance < snapshot->member_count) {
+            prefetch_sudog(&reader, &parks[i + prefetch_distance]);
+            prefetch_channel(&reader, &parks[i + prefetch_distance / 2]);
+        }
         read_member(&reader, (uint32_t)i, &parks[i]);
+    }
     wait_build_finish(&reader.build);
 }

@@ -15,9 +15,14 @@ struct go_park {
     uint64_t semaphore; /* that it is parked on, 0 none */
 };
 
-/* `semaphores` as go_semaphores_read gives them. */
-struct go_park go_park_new(const struct goroutine *goroutine, const struct go_semaphore_wait *semaphores,
-                           size_t semaphore_count);
+/* As go_semaphores_read gives them. Goroutines are made, and asked for, mostly by ascending address. */
+struct go_semaphores {
+    const struct go_semaphore_wait *waits;
+    size_t count;
+    size_t last; /* where the last goroutine's is or would be */
+};
+
+struct go_park go_park_new(const struct goroutine *goroutine, struct go_semaphores *semaphores);
 
 /* Fills resources and waits, and the members' ranges. `parks` are the members', in their order. What lies among the
  * program's variables has their names ("main.mu"). */

@@ -72,19 +72,16 @@ void literal_server(struct literal *literal)
 
     for (uint64_t id = 4701; id <= 4740; id++) {
         if (id == 4711) {
-            struct member *member = literal_member(literal, id, crashed, "running", -1);
-            member->cpu_microseconds = 12345678;
-            member->cpu_known = true;
+            literal_member(literal, id, crashed, "running", -1);
+            *literal_thread(literal) = (struct member_thread){.cpu_microseconds = 12345678, .cpu_known = true};
             continue;
         }
-        struct member *member =
-            literal_member(literal, id, waiting, id < 4736 ? "futex wait" : "read", id < 4736 ? -1 : 7);
-        member->cpu_microseconds = 1500;
-        member->cpu_known = true;
+        literal_member(literal, id, waiting, id < 4736 ? "futex wait" : "read", id < 4736 ? -1 : 7);
+        *literal_thread(literal) = (struct member_thread){.cpu_microseconds = 1500, .cpu_known = true};
     }
-    struct member *leader = literal_member(literal, 4700, cut, NULL, -1);
-    leader->cpu_microseconds = 250000;
-    leader->cpu_known = leader->cpu_at_most = true;
+    literal_member(literal, 4700, cut, NULL, -1);
+    *literal_thread(literal) =
+        (struct member_thread){.cpu_microseconds = 250000, .cpu_known = true, .cpu_at_most = true};
     literal_member(literal, 4741, lost, NULL, -1);
     uint32_t hidden = literal_stack(literal, STACK_END_OUTERMOST, 0);
     literal_step(literal, clone, TRUST_REGISTERS);

@@ -105,10 +105,17 @@ struct member *literal_member(struct literal *literal, uint64_t id, uint32_t sta
     struct snapshot *snapshot = &literal->snapshot;
     snapshot->members =
         grow(literal, snapshot->members, snapshot->member_count, &literal->member_capacity, sizeof *snapshot->members);
+    snapshot->threads =
+        grow(literal, snapshot->threads, snapshot->member_count, &literal->thread_capacity, sizeof *snapshot->threads);
     struct member *member = &snapshot->members[snapshot->member_count++];
     *member = (struct member){.id = id, .count = 1, .stack = stack, .state = literal_string(literal, state), .fd = fd};
     snapshot->total = snapshot->total_claimed = snapshot->member_count;
     return member;
+}
+
+struct member_thread *literal_thread(struct literal *literal)
+{
+    return &literal->snapshot.threads[literal->snapshot.member_count - 1];
 }
 
 struct resource *literal_resource(struct literal *literal, enum wait_kind kind, uint64_t address, const char *name)
@@ -225,9 +232,9 @@ struct group *literal_group(struct literal *literal, uint32_t stack, const char 
         grouping->members[literal->member_index_count++] = (uint32_t)i;
         group->count++;
         group->member_count++;
-        group->cpu_microseconds += member->cpu_microseconds;
-        group->cpu_known |= member->cpu_known;
-        group->cpu_at_most |= member->cpu_at_most;
+        group->cpu_microseconds += literal->snapshot.threads[i].cpu_microseconds;
+        group->cpu_known |= literal->snapshot.threads[i].cpu_known;
+        group->cpu_at_most |= literal->snapshot.threads[i].cpu_at_most;
         literal_count_state(literal, group, member);
     }
     return group;

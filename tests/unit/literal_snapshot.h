@@ -16,7 +16,7 @@ struct literal {
     struct findings findings;
     size_t rule_count; /* 0: rules did not run */
     size_t resource_capacity, wait_capacity, hold_capacity;
-    size_t module_capacity, mapping_capacity, member_capacity, group_capacity, member_index_capacity, state_capacity;
+    size_t module_capacity, mapping_capacity, member_capacity, thread_capacity, group_capacity, member_index_capacity, state_capacity;
     size_t member_index_count;
 };
 
@@ -35,6 +35,8 @@ uint32_t literal_stack(struct literal *literal, enum stack_end end, uint64_t end
 void literal_step(struct literal *literal, uint32_t location, enum frame_trust trust);
 /* CPU time unknown until the test sets it. */
 struct member *literal_member(struct literal *literal, uint64_t id, uint32_t stack, const char *state, int32_t fd);
+/* Of the member that was added last. */
+struct member_thread *literal_thread(struct literal *literal);
 /* Who waits for what. A resource's holder is unknown, or for kinds that nobody holds never, until a hold or the test
  * says otherwise. The snapshot wants resources by kind and address, holds by resource, then waits by member: added so, or
  * the last two sorted afterwards. Numbers may point nowhere. Pointers hold until the next is added. */

@@ -149,7 +149,7 @@ static void a_cycle_with_victims(void **state)
     (void)state;
     uint32_t a = add_resource(WAIT_MUTEX, "orders"), b = add_resource(WAIT_MUTEX, NULL);
     uint32_t first = add_waiter("transfer", 20), second = add_waiter("audit", 30);
-    literal.snapshot.members[first].name = intern_table_add(&literal.snapshot.strings, TEXT("worker-1"));
+    literal.snapshot.threads[first].name = intern_table_add(&literal.snapshot.strings, TEXT("worker-1"));
     holds(first, a), waits(first, b), holds(second, b), waits(second, a);
     add_waiters(48, "list", 40, a);
     add_waiters(2, "list", 41, b);

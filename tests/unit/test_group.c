@@ -294,17 +294,16 @@ static void test_cpu_times(void **state)
     (void)state;
     uint32_t stack = STACK(named(0x100, "work", 1, 0));
     for (uint64_t i = 1; i <= 3; i++) {
-        struct member *member = literal_member(&literal, i, stack, "running", -1);
-        member->cpu_known = true;
-        member->cpu_microseconds = i * 1000000;
+        literal_member(&literal, i, stack, "running", -1);
+        *literal_thread(&literal) = (struct member_thread){.cpu_microseconds = i * 1000000, .cpu_known = true};
     }
     struct grouping grouping = grouped_by(GROUP_BY_LINE);
     assert_true(grouping.groups[0].cpu_known);
     assert_false(grouping.groups[0].cpu_at_most);
     assert_int_equal(grouping.groups[0].cpu_microseconds, 6000000);
-    literal.snapshot.members[1].cpu_at_most = true;
+    literal.snapshot.threads[1].cpu_at_most = true;
     assert_true(grouped_by(GROUP_BY_LINE).groups[0].cpu_at_most);
-    literal.snapshot.members[2].cpu_known = false;
+    literal.snapshot.threads[2].cpu_known = false;
     assert_false(grouped_by(GROUP_BY_LINE).groups[0].cpu_known);
 }
 
