@@ -95,11 +95,20 @@ static int compare_member(const void *left, const void *right)
     return a->member < b->member ? -1 : a->member > b->member;
 }
 
+/* A group's members are strewn among all the others: memory is asked for them ahead. */
+static void prefetch_member(const struct snapshot *snapshot, const uint32_t *members, uint32_t count, uint32_t at)
+{
+    enum { distance = 16 };
+    if (at + distance < count)
+        __builtin_prefetch(&snapshot->members[members[at + distance]]);
+}
+
 /* By ascending id; sources mostly tell them so. */
 static void sort_members(const struct snapshot *snapshot, uint32_t *members, uint32_t count, struct member_key *keys)
 {
     bool is_sorted = true;
     for (uint32_t i = 0; i < count; i++) {
+        prefetch_member(snapshot, members, count, i);
         keys[i] = (struct member_key){snapshot->members[members[i]].id, members[i]};
         is_sorted = is_sorted && (i == 0 || compare_member(&keys[i - 1], &keys[i]) < 0);
     }
@@ -168,6 +177,7 @@ static uint32_t count_states(const struct snapshot *snapshot, const uint32_t *me
     uint32_t used = 0;
     for (uint32_t i = 0; i < count; i++) {
         const struct member *member = &snapshot->members[members[i]];
+        prefetch_member(snapshot, members, count, i);
         int32_t fd = by_fd ? member->fd : -1;
         uint32_t at = 0;
         while (at < used && (states[at].state != member->state || states[at].fd != fd))
@@ -210,14 +220,22 @@ static void count_creators(const struct snapshot *snapshot, struct grouping *gro
     const uint32_t *members = grouping->members + group->member_first;
     struct pair {
         uint32_t creator, count;
-    } *pairs = arena_array(scratch, struct pair, (size_t)group->member_count + 1);
-    size_t count = 0;
+    } *pairs = NULL;
+    size_t count = 0, capacity = 0;
     for (uint32_t i = 0; i < group->member_count; i++) {
         const struct member *member = &snapshot->members[members[i]];
-        if (member->creator != 0)
-            pairs[count++] = (struct pair){member->creator, member->count};
+        prefetch_member(snapshot, members, group->member_count, i);
+        if (member->creator == 0)
+            continue;
+        if (count != 0 && pairs[count - 1].creator == member->creator) {
+            pairs[count - 1].count += member->count;
+            continue;
+        }
+        pairs = arena_grow(scratch, pairs, count, &capacity, sizeof *pairs);
+        pairs[count++] = (struct pair){member->creator, member->count};
     }
-    qsort(pairs, count, sizeof *pairs, compare_number); /* the creator stands first in a pair */
+    if (count > 1)
+        qsort(pairs, count, sizeof *pairs, compare_number); /* the creator stands first in a pair */
     group->creator_first = (uint32_t)grouping->creator_count;
     for (size_t i = 0; i < count; i++) {
         struct creator_count *last = grouping->creator_count == group->creator_first
@@ -248,14 +266,26 @@ static void count_waited(struct group *group, const struct member *member)
     group->waited_count += member->count;
 }
 
+/* Room that is used for each group in turn. */
+struct filling {
+    struct arena *arena, *scratch;
+    struct member_key *keys;
+    size_t states_capacity;
+    struct resource_waits_room waits;
+};
+
 static void fill_group(const struct snapshot *snapshot, struct grouping *grouping, struct group *group,
-                       struct arena *arena, struct arena *scratch, struct member_key *keys, size_t *states_capacity)
+                       struct filling *filling)
 {
+    struct arena *arena = filling->arena;
     uint32_t *members = grouping->members + group->member_first;
-    sort_members(snapshot, members, group->member_count, keys);
+    sort_members(snapshot, members, group->member_count, filling->keys);
+    size_t waits = 0;
     group->cpu_known = true;
     for (uint32_t i = 0; i < group->member_count; i++) {
         const struct member *member = &snapshot->members[members[i]];
+        prefetch_member(snapshot, members, group->member_count, i);
+        waits += member->wait_count;
         struct member_thread thread = snapshot_thread(snapshot, member);
         group->cpu_known &= thread.cpu_known;
         group->cpu_at_most |= thread.cpu_at_most;
@@ -264,8 +294,8 @@ static void fill_group(const struct snapshot *snapshot, struct grouping *groupin
         group->moved += member->movement == MOVEMENT_MOVED ? member->count : 0;
         group->never_moved += member->movement == MOVEMENT_NONE ? member->count : 0;
     }
-    while (*states_capacity < grouping->state_count + group->member_count)
-        grouping->states = arena_grow(arena, grouping->states, *states_capacity, states_capacity,
+    while (filling->states_capacity < grouping->state_count + group->member_count)
+        grouping->states = arena_grow(arena, grouping->states, filling->states_capacity, &filling->states_capacity,
                                       sizeof *grouping->states);
     struct state_count *states = grouping->states + grouping->state_count;
     uint32_t used = count_states(snapshot, members, group->member_count, states, true);
@@ -274,9 +304,9 @@ static void fill_group(const struct snapshot *snapshot, struct grouping *groupin
     group->state_first = (uint32_t)grouping->state_count;
     group->state_count = used;
     grouping->state_count += used;
-    count_creators(snapshot, grouping, group, arena, scratch);
+    count_creators(snapshot, grouping, group, arena, filling->scratch);
     descriptor_waits_add(snapshot, grouping, group, arena);
-    resource_waits_add(snapshot, grouping, group, arena, scratch);
+    resource_waits_add(snapshot, grouping, group, waits, &filling->waits, arena, filling->scratch);
     group->partial = snapshot->stacks[group->stack].end != STACK_END_OUTERMOST;
     fingerprint_stack(snapshot, &snapshot->stacks[group->stack], group->fingerprint);
 }
@@ -360,9 +390,12 @@ struct grouping group_snapshot(const struct snapshot *snapshot, const struct gro
     bool *unwanted = match_groups(snapshot, options->exclude, group_of_stack, group_count, scratch);
     qsort_r(groups, group_count, sizeof *groups, compare_group, (void *)snapshot);
 
-    struct member_key *member_keys = arena_array(scratch, struct member_key, snapshot->member_count + 1);
+    struct filling filling = {arena, scratch, arena_array(scratch, struct member_key, snapshot->member_count + 1)};
+    grouping.resource_waits = arena_array(arena, struct resource_wait, snapshot->wait_count + 1);
+    grouping.resource_wait_capacity = snapshot->wait_count + 1;
+    grouping.resource_waiters = arena_array(arena, uint32_t, snapshot->wait_count + 1);
+    grouping.resource_waiter_capacity = snapshot->wait_count + 1;
     struct group *hidden = arena_array(scratch, struct group, group_count + 1);
-    size_t states_capacity = 0;
     uint64_t largest_left = options->top == 0 ? UINT64_MAX : options->top; /* the signalled group is extra */
     for (size_t i = 0; i < group_count; i++) {
         struct group group = groups[i];
@@ -371,7 +404,7 @@ struct grouping group_snapshot(const struct snapshot *snapshot, const struct gro
         uint32_t number = group_of_stack[group.stack];
         bool shown = group.count >= options->count_min && (wanted == NULL || wanted[number]) &&
                      (unwanted == NULL || !unwanted[number]);
-        fill_group(snapshot, &grouping, &group, arena, scratch, member_keys, &states_capacity);
+        fill_group(snapshot, &grouping, &group, &filling);
         if (!group.signalled && (!shown || largest_left == 0)) {
             hidden[grouping.hidden_groups++] = group;
             grouping.hidden_members += group.count;

@@ -33,14 +33,14 @@ struct descriptor_wait {
 
 /* Members of a group that wait for the same resource, and as the same: readers and writers apart. */
 struct resource_wait {
+    uint64_t count;      /* members, those that one stands for counted */
     uint32_t resource;   /* into snapshot.resources */
-    bool is_several;     /* that and others of its kind; of plain rows only */
-    bool is_plain;     /* no more than the kind can be said, which states tell too: what system calls wait for, and what
-                          has neither address nor name */
-    bool exclusive;
-    uint64_t count;    /* members, those that one stands for counted */
     uint32_t waiter_first, waiter_count; /* into grouping.resource_waiters: indices of members, by ascending id */
-    enum learnt learnt; /* the weakest of their waits */
+    enum learnt learnt : 8; /* the weakest of their waits */
+    bool is_several : 1; /* that and others of its kind; of plain rows only */
+    bool is_plain : 1;   /* no more than the kind can be said, which states tell too: what system calls wait for, and what
+                            has neither address nor name */
+    bool exclusive : 1;
 };
 
 struct group {
