@@ -138,7 +138,7 @@ void resource_waits_add(const struct snapshot *snapshot, struct grouping *groupi
     group->resource_wait_first = (uint32_t)grouping->resource_wait_count;
     const uint32_t *members = grouping->members + group->member_first;
     const struct numbered *waiters = order_waits(snapshot, members, group, room, count, scratch);
-    bool counts_are_one = snapshot->total == snapshot->member_count; /* a look at each again is a cache miss each */
+    bool counts_are_one = group->count == group->member_count; /* a look at each again is a cache miss each */
     struct resource_wait *row = NULL;
     for (size_t i = 0; i < count; i++) {
         const struct wait *wait = &snapshot->waits[(uint32_t)waiters[i].value];
