@@ -2,6 +2,7 @@
 #include "pipeline.h"
 
 #include "source/core_record.h"
+#include "go_program.h"
 #include "waits/wait_dump.h"
 
 #include <errno.h>
@@ -380,15 +381,24 @@ static const struct error *load_rules(struct pipeline *pipeline, const struct pi
     return NULL;
 }
 
+/* What findings may ask of the program: of its goroutines, while the image is open. */
+static const struct program *profile_program(struct pipeline *pipeline, const struct profile *profile)
+{
+    return pipeline->has_go && profile->snapshot.kind == PROFILE_GOROUTINES
+               ? go_program_new(&pipeline->go, &profile->snapshot, &pipeline->scratch)
+               : NULL;
+}
+
 static void apply_rules(struct pipeline *pipeline, const struct pipeline_options *options, struct profile *profile)
 {
-    struct detect_options detect = {.only = options->rule};
+    struct detect_options detect = {.only = options->rule, .program = profile_program(pipeline, profile)};
     /* Memory that is allocated, not members that stand somewhere. */
     if (profile->snapshot.kind == PROFILE_HEAP)
         pipeline->rule_count = 0;
     profile->findings = detect_run(pipeline->rules, &profile->snapshot, &profile->grouping, &detect, &pipeline->keep,
                                    &pipeline->scratch, &pipeline->diagnostics);
     arena_reset(&pipeline->scratch);
+    detect.program = NULL;
     if (options->explain)
         profile->explanations =
             detect_explain(pipeline->rules, &profile->snapshot, &profile->grouping, &detect, &profile->findings,

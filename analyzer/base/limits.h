@@ -59,6 +59,23 @@ enum {
     limit_early_ends = 256,
     /* Cases of one select of Go's: the compiler allows 65,536. */
     limit_go_cases = 1 << 16,
+    /* Bytes of one Go function's code that are looked through for calls: the largest, of generated tables, have a few MB … */
+    limit_code_call_bytes = 4 << 20,
+    /* … and of all that one profile's findings ask for: half a second's worth. */
+    limit_code_calls_bytes = 32 << 20,
+    /* Fields and bytes of one Go struct that is looked for by its name, and structs of one name: packages of the same last
+     * part, and instances of a generic type. */
+    limit_go_fields = 256,
+    limit_go_struct_bytes = 64 << 10,
+    limit_go_types_found = 64,
+    /* Frames of one goroutine whose words are looked at: its waiting call and what led there. */
+    limit_go_frames = 64,
+    /* Waiters whose frames are searched for the pool that they wait for. */
+    limit_pool_samples = 64,
+    /* Others that may hold one of a pool whose frames are looked at for it. */
+    limit_pool_holders_asked = 1024,
+    /* Pools that one rule tells apart by their memory. */
+    limit_pool_objects = 16,
     /* Labels of one goroutine, and bytes of one key or value: programs set a handful of short ones. */
     limit_labels = 1000,
     limit_label_bytes = 16 << 10,
@@ -143,6 +160,8 @@ static const uint64_t limit_goroutines = 1u << 24;
 static const uint64_t limit_labels_bytes = (uint64_t)2 << 30;
 /* Argument values kept for all calls of all goroutines: 512 MB, enough for 1.3 million with 50 each. */
 static const uint64_t limit_argument_values = 1u << 26;
+/* Bytes of a Go program's type descriptors; the largest known program has 20 MB. */
+static const uint64_t limit_go_types_bytes = (uint64_t)256 << 20;
 /* Bytes of one table of a pclntab; the whole of the largest known program's is under 200 MB. */
 static const uint64_t limit_go_table_bytes = 1u << 30;
 /* Runs of text that the linker split a program into; one each 64 MB or so. */

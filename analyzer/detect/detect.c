@@ -89,7 +89,7 @@ static void diagnose_limits(struct detection *detection, const struct detect_opt
         const struct compiled_rule *rule = set->rules[i];
         if (rule_set_selects(set, i, options->only) &&
             (match_hit_limit(detection, &rule->match) || match_hit_limit(detection, &rule->head) ||
-             hit_limit(detection, &rule->acquire) || hit_limit(detection, &rule->hold) ||
+             hit_limit(detection, &rule->acquire) || hit_limit(detection, &rule->keeps) || hit_limit(detection, &rule->hold) ||
              hit_limit(detection, &rule->creates)))
             diagnose_limit(detection, rule->id);
     }
@@ -107,6 +107,7 @@ struct findings detect_run(struct rule_set *set, const struct snapshot *snapshot
         .set = set,
         .snapshot = snapshot,
         .grouping = grouping,
+        .program = options->program,
         .arena = arena,
         .scratch = scratch,
         .diagnostics = diagnostics,

@@ -8,6 +8,7 @@
 #include "base/diagnostics.h"
 #include "format/rule_file.h"
 #include "model/finding.h"
+#include "model/program.h"
 
 /* Rules with their expressions compiled. */
 struct rule_set;
@@ -34,6 +35,7 @@ bool rule_set_selects(const struct rule_set *set, size_t number, const char *onl
 
 struct detect_options {
     const char *only; /* "plugin/rule", "plugin" or "rule": all else is left out; NULL: all rules */
+    const struct program *program; /* for what only some findings ask; NULL: nobody to ask */
 };
 
 /* Findings and their texts are in `arena`; `scratch` is free again afterwards. Rules whose matching hit a limit are

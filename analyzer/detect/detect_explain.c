@@ -187,6 +187,7 @@ static const char *explain_rule(struct detection *detection, const struct compil
     explain_match(&explaining, &rule->match, "");
     explain_match(&explaining, &rule->head, "head: ");
     explain_list(&explaining, "acquire", &rule->acquire);
+    explain_list(&explaining, "keeps", &rule->keeps);
     explain_list(&explaining, "hold", &rule->hold);
     explain_list(&explaining, "creates", &rule->creates);
     explain_thresholds(&explaining);

@@ -15,8 +15,10 @@
 
 #include "base/limits.h"
 #include "detect/claims.h"
+#include "detect/pool_program.h"
 #include "detect/wording.h"
 
+#include <inttypes.h>
 #include <stdlib.h>
 
 /* Waiters below which nothing is said unless the rule says so: a busy pool has a few at any instant. */
@@ -26,7 +28,9 @@ enum { waiters_least = 10 };
 struct pool_member {
     uint32_t member;
     uint32_t layer;    /* of acquire */
-    uint32_t resource; /* what the pool's waiters wait on; index_none unknown */
+    uint32_t resource; /* what the pool's waiters wait on; index_none unknown, or each has its own */
+    uint32_t channel;  /* the one with room that it waits on; index_none: none */
+    uint32_t object;   /* into pool_program.objects; index_none unknown */
     uint32_t entry;    /* into pool.entries, once its pool is known */
 };
 
@@ -39,6 +43,7 @@ struct pool_search {
     uint32_t *entry_of_stack;  /* by stack: into the entries of the pool gathered last */
     struct pool_member *members;
     size_t member_count;
+    struct pool_program *program; /* NULL: nobody to ask */
 };
 
 /* Members that do not wait, as far as their state tells. */
@@ -120,7 +125,27 @@ static bool search_stacks(struct pool_search *search)
     return true;
 }
 
-/* The condition or semaphore that the pool's waiters share. */
+static bool kind_is_channel(enum wait_kind kind)
+{
+    return kind == WAIT_CHANNEL_RECEIVE || kind == WAIT_CHANNEL_SEND || kind == WAIT_SELECT;
+}
+
+/* The channel of what is lent, or of places for it: it has room, and is empty or full. Of a select's the one that most
+ * wait on. */
+static uint32_t lending_channel(const struct snapshot *snapshot, const struct member *member)
+{
+    uint32_t found = index_none;
+    for (uint32_t i = 0; i < member->wait_count; i++) {
+        uint32_t number = snapshot->waits[member->wait_first + i].resource;
+        const struct resource *resource = &snapshot->resources[number];
+        if (kind_is_channel(resource->kind) && resource->address != 0 && resource->capacity_known &&
+            resource->capacity != 0 && (found == index_none || resource->waiters > snapshot->resources[found].waiters))
+            found = number;
+    }
+    return found;
+}
+
+/* The condition, semaphore or channel that the pool's waiters share. */
 static uint32_t shared_resource(const struct snapshot *snapshot, const struct member *member)
 {
     for (uint32_t i = 0; i < member->wait_count; i++) {
@@ -129,7 +154,7 @@ static uint32_t shared_resource(const struct snapshot *snapshot, const struct me
         if (resource->address != 0 && (resource->kind == WAIT_CONDITION || resource->kind == WAIT_SEMAPHORE))
             return number;
     }
-    return index_none;
+    return lending_channel(snapshot, member);
 }
 
 /* Two pools of one kind are told apart by what their waiters wait on, unless each waiter has a condition of its own. */
@@ -155,6 +180,50 @@ static void resources_settle(struct pool_search *search)
             search->members[i].resource = tells ? most : index_none;
 }
 
+/* The waiter, and how far its acquire goes. */
+static struct pool_waiter waiter_of(const struct pool_search *search, const struct pool_member *member)
+{
+    const struct pool_entry *entry = &search->inside[search->snapshot->members[member->member].stack];
+    return (struct pool_waiter){member->member, entry->frames[entry->outer].step};
+}
+
+/* Those of one channel wait for one pool; whose frames know several, or none, for the one that most know. */
+static void objects_settle(struct pool_search *search)
+{
+    uint32_t *objects =
+        arena_array(detection_scratch(search->detection), uint32_t, search->snapshot->resource_count + 1); /* + 1 */
+    for (size_t i = 0; i < search->member_count; i++) {
+        const struct pool_member *member = &search->members[i];
+        if (member->channel != index_none && member->object != index_none && objects[member->channel] == 0)
+            objects[member->channel] = member->object + 1;
+    }
+    for (size_t i = 0; i < search->member_count; i++) {
+        struct pool_member *member = &search->members[i];
+        if (member->channel != index_none && objects[member->channel] != 0)
+            member->object = objects[member->channel] - 1;
+        else if (member->object == index_none)
+            member->object = 0;
+    }
+}
+
+/* Which of several pools each waits for, where memory tells. */
+static void objects_find(struct pool_search *search)
+{
+    struct pool_waiter *waiters =
+        arena_array(detection_scratch(search->detection), struct pool_waiter, search->member_count);
+    for (size_t i = 0; i < search->member_count; i++)
+        waiters[i] = waiter_of(search, &search->members[i]);
+    const struct pool_entry *entry = &search->inside[search->snapshot->members[search->members->member].stack];
+    const struct frame *frame = &search->snapshot->frames[entry->frames[entry->outer].frame];
+    pool_program_find_objects(search->program, snapshot_string(search->snapshot, frame->function), waiters,
+                              search->member_count);
+    size_t count = search->program->object_count;
+    for (size_t i = 0; i < search->member_count && count != 0; i++)
+        search->members[i].object = count == 1 ? 0 : pool_program_object_of(search->program, waiters[i]);
+    if (count > 1)
+        objects_settle(search);
+}
+
 static uint32_t layer_of_stack(const struct pool_search *search, uint32_t stack)
 {
     const struct pool_entry *entry = &search->inside[stack];
@@ -172,9 +241,16 @@ static void search_members(struct pool_search *search)
         if (search->inside[member->stack].frames == NULL || member_runs(snapshot, member))
             continue;
         search->members[search->member_count++] = (struct pool_member){
-            matching[i], layer_of_stack(search, member->stack), shared_resource(snapshot, member), 0};
+            .member = matching[i],
+            .layer = layer_of_stack(search, member->stack),
+            .resource = shared_resource(snapshot, member),
+            .channel = lending_channel(snapshot, member),
+            .object = index_none,
+        };
     }
     resources_settle(search);
+    if (search->program != NULL && search->member_count != 0)
+        objects_find(search);
 }
 
 /* All stacks inside the acquire of these members, who are one pool's waiters. */
@@ -212,6 +288,7 @@ static struct pool *pool_gather(struct pool_search *search, struct pool_member *
 struct pool_verdict {
     uint64_t waiters, nested, suspected; /* suspected: of those nested, by the layers alone */
     uint64_t holders;                    /* others that may hold one, and do not wait for another */
+    bool is_certain;                     /* as many hold one and wait as are in use: nobody is left to give one back */
     struct tally nested_places, victim_places, holder_places, proofs;
     struct circumstances circumstances;
 };
@@ -228,7 +305,7 @@ static const char *nesting_reason(enum pool_nesting nesting)
     case NESTING_WORKING:
         return "that works on one (inferred from the stacks)";
     case NESTING_CODE:
-        return "whose code takes one before this call (inferred from the code)";
+        return "whose code takes one before this call and gives none back (inferred from the code)";
     case NESTING_NONE:
         break;
     }
@@ -261,9 +338,33 @@ static void verdict_count_waiters(struct pool_search *search, const struct pool 
     }
 }
 
+/* Whether the function took one earlier: its code tells better than where others of it are seen. */
+static bool frame_holds(struct pool_search *search, const struct pool *pool, const struct pool_facts *facts,
+                        struct stack_frame frame)
+{
+    enum pool_answer answer = POOL_UNKNOWN;
+    const struct pool_entry *entry = pool->entries;
+    while (entry < pool->entries + pool->count && entry->waiting == 0)
+        entry++;
+    if (facts != NULL && facts->acquires_before != NULL)
+        answer = facts->acquires_before(facts->context, entry, frame);
+    return answer == POOL_UNKNOWN ? pool_frame_is_past(pool, search->functions, frame) : answer == POOL_YES;
+}
+
+/* Whether the member's frame keeps anything that leads to the pool: without it, what its function took is of another
+ * one, or no longer there. True where memory does not tell. */
+static bool frame_knows_pool(struct pool_search *search, const struct pool_facts *facts, uint32_t member, uint32_t step)
+{
+    bool is_known;
+    if (search->program == NULL || facts->address == 0)
+        return true;
+    const struct program *program = search->program->program;
+    return program->frame_leads_to(program->context, member, step, facts->address, &is_known) || !is_known;
+}
+
 /* The frame of a stack outside acquire whose function works on a pooled object, or has taken one earlier. */
-static bool holder_frame(struct pool_search *search, const struct pool *pool, uint32_t stack, bool by_rule,
-                         size_t *ret_at)
+static bool holder_frame(struct pool_search *search, const struct pool *pool, const struct pool_facts *facts,
+                         uint32_t stack, bool by_rule, size_t *ret_at)
 {
     size_t count;
     const struct stack_frame *frames = detection_frames(search->detection, stack, &count);
@@ -273,7 +374,7 @@ static bool holder_frame(struct pool_search *search, const struct pool *pool, ui
             return true;
         }
     for (size_t i = 0; i < count; i++)
-        if (pool_frame_is_past(pool, search->functions, frames[i])) {
+        if (frame_holds(search, pool, facts, frames[i])) {
             *ret_at = i;
             return true;
         }
@@ -282,24 +383,27 @@ static bool holder_frame(struct pool_search *search, const struct pool *pool, ui
 
 /* `by_rule`: whether the rule's `hold` can speak of this pool, there being no other. */
 static void verdict_count_holders(struct pool_search *search, const struct pool *pool, struct pool_verdict *verdict,
-                                  struct finding *finding, bool by_rule)
+                                  const struct pool_facts *facts, struct finding *finding, bool by_rule)
 {
     struct arena *arena = detection_scratch(search->detection);
     const struct snapshot *snapshot = search->snapshot;
     enum { NOT_ASKED, HOLDS, HOLDS_NOT };
     uint8_t *answers = arena_array(arena, uint8_t, snapshot->stack_count);
     struct text *places = arena_array(arena, struct text, snapshot->stack_count);
+    uint32_t *steps = arena_array(arena, uint32_t, snapshot->stack_count);
+    size_t asked = 0;
     for (uint32_t i = 0; i < snapshot->member_count; i++) {
         uint32_t stack = snapshot->members[i].stack;
         if (search->inside[stack].frames != NULL)
             continue;
         if (answers[stack] == NOT_ASKED) {
             size_t at = 0;
-            bool holds = holder_frame(search, pool, stack, by_rule, &at);
+            bool holds = holder_frame(search, pool, facts, stack, by_rule, &at);
             answers[stack] = holds ? HOLDS : HOLDS_NOT;
             size_t count;
             const struct stack_frame *frames = detection_frames(search->detection, stack, &count);
             struct stack_frame doing;
+            steps[stack] = holds ? frames[at].step : 0;
             if (holds && stack_place(search->detection, stack, &doing) && doing.frame != frames[at].frame)
                 places[stack] =
                     text_from_string(arena_printf(arena, "%s, called from %s", frame_place(snapshot, doing, arena),
@@ -307,7 +411,8 @@ static void verdict_count_holders(struct pool_search *search, const struct pool 
             else if (holds)
                 places[stack] = text_from_string(frame_place(snapshot, frames[at], arena));
         }
-        if (answers[stack] != HOLDS)
+        if (answers[stack] != HOLDS ||
+            (asked < limit_pool_holders_asked && ++asked != 0 && !frame_knows_pool(search, facts, i, steps[stack])))
             continue;
         verdict->holders += snapshot->members[i].count;
         tally_add(&verdict->holder_places, places[stack], snapshot->members[i].count);
@@ -327,20 +432,49 @@ static void evidence_of_waiters(struct pool_search *search, struct finding *find
         condition = arena_printf(scratch, "if each does, and each of %s that do something else, the pool has %s",
                                  detection_count_text(detection, verdict->holders), held);
     if (facts != NULL && facts->size_known)
-        condition = arena_printf(scratch, "the pool has %s%s%s (read)", detection_count_text(detection, facts->size),
-                                 facts->in_use_known ? ", in use: " : "",
-                                 facts->in_use_known ? detection_count_text(detection, facts->in_use) : "");
-    detection_add_evidence(detection, finding, "%s %s inside %.*s; %s of them may hold one already: %s.",
+        condition =
+            arena_printf(scratch, "the pool has %s%s%s (read%s%s)", detection_count_text(detection, facts->size),
+                         facts->in_use_known ? ", in use: " : "",
+                         facts->in_use_known ? detection_count_text(detection, facts->in_use) : "",
+                         facts->pool_text != NULL ? ": " : "", facts->pool_text != NULL ? facts->pool_text : "");
+    detection_add_evidence(detection, finding, "%s %s inside %.*s; %s of them %s already: %s.",
                            part_text(detection, verdict->waiters), for_count(verdict->waiters, "waits", "wait"),
                            (int)pool->name.length, pool->name.data, detection_count_text(detection, verdict->nested),
+                           verdict->is_certain ? for_count(verdict->nested, "holds one", "hold one") : "may hold one",
                            condition);
+    if (verdict->is_certain)
+        detection_add_evidence(detection, finding,
+                               "That is all that %s in use: nobody is left who could give one back.",
+                               for_count(facts->in_use, "is", "are"));
+}
+
+/* "goroutine 7, 8, 9": those that hold one while they wait for another. */
+static void evidence_of_names(struct pool_search *search, struct finding *finding, const struct pool *pool,
+                              const struct pool_member *members, size_t count)
+{
+    enum { names_max = 16 };
+    struct detection *detection = search->detection;
+    struct arena *scratch = detection_scratch(detection);
+    const char *names = "";
+    uint64_t told = 0, nested = 0;
+    for (size_t i = 0; i < count; i++) {
+        const struct member *member = &search->snapshot->members[members[i].member];
+        if (pool->entries[members[i].entry].nesting == NESTING_NONE || member->id == 0)
+            continue;
+        if (nested++ < names_max)
+            names = arena_printf(scratch, "%s%s%" PRIu64, names, told++ == 0 ? "" : ", ", member->id);
+    }
+    if (told != 0)
+        detection_add_evidence(
+            detection, finding, "These are %s %s%s.", detection_members_word(detection, nested), names,
+            nested > told ? arena_printf(scratch, " and %s more", detection_count_text(detection, nested - told)) : "");
 }
 
 static void evidence_of_nesting(struct pool_search *search, struct finding *finding, struct pool_verdict *verdict)
 {
     struct detection *detection = search->detection;
-    detection_add_evidence(detection, finding, "Those that may hold one while they wait for another: %s.",
-                           tally_text(&verdict->nested_places, " in "));
+    detection_add_evidence(detection, finding, "Those that %s one while they wait for another: %s.",
+                           verdict->is_certain ? "hold" : "may hold", tally_text(&verdict->nested_places, " in "));
     uint64_t victims = verdict->waiters - verdict->nested;
     if (victims != 0)
         detection_add_evidence(
@@ -373,7 +507,7 @@ static void evidence_of_accessors(struct pool_search *search, struct finding *fi
 }
 
 static void finding_add_keys(struct pool_search *search, struct finding *finding, const struct pool *pool,
-                             const struct pool_verdict *verdict, uint32_t first_stack)
+                             const struct pool_verdict *verdict, const struct pool_facts *facts, uint32_t first_stack)
 {
     struct detection *detection = search->detection;
     struct arena *arena = detection_arena(detection);
@@ -384,8 +518,13 @@ static void finding_add_keys(struct pool_search *search, struct finding *finding
     detection_add_key(detection, finding, "pool", pool->name);
     const char *share = share_text(arena, verdict->waiters, snapshot_population(search->snapshot));
     detection_add_key(detection, finding, "share", text_from_string(share));
-    const char *outcome = arena_printf(arena, ", %s of which may hold what the others wait for",
-                                       detection_count_text(detection, verdict->nested));
+    if (facts != NULL && facts->size_known)
+        finding_add_count(detection, finding, "size", facts->size);
+    if (facts != NULL && facts->in_use_known)
+        finding_add_count(detection, finding, "in-use", facts->in_use);
+    const char *outcome = arena_printf(arena, ", %s of which %s what the others wait for",
+                                       detection_count_text(detection, verdict->nested),
+                                       verdict->is_certain ? for_count(verdict->nested, "holds", "hold") : "may hold");
     detection_add_key(detection, finding, "verdict", text_from_string(outcome));
     size_t count;
     const struct capture *captures = detection_captures(detection, search->rule, first_stack, &count);
@@ -393,11 +532,37 @@ static void finding_add_keys(struct pool_search *search, struct finding *finding
         detection_add_key(detection, finding, captures[i].name, captures[i].value);
 }
 
-static enum confidence verdict_confidence(const struct pool_verdict *verdict, const struct pool_facts *facts)
+/* Whether the pool's counters agree with the stacks: each that is in use is held by one who waits for another. */
+static bool verdict_is_certain(const struct pool_verdict *verdict, const struct pool_facts *facts)
+{
+    return facts != NULL && facts->size_known && facts->in_use_known && verdict->suspected == 0 &&
+           verdict->holders == 0 && verdict->nested == facts->in_use && facts->in_use == facts->size;
+}
+
+/* More are counted than the pool has, and none of those who wait for another keeps anything of this pool: they hold one
+ * of another pool of the same kind. */
+static bool verdict_is_refuted(struct pool_search *search, const struct pool *pool, const struct pool_verdict *verdict,
+                               const struct pool_facts *facts, const struct pool_member *members, size_t count)
+{
+    size_t asked = 0;
+    if (facts == NULL || !facts->in_use_known || verdict->nested + verdict->holders <= facts->in_use)
+        return false;
+    for (size_t i = 0; i < count && asked < limit_pool_samples; i++) {
+        const struct pool_entry *entry = &pool->entries[members[i].entry];
+        if (entry->nesting == NESTING_NONE)
+            continue;
+        asked++;
+        if (frame_knows_pool(search, facts, members[i].member, entry->frames[entry->holder].step))
+            return false;
+    }
+    return asked != 0;
+}
+
+static enum confidence verdict_confidence(const struct pool_verdict *verdict)
 {
     if (verdict->suspected != 0)
         return CONFIDENCE_SUSPECTED;
-    return facts != NULL && facts->size_known && facts->in_use_known ? CONFIDENCE_READ : CONFIDENCE_INFERRED;
+    return verdict->is_certain ? CONFIDENCE_READ : CONFIDENCE_INFERRED;
 }
 
 static void finding_add_waiters(struct pool_search *search, struct finding *finding, const struct pool *pool,
@@ -411,10 +576,12 @@ static void finding_add_waiters(struct pool_search *search, struct finding *find
 }
 
 static void finding_add_evidence(struct pool_search *search, struct finding *finding, const struct pool *pool,
-                                 struct pool_verdict *verdict, const struct pool_facts *facts)
+                                 struct pool_verdict *verdict, const struct pool_facts *facts,
+                                 const struct pool_member *members, size_t count)
 {
     evidence_of_waiters(search, finding, pool, verdict, facts);
     evidence_of_nesting(search, finding, verdict);
+    evidence_of_names(search, finding, pool, members, count);
     evidence_of_accessors(search, finding, pool);
     circumstances_tell(&verdict->circumstances, finding);
 }
@@ -437,12 +604,52 @@ static bool waiters_are_told(const struct pool_search *search, const struct pool
 
 /* Names alone do not tell a function that keeps its connection from one that takes and returns several in turn. While
  * others work with theirs the pool moves, and a busy pool looks like this. */
-static void verdict_doubt(const struct pool_verdict *verdict, struct detection *detection, struct finding *finding)
+static void severity_limit(struct finding *finding, enum severity most)
 {
-    if (verdict->suspected < verdict->nested || verdict->holders == 0)
+    if (finding->severity > most)
+        finding->severity = most;
+}
+
+/* What the pool counts, against the stacks. False: nothing is counted. */
+static bool verdict_doubt_by_counters(const struct pool_verdict *verdict, const struct pool_facts *facts,
+                                      struct detection *detection, struct finding *finding)
+{
+    if (facts == NULL || !facts->in_use_known || !facts->size_known ||
+        (verdict->suspected == verdict->nested && verdict->holders != 0))
+        return false;
+    if (facts->in_use < facts->size) {
+        severity_limit(finding, SEVERITY_INFO);
+        detection_add_evidence(detection, finding, "One could be had at this instant: the pool is not used up.");
+    } else if (verdict->nested < facts->in_use) {
+        uint64_t others = facts->in_use - verdict->nested;
+        bool most = verdict->holders == 0 && verdict->suspected == 0 && verdict->nested >= others;
+        severity_limit(finding, most ? SEVERITY_WARNING : SEVERITY_INFO);
+        detection_add_evidence(detection, finding, "%s of those in use %s held by others, who may give %s back.",
+                               detection_count_text(detection, others), for_count(others, "is", "are"),
+                               for_count(others, "it", "theirs"));
+    } else if (verdict->nested > facts->in_use && (verdict->holders != 0 || verdict->suspected != 0)) {
+        severity_limit(finding, SEVERITY_INFO);
+        detection_add_evidence(detection, finding,
+                               "They cannot all hold one: that is more than are in use. The pool may merely be busy.");
+    }
+    return true;
+}
+
+static void verdict_doubt(const struct pool_verdict *verdict, const struct pool_facts *facts,
+                          struct detection *detection, struct finding *finding)
+{
+    if (verdict_doubt_by_counters(verdict, facts, detection, finding) || verdict->suspected < verdict->nested)
         return;
-    if (finding->severity > SEVERITY_INFO)
-        finding->severity = SEVERITY_INFO;
+    if (verdict->holders == 0) {
+        if (facts == NULL || facts->acquires_before == NULL)
+            return;
+        severity_limit(finding, SEVERITY_WARNING);
+        detection_add_evidence(detection, finding,
+                               "Their code shows no direct call that takes one and keeps it; calls through interfaces "
+                               "and closures cannot be seen.");
+        return;
+    }
+    severity_limit(finding, SEVERITY_INFO);
     detection_add_evidence(
         detection, finding,
         "The pool may merely be busy: those that do something else give theirs back, unless they are "
@@ -469,12 +676,19 @@ static void pool_report(struct pool_search *search, struct pool *pool, const str
 
     struct finding *finding = detection_add(detection, search->rule);
     finding->members = verdict.waiters;
-    finding->confidence = verdict_confidence(&verdict, facts);
     finding_add_waiters(search, finding, pool, members, count);
-    verdict_count_holders(search, pool, &verdict, finding, is_only);
-    finding_add_evidence(search, finding, pool, &verdict, facts);
-    verdict_doubt(&verdict, detection, finding);
-    finding_add_keys(search, finding, pool, &verdict, search->snapshot->members[members->member].stack);
+    verdict_count_holders(search, pool, &verdict, facts, finding, is_only);
+    verdict.is_certain = verdict_is_certain(&verdict, facts);
+    finding->confidence = verdict_confidence(&verdict);
+    finding_add_evidence(search, finding, pool, &verdict, facts, members, count);
+    if (verdict_is_refuted(search, pool, &verdict, facts, members, count)) {
+        severity_limit(finding, SEVERITY_INFO);
+        detection_add_evidence(detection, finding,
+                               "What they hold is not of this pool, as far as their frames' memory tells: the pool may "
+                               "merely be busy.");
+    }
+    verdict_doubt(&verdict, facts, detection, finding);
+    finding_add_keys(search, finding, pool, &verdict, facts, search->snapshot->members[members->member].stack);
     detection_set_title(detection, finding, search->rule, "{waiters} {kind} wait for {pool}{verdict}");
 }
 
@@ -485,6 +699,8 @@ static int member_compare(const void *a, const void *b)
         return first->layer < second->layer ? -1 : 1;
     if (first->resource != second->resource)
         return first->resource < second->resource ? -1 : 1;
+    if (first->object != second->object)
+        return first->object < second->object ? -1 : 1;
     return first->member < second->member ? -1 : first->member > second->member;
 }
 
@@ -511,7 +727,7 @@ static struct pool_run *runs_find(struct pool_search *search, size_t *ret_count)
         const struct pool_member *members = &search->members[first];
         struct pool_run run = {.first = first};
         for (; next < search->member_count && search->members[next].layer == members->layer &&
-               search->members[next].resource == members->resource;
+               search->members[next].resource == members->resource && search->members[next].object == members->object;
              next++)
             run.members += search->snapshot->members[search->members[next].member].count;
         run.count = next - first;
@@ -526,9 +742,51 @@ static struct pool_run *runs_find(struct pool_search *search, size_t *ret_count)
     return runs;
 }
 
+/* A channel that all of them wait on tells how many there are: empty, when what is lent comes out of it, or full, when
+ * a place in it is what is lent. */
+static void facts_from_channel(struct pool_search *search, const struct pool_member *members, size_t count,
+                               struct pool_facts *facts)
+{
+    uint32_t number = members->channel;
+    for (size_t i = 1; i < count; i++)
+        if (members[i].channel != number)
+            return;
+    if (number == index_none)
+        return;
+    const struct resource *channel = &search->snapshot->resources[number];
+    bool is_full = channel->fill == channel->capacity;
+    if ((channel->fill != 0 && !is_full) || (channel->kind == WAIT_CHANNEL_SEND && !is_full) ||
+        (channel->kind == WAIT_CHANNEL_RECEIVE && channel->fill != 0))
+        return;
+    facts->size = facts->in_use = channel->capacity;
+    facts->size_known = facts->in_use_known = true;
+    facts->address = channel->address;
+    facts->pool_text =
+        arena_printf(detection_scratch(search->detection), "the room of channel 0x%" PRIx64 ", which is %s",
+                     channel->address, is_full ? "full" : "empty");
+}
+
+static struct pool_facts facts_make(struct pool_search *search, const struct pool_member *members, size_t count)
+{
+    struct pool_facts facts = {.context = search->program, .acquires_before = pool_program_acquires_before};
+    if (members->object == index_none) {
+        facts_from_channel(search, members, count, &facts);
+        return facts;
+    }
+    const struct program_pool *object = &search->program->objects[members->object];
+    facts.size = object->size;
+    facts.in_use = object->in_use;
+    facts.size_known = facts.in_use_known = true;
+    facts.address = object->address;
+    facts.pool_text = arena_printf(detection_scratch(search->detection), "its counters at 0x%" PRIx64 "%s",
+                                   object->address, object->is_late ? ", after the stop" : "");
+    return facts;
+}
+
 void pools_find(struct detection *detection, const struct compiled_rule *rule, const struct pool_facts *facts)
 {
     struct pool_search search = {.detection = detection, .rule = rule, .snapshot = detection_snapshot(detection)};
+    search.program = facts == NULL ? pool_program_new(detection, rule) : NULL;
     if (!search_stacks(&search))
         return;
     search_members(&search);
@@ -539,7 +797,11 @@ void pools_find(struct detection *detection, const struct compiled_rule *rule, c
     for (size_t i = 0; i < count && i < limit_masses_of_rule; i++) {
         struct pool_member *members = &search.members[runs[i].first];
         struct pool *pool = pool_gather(&search, members, runs[i].count);
-        pool_report(&search, pool, members, runs[i].count, facts, runs[i].count == search.member_count);
+        struct pool_facts own;
+        if (search.program != NULL)
+            own = facts_make(&search, members, runs[i].count);
+        pool_report(&search, pool, members, runs[i].count, search.program != NULL ? &own : facts,
+                    runs[i].count == search.member_count);
     }
 }
 

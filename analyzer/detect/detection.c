@@ -20,6 +20,11 @@ void detection_init(struct detection *detection)
     detection->group_stamps = arena_array(scratch, uint32_t, detection->grouping->group_count_all);
 }
 
+const struct program *detection_program(const struct detection *detection)
+{
+    return detection->program;
+}
+
 const struct snapshot *detection_snapshot(const struct detection *detection)
 {
     return detection->snapshot;

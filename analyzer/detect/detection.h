@@ -36,6 +36,7 @@ struct detection {
     struct rule_set *set;
     const struct snapshot *snapshot;
     const struct grouping *grouping;
+    const struct program *program; /* may be NULL */
     struct arena *arena, *scratch;
     struct diagnostics *diagnostics;
     struct name_table names[NAME_KIND_COUNT];

@@ -20,6 +20,8 @@ extern const struct detector detector_count, detector_lock_cycle, detector_lock_
 
 const struct snapshot *detection_snapshot(const struct detection *detection);
 const struct grouping *detection_grouping(const struct detection *detection);
+/* The program, as long as it can be asked; NULL: it cannot, as of dumps of text. */
+const struct program *detection_program(const struct detection *detection);
 struct arena *detection_arena(struct detection *detection);   /* of findings */
 struct arena *detection_scratch(struct detection *detection); /* until the run ends */
 const struct rule *compiled_rule_source(const struct compiled_rule *rule);
@@ -44,11 +46,14 @@ bool detection_head_matches(struct detection *detection, const struct compiled_r
 const struct capture *detection_captures(struct detection *detection, const struct compiled_rule *rule, uint32_t stack,
                                          size_t *ret_count);
 
-enum rule_list { RULE_LIST_ACQUIRE, RULE_LIST_HOLD, RULE_LIST_CREATES };
+enum rule_list { RULE_LIST_ACQUIRE, RULE_LIST_HOLD, RULE_LIST_CREATES, RULE_LIST_KEEPS };
 /* Whether any expression of rule->acquire, rule->hold or rule->creates matches this frame; each is tried once per
  * distinct name. */
 bool detection_frame_matches(struct detection *detection, const struct compiled_rule *rule, enum rule_list list,
                              uint32_t frame, uint32_t location);
+/* … this name of a function, which need not be on any stack; tried anew each time. */
+bool detection_name_matches_list(struct detection *detection, const struct compiled_rule *rule, enum rule_list list,
+                                 struct text name);
 /* … any frame of the snapshot: where none does, no stack has to be looked at. */
 bool detection_any_frame_matches(struct detection *detection, const struct compiled_rule *rule, enum rule_list list);
 /* Whether rule->match.state is given and matches the name of a state that is no member's: a socket's. */

@@ -107,20 +107,21 @@ struct callers {
     bool several, others;
 };
 
-static enum pool_answer code_answer(const struct judgement *judgement, struct stack_frame frame)
+static enum pool_answer code_answer(const struct judgement *judgement, const struct pool_entry *entry,
+                                    struct stack_frame frame)
 {
     const struct pool_facts *facts = judgement->facts;
     return facts == NULL || facts->acquires_before == NULL ? POOL_UNKNOWN
-                                                           : facts->acquires_before(facts->context, frame);
+                                                           : facts->acquires_before(facts->context, entry, frame);
 }
 
 /* The function of the frame takes one before the call that it stands in: its code says so, or it is seen to, elsewhere.
  */
-static bool holds_before(const struct judgement *judgement, struct stack_frame frame)
+static bool holds_before(const struct judgement *judgement, const struct pool_entry *entry, struct stack_frame frame)
 {
     uint32_t function = judgement->functions->function_of_frame[frame.frame];
     struct stack_frame call = judgement->pool->first_calls[function];
-    enum pool_answer answer = code_answer(judgement, frame);
+    enum pool_answer answer = code_answer(judgement, entry, frame);
     if (answer != POOL_UNKNOWN)
         return answer == POOL_YES;
     return call.location != index_none && place_is_before(judgement->snapshot, call, frame);
@@ -169,7 +170,7 @@ static void callers_note(const struct judgement *judgement, struct callers *call
         next++;
     uint32_t caller = next < count ? function_at(functions, frames, next) : 0;
     if (caller == 0 || !judgement->is_layer[functions->entries[caller].layer] ||
-        holds_before(judgement, frames[next])) {
+        holds_before(judgement, NULL, frames[next])) {
         /* One that took a connection and then calls this makes it no accessor: it takes a second. */
         callers->others = true;
         return;
@@ -256,9 +257,9 @@ static bool entry_judge_by_proof(const struct judgement *judgement, struct pool_
     }
     for (size_t i = entry->caller + 1; i < entry->frame_count; i++) {
         uint32_t function = function_at(judgement->functions, entry->frames, i);
-        if (function == 0 || function == direct || !holds_before(judgement, entry->frames[i]))
+        if (function == 0 || function == direct || !holds_before(judgement, entry, entry->frames[i]))
             continue;
-        entry->nesting = code_answer(judgement, entry->frames[i]) == POOL_YES ? NESTING_CODE : NESTING_ORDERED;
+        entry->nesting = code_answer(judgement, entry, entry->frames[i]) == POOL_YES ? NESTING_CODE : NESTING_ORDERED;
         entry->holder = i;
         return true;
     }
@@ -273,7 +274,7 @@ static void entry_judge_by_layer(const struct judgement *judgement, struct pool_
         uint32_t function = function_at(judgement->functions, entry->frames, i);
         const struct pool_function *known = &judgement->functions->entries[function];
         if (function == 0 || function == direct || !judgement->is_layer[known->layer] || known->is_runtime ||
-            holds_after(judgement, entry->frames[i]) || code_answer(judgement, entry->frames[i]) == POOL_NO)
+            holds_after(judgement, entry->frames[i]) || code_answer(judgement, entry, entry->frames[i]) == POOL_NO)
             continue;
         entry->nesting = NESTING_LAYERED;
         entry->holder = i;

@@ -178,16 +178,38 @@ bool detection_head_matches(struct detection *detection, const struct compiled_r
     return detection_matches(detection, rule, &rule->head, &detection->head_results[rule->number], member);
 }
 
+static const struct compiled_patterns *rule_list(const struct compiled_rule *rule, enum rule_list list)
+{
+    switch (list) {
+    case RULE_LIST_ACQUIRE:
+        return &rule->acquire;
+    case RULE_LIST_KEEPS:
+        return &rule->keeps;
+    case RULE_LIST_HOLD:
+        return &rule->hold;
+    case RULE_LIST_CREATES:
+        break;
+    }
+    return &rule->creates;
+}
+
 bool detection_frame_matches(struct detection *detection, const struct compiled_rule *rule, enum rule_list list,
                              uint32_t frame, uint32_t location)
 {
-    const struct compiled_patterns *const lists[] = {
-        [RULE_LIST_ACQUIRE] = &rule->acquire,
-        [RULE_LIST_HOLD] = &rule->hold,
-        [RULE_LIST_CREATES] = &rule->creates,
-    };
     struct stack_frame stack_frame = {.location = location, .frame = frame};
-    return matches_any(detection, lists[list], &stack_frame);
+    return matches_any(detection, rule_list(rule, list), &stack_frame);
+}
+
+bool detection_name_matches_list(struct detection *detection, const struct compiled_rule *rule, enum rule_list list,
+                                 struct text name)
+{
+    const struct compiled_patterns *patterns = rule_list(rule, list);
+    for (size_t i = 0; i < patterns->count; i++) {
+        const struct compiled_pattern *pattern = &detection->set->patterns[patterns->numbers[i]];
+        if (pattern->kind == NAME_FUNCTION && pattern_matches(pattern->pattern, name))
+            return true;
+    }
+    return false;
 }
 
 bool detection_any_frame_matches(struct detection *detection, const struct compiled_rule *rule, enum rule_list list)

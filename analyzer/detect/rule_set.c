@@ -170,6 +170,7 @@ static struct compiled_rule *compile_rule(struct compiling *compiling, struct ru
                                                            runbook_folder.data, source->runbook.data));
     rule->match = compile_match(compiling, &source->match);
     rule->acquire = compile_patterns(compiling, &source->acquire, NAME_FUNCTION);
+    rule->keeps = compile_patterns(compiling, &source->keeps, NAME_FUNCTION);
     rule->hold = compile_patterns(compiling, &source->hold, NAME_FUNCTION);
     rule->creates = compile_patterns(compiling, &source->creates, NAME_FUNCTION);
     check_by(compiling, rule);

@@ -471,6 +471,7 @@ static const struct key_row rule_keys[] = {
     {"for", KEY_MEMBERS, IN_RULE(members), false},
     {"head", KEY_HEAD, 0, false},
     {"acquire", KEY_PATTERNS, IN_RULE(acquire), false},
+    {"keeps", KEY_PATTERNS, IN_RULE(keeps), false},
     {"hold", KEY_PATTERNS, IN_RULE(hold), false},
     {"creates", KEY_PATTERNS, IN_RULE(creates), false},
     {"size", KEY_LINE, IN_RULE(size), false},
@@ -596,7 +597,7 @@ static void check_rule(struct parsing *parsing, const struct yaml_node *node, co
     static const struct {
         const char *name;
         enum rule_detector detector;
-    } owned[] = {{"head", RULE_LOCK_QUEUE}, {"acquire", RULE_POOL}, {"hold", RULE_POOL},
+    } owned[] = {{"head", RULE_LOCK_QUEUE}, {"acquire", RULE_POOL}, {"keeps", RULE_POOL}, {"hold", RULE_POOL},
                  {"size", RULE_POOL},       {"in-use", RULE_POOL},
                  {"creates", RULE_LEAK},    {"holder", RULE_LOCK_QUEUE}};
     for (size_t i = 0; i < sizeof owned / sizeof owned[0]; i++) {

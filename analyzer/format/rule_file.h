@@ -72,7 +72,7 @@ struct rule {
     struct rule_match match; /* the members counted, waiting … */
     struct rule_match head;  /* lock-queue: what the thread at the head does */
     bool has_head;
-    struct rule_patterns acquire, hold; /* pool */
+    struct rule_patterns acquire, keeps, hold; /* pool */
     struct text size, in_use;           /* pool: names of fields */
     struct rule_patterns creates;       /* leak: functions that make more of what leaks */
     enum rule_holder holder;            /* lock-queue: what is known of who has the lock at the head */

@@ -3,20 +3,24 @@
 
 #include "base/limits.h"
 
-/* "pkg.F[go.shape.int]" is printed as "pkg.F[...]": runtime.printFuncName, from the first bracket to the last. */
-static uint32_t add_name(struct snapshot *snapshot, struct text name)
+/* runtime.printFuncName: from the first bracket to the last. */
+struct text symbol_go_name(struct text name, char *buffer, size_t size_bytes)
 {
-    char buffer[limit_name_bytes];
-    if (name.length == 0)
-        return 0;
-    const char *open = memchr(name.data, '[', name.length), *close = memrchr(name.data, ']', name.length);
-    if (open == NULL || close == NULL || close < open || name.length > sizeof buffer - 8)
-        return intern_table_add(&snapshot->strings, name);
+    const char *open = name.length == 0 ? NULL : memchr(name.data, '[', name.length);
+    const char *close = name.length == 0 ? NULL : memrchr(name.data, ']', name.length);
+    if (open == NULL || close == NULL || close < open || name.length + 8 > size_bytes)
+        return name;
     size_t before = (size_t)(open - name.data), after = name.length - (size_t)(close - name.data) - 1;
     memcpy(buffer, name.data, before);
     memcpy(buffer + before, "[...]", 5);
     memcpy(buffer + before + 5, close + 1, after);
-    return intern_table_add(&snapshot->strings, (struct text){buffer, before + 5 + after});
+    return (struct text){buffer, before + 5 + after};
+}
+
+static uint32_t add_name(struct snapshot *snapshot, struct text name)
+{
+    char buffer[limit_name_bytes];
+    return name.length == 0 ? 0 : intern_table_add(&snapshot->strings, symbol_go_name(name, buffer, sizeof buffer));
 }
 
 struct calls {

@@ -6,6 +6,10 @@
 #include "golang/go_runtime.h"
 #include "model/snapshot.h"
 
+/* "pkg.F[go.shape.int]" as it is printed, "pkg.F[...]": in the buffer, or the name itself where it has no type arguments or
+ * the buffer is too small. */
+struct text symbol_go_name(struct text name, char *buffer, size_t size_bytes);
+
 /* As symbolize_location, for a pc in Go code; false and nothing done for any other. Names are as Go's own dumps print
  * them: type arguments as "[...]". */
 bool symbol_go_location(const struct go_runtime *runtime, bool lines, struct snapshot *snapshot,

@@ -386,12 +386,15 @@ static void test_no_names(void **state)
 }
 
 /* With the code of List and its like at hand: what each calls before the call that it stands in. */
-static enum pool_answer acquires_before(const void *context, struct stack_frame frame)
+static enum pool_answer acquires_before(void *context, const struct pool_entry *entry, struct stack_frame frame)
 {
+    (void)entry;
     const struct snapshot *snapshot = &test.literal.snapshot;
     struct text name = snapshot_string(snapshot, snapshot->frames[frame.frame].function);
     return text_equals(name, text_from_string(context)) ? POOL_YES : POOL_NO;
 }
+
+static char list_name[] = "foo/tool.List", nobody[] = "nobody";
 
 static void run_with(const struct pool_facts *facts)
 {
@@ -420,7 +423,7 @@ static void test_code_proves(void **state)
 {
     (void)state;
     list_and_show();
-    run_with(&(struct pool_facts){.acquires_before = acquires_before, .context = "foo/tool.List"});
+    run_with(&(struct pool_facts){.acquires_before = acquires_before, .context = list_name});
     finds(57, 12, CONFIDENCE_INFERRED);
 }
 
@@ -428,7 +431,7 @@ static void test_code_refutes(void **state)
 {
     (void)state;
     list_and_show();
-    run_with(&(struct pool_facts){.acquires_before = acquires_before, .context = "nobody"});
+    run_with(&(struct pool_facts){.acquires_before = acquires_before, .context = nobody});
     nothing();
 }
 
@@ -438,7 +441,7 @@ static void test_counters_read(void **state)
     list_and_show();
     run_with(&(struct pool_facts){
         .acquires_before = acquires_before,
-        .context = "foo/tool.List",
+        .context = list_name,
         .size_known = true,
         .size = 12,
         .in_use_known = true,

@@ -1,0 +1,373 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "go_program.h"
+
+#include "base/limits.h"
+#include "golang/code_calls.h"
+#include "golang/go_types.h"
+#include "golang/goroutine_frames.h"
+#include "symbol/symbol_go.h"
+
+/* Where a member was parked; sp 0: it runs. */
+struct member_place {
+    uint64_t pc, sp, high;
+};
+
+struct call_list {
+    bool is_made;
+    const struct program_call *calls; /* NULL: the code is not at hand */
+    size_t count;
+};
+
+struct type_list {
+    struct text name;
+    const struct go_struct *types;
+    size_t count;
+};
+
+struct go_program {
+    struct program program;
+    const struct go_runtime *runtime;
+    const struct snapshot *snapshot;
+    struct arena *arena;
+    struct member_place *places;    /* by member; NULL until asked for */
+    struct call_list *calls;        /* by location; NULL until asked for */
+    struct intern_table targets;    /* functions by address … */
+    struct call_list *target_calls; /* … and what they call, by number */
+    size_t target_capacity;
+    struct type_list *types;
+    size_t type_count, type_capacity;
+    uint64_t code_bytes_left;
+};
+
+/* The list of goroutines is gone through once more, when first asked: members are in its order. */
+static const struct member_place *member_place(struct go_program *program, uint32_t member)
+{
+    const struct snapshot *snapshot = program->snapshot;
+    if (program->places != NULL)
+        return &program->places[member];
+    program->places = arena_array(program->arena, struct member_place, snapshot->member_count + 1);
+    struct goroutine_reader reader = goroutine_reader_new(program->runtime);
+    size_t at = 0;
+    for (uint64_t slot = 0; slot < program->runtime->goroutine_count && at < snapshot->member_count; slot++) {
+        struct goroutine goroutine;
+        if (goroutine_read(&reader, slot, &goroutine) != GOROUTINE_READ || goroutine.id != snapshot->members[at].id)
+            continue;
+        if (goroutine.status != GO_RUNNING && goroutine.sp > goroutine.stack_low)
+            program->places[at] = (struct member_place){goroutine.pc, goroutine.sp, goroutine.stack_high};
+        at++;
+    }
+    return &program->places[member];
+}
+
+/* The member's frames up to the real call of a step. */
+static size_t frames_to_step(struct go_program *program, uint32_t member, uint32_t step,
+                             struct goroutine_frame *ret_frames)
+{
+    const struct snapshot *snapshot = program->snapshot;
+    const struct stack *stack = &snapshot->stacks[snapshot->members[member].stack];
+    const struct member_place *place = member_place(program, member);
+    size_t count =
+        goroutine_frames_read(program->runtime, place->pc, place->sp, place->high, ret_frames, limit_go_frames);
+    /* Steps that are real calls have their frames' pcs; between them may be frames of wrappers, which have no step. */
+    size_t found = 0;
+    for (uint32_t i = 0; i < stack->step_count && found < count; i++) {
+        const struct location *location = &snapshot->locations[snapshot->steps[stack->step_first + i].location];
+        if (snapshot->frames[location->frame_first].inlined)
+            continue;
+        uint64_t pc = location_lookup(location) - location->offset + location->pc_offset;
+        while (found < count && ret_frames[found].pc != pc)
+            found++;
+        if (i >= step)
+            break;
+    }
+    return found < count ? found + 1 : 0;
+}
+
+/* Calls. */
+
+static struct text printed_name(struct go_program *program, struct text name)
+{
+    char buffer[limit_name_bytes];
+    struct text printed = symbol_go_name(name, buffer, sizeof buffer);
+    return printed.data == buffer ? text_copy(program->arena, printed) : printed;
+}
+
+/* The calls at a pc, innermost first; returns how many. */
+static size_t chain_read(const struct pclntab *table, const struct pclntab_function *function, uint64_t lookup,
+                         struct pclntab_call *ret_chain)
+{
+    struct pclntab_cursor cursor = pclntab_cursor_new(table, function, lookup);
+    size_t count = 0;
+    while (count < limit_inline_depth && pclntab_cursor_next(&cursor, &ret_chain[count]))
+        count++;
+    return count;
+}
+
+/* Which of the calls at a pc is that of the function `name`; `count`: none. */
+static size_t chain_level(const struct pclntab_call *chain, size_t count, struct text name, bool is_inlined)
+{
+    char buffer[limit_name_bytes];
+    if (!is_inlined)
+        return count == 0 ? 0 : count - 1;
+    for (size_t i = count; i-- > 0;)
+        if (text_equals(symbol_go_name(chain[i].name, buffer, sizeof buffer), name))
+            return i;
+    return count;
+}
+
+struct call_reading {
+    struct go_program *program;
+    const struct pclntab *table;
+    struct pclntab_function function;
+    struct text name;
+    bool is_inlined;
+    uint64_t pc; /* where the asker's call stands */
+    uint32_t line;
+};
+
+static bool call_make(const struct call_reading *reading, const struct code_call *code, struct program_call *ret_call)
+{
+    struct go_program *program = reading->program;
+    struct pclntab_call chain[limit_inline_depth];
+    size_t count = chain_read(reading->table, &reading->function, code->pc, chain);
+    size_t level = chain_level(chain, count, reading->name, reading->is_inlined);
+    struct pclntab_function target;
+    const struct pclntab *table = go_runtime_find_function(program->runtime, code->target, &target);
+    if (level >= count || table == NULL)
+        return false;
+    struct text *names = arena_array(program->arena, struct text, level + 1);
+    for (size_t i = 0; i <= level; i++)
+        names[i] = printed_name(program, i == level ? pclntab_name(table, target.name) : chain[level - 1 - i].name);
+    uint32_t line = chain[level].line;
+    bool lines_tell = line != 0 && reading->line != 0 && line != reading->line;
+    *ret_call = (struct program_call){
+        .names = names,
+        .name_count = level + 1,
+        .line = line,
+        .pc = code->pc,
+        .target = code->target,
+        /* The asker's own call ends one byte behind its pc. */
+        .is_before = lines_tell ? line < reading->line : code->end <= reading->pc,
+    };
+    return true;
+}
+
+/* The function's code at the location, and which of the calls inlined there is the location's. */
+static bool reading_open(struct go_program *program, uint32_t number, struct call_reading *ret_reading)
+{
+    const struct snapshot *snapshot = program->snapshot;
+    const struct location *location = &snapshot->locations[number];
+    const struct frame *frame = &snapshot->frames[location->frame_first];
+    struct pclntab_call chain[limit_inline_depth];
+    *ret_reading = (struct call_reading){
+        .program = program, .name = snapshot_string(snapshot, frame->function), .is_inlined = frame->inlined};
+    uint64_t lookup = location_lookup(location);
+    ret_reading->table = go_runtime_find_function(program->runtime, lookup, &ret_reading->function);
+    if (ret_reading->table == NULL)
+        return false;
+    /* Of inlined calls the location's pc is one before their callee's code, of real ones the call's. */
+    ret_reading->pc = frame->inlined ? lookup : lookup - location->offset + location->pc_offset - 1;
+    size_t count = chain_read(ret_reading->table, &ret_reading->function, lookup, chain);
+    size_t level = chain_level(chain, count, ret_reading->name, frame->inlined);
+    if (level >= count)
+        return false;
+    ret_reading->line = chain[level].line;
+    return true;
+}
+
+static void calls_make(struct go_program *program, const struct call_reading *reading, struct call_list *list)
+{
+    uint64_t size_bytes = reading->function.end - reading->function.entry;
+    if (size_bytes > program->code_bytes_left)
+        return;
+    program->code_bytes_left -= size_bytes;
+    size_t count;
+    const struct code_call *codes = code_calls_read(program->runtime, &reading->function, program->arena, &count);
+    if (codes == NULL)
+        return;
+    struct program_call *calls = arena_array(program->arena, struct program_call, count + 1);
+    for (size_t i = 0; i < count; i++)
+        list->count += call_make(reading, &codes[i], &calls[list->count]);
+    list->calls = calls;
+}
+
+static const struct program_call *program_calls(void *context, uint32_t location, size_t *ret_count)
+{
+    struct go_program *program = context;
+    if (program->calls == NULL)
+        program->calls = arena_array(program->arena, struct call_list, program->snapshot->location_count + 1);
+    struct call_list *list = &program->calls[location];
+    struct call_reading reading;
+    if (!list->is_made && reading_open(program, location, &reading))
+        calls_make(program, &reading, list);
+    list->is_made = true;
+    *ret_count = list->count;
+    return list->calls;
+}
+
+static const struct program_call *program_calls_of(void *context, uint64_t target, size_t *ret_count)
+{
+    struct go_program *program = context;
+    uint32_t number = intern_table_add(&program->targets, (struct text){(const char *)&target, sizeof target});
+    while (program->target_capacity <= number)
+        program->target_calls = arena_grow(program->arena, program->target_calls, program->target_capacity,
+                                           &program->target_capacity, sizeof *program->target_calls);
+    struct call_list *list = &program->target_calls[number];
+    struct call_reading reading = {.program = program};
+    reading.table = go_runtime_find_function(program->runtime, target, &reading.function);
+    if (!list->is_made && reading.table != NULL)
+        calls_make(program, &reading, list);
+    list->is_made = true;
+    *ret_count = list->count;
+    return list->calls;
+}
+
+static uint64_t program_function_of(void *context, uint32_t number)
+{
+    struct go_program *program = context;
+    struct pclntab_function function;
+    uint64_t lookup = location_lookup(&program->snapshot->locations[number]);
+    return go_runtime_find_function(program->runtime, lookup, &function) == NULL ? 0 : function.entry;
+}
+
+/* Pools. */
+
+static const struct type_list *types_of(struct go_program *program, const char *name)
+{
+    for (size_t i = 0; i < program->type_count; i++)
+        if (text_equals(program->types[i].name, text_from_string(name)))
+            return &program->types[i];
+    program->types = arena_grow(program->arena, program->types, program->type_count, &program->type_capacity,
+                                sizeof *program->types);
+    struct type_list *list = &program->types[program->type_count++];
+    list->name = text_copy(program->arena, text_from_string(name));
+    list->types = go_structs_find(program->runtime, list->name, program->arena, &list->count);
+    return list;
+}
+
+/* The value of a counter: an integer of any width, or an atomic one, which is a struct with its value last. */
+static bool counter_read(struct go_program *program, const struct go_struct *type, struct text name, uint64_t address,
+                         uint64_t *ret_value, bool *ret_is_late)
+{
+    enum { kind_int_first = 2, kind_int_last = 11 };
+    struct go_field field;
+    uint8_t bytes[8] = {0};
+    bool is_late = false;
+    if (!go_struct_field(program->runtime, type, name, &field) || field.kind < kind_int_first ||
+        field.kind > kind_int_last || field.size_bytes > 8 ||
+        memory_ask(&program->runtime->image->memory, address + field.offset, bytes, (size_t)field.size_bytes,
+                   &is_late) != field.size_bytes)
+        return false;
+    *ret_value = load_u64(bytes);
+    *ret_is_late |= is_late;
+    return true;
+}
+
+static bool pool_read(struct go_program *program, const struct go_struct *type,
+                      const struct program_pool_question *question, uint64_t address, struct program_pool *ret_pool)
+{
+    enum { size_max = 1 << 24 };
+    *ret_pool = (struct program_pool){.address = address};
+    return counter_read(program, type, question->size, address, &ret_pool->size, &ret_pool->is_late) &&
+           counter_read(program, type, question->in_use, address, &ret_pool->in_use, &ret_pool->is_late) &&
+           ret_pool->size != 0 && ret_pool->size <= size_max && ret_pool->in_use <= ret_pool->size &&
+           go_struct_fits(program->runtime, type, address);
+}
+
+static size_t program_pools(void *context, const struct program_pool_question *question, struct program_pool *ret_pools,
+                            size_t count_max)
+{
+    struct go_program *program = context;
+    struct goroutine_frame frames[limit_go_frames];
+    const struct type_list *types = types_of(program, question->type);
+    size_t frame_count = types->count == 0 ? 0 : frames_to_step(program, question->member, question->step, frames);
+    size_t count = 0;
+    for (uint64_t at = frame_count == 0 ? 0 : frames[0].sp; frame_count != 0 && at < frames[frame_count - 1].end;
+         at += 8) {
+        uint64_t word;
+        bool is_known = !memory_read_u64(&program->runtime->image->memory, at, &word) || word == 0;
+        for (size_t i = 0; i < count; i++)
+            is_known |= ret_pools[i].address == word;
+        for (size_t i = 0; i < types->count && !is_known && count < count_max; i++)
+            if (pool_read(program, &types->types[i], question, word, &ret_pools[count])) {
+                count++;
+                break;
+            }
+    }
+    return count;
+}
+
+static bool program_frames_have(void *context, uint32_t member, uint32_t step, uint64_t word)
+{
+    struct go_program *program = context;
+    struct goroutine_frame frames[limit_go_frames];
+    size_t count = frames_to_step(program, member, step, frames);
+    for (uint64_t at = count == 0 ? 0 : frames[0].sp; count != 0 && at < frames[count - 1].end; at += 8) {
+        uint64_t own;
+        if (memory_read_u64(&program->runtime->image->memory, at, &own) && own == word)
+            return true;
+    }
+    return false;
+}
+
+enum { led_words = 16 }; /* of a thing on the way: what is lent is a small struct */
+
+static bool things_have(const struct memory *memory, uint64_t at, uint64_t address, unsigned steps, bool *ret_is_known)
+{
+    uint8_t bytes[led_words * 8];
+    size_t size_bytes = (at & 7) != 0 || at < 4096 ? 0 : memory_read(memory, at, bytes, sizeof bytes);
+    *ret_is_known |= size_bytes != 0;
+    for (size_t i = 0; i + 8 <= size_bytes; i += 8) {
+        uint64_t word = load_u64(bytes + i);
+        bool is_known;
+        if (word == address || (steps > 1 && word != 0 && things_have(memory, word, address, steps - 1, &is_known)))
+            return true;
+    }
+    return false;
+}
+
+static bool program_frame_leads_to(void *context, uint32_t member, uint32_t step, uint64_t address, bool *ret_is_known)
+{
+    enum { steps_max = 2 };
+    struct go_program *program = context;
+    const struct memory *memory = &program->runtime->image->memory;
+    const struct memory_range *range;
+    struct goroutine_frame frames[limit_go_frames];
+    size_t count = frames_to_step(program, member, step, frames);
+    *ret_is_known = false;
+    for (uint64_t at = count == 0 ? 0 : frames[count - 1].sp; count != 0 && at < frames[count - 1].end; at += 8) {
+        uint64_t word;
+        if (!memory_read_u64(memory, at, &word) || (word & 7) != 0)
+            continue;
+        /* Things on the heap or in variables, not code and its tables. */
+        range = memory_find(memory, word);
+        if (range != NULL && memory_is_core(memory, range) &&
+            things_have(memory, word, address, steps_max, ret_is_known))
+            return true;
+    }
+    return false;
+}
+
+const struct program *go_program_new(const struct go_runtime *runtime, const struct snapshot *snapshot,
+                                     struct arena *arena)
+{
+    struct go_program *program = arena_new(arena, struct go_program);
+    *program = (struct go_program){
+        .program =
+            {
+                .context = program,
+                .calls = program_calls,
+                .calls_of = program_calls_of,
+                .function_of = program_function_of,
+                .pools = program_pools,
+                .frames_have = program_frames_have,
+                .frame_leads_to = program_frame_leads_to,
+            },
+        .runtime = runtime,
+        .snapshot = snapshot,
+        .arena = arena,
+        .code_bytes_left = limit_code_calls_bytes,
+    };
+    intern_table_init(&program->targets, arena);
+    return &program->program;
+}

@@ -1,0 +1,15 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Answers the questions of findings (model/program.h) about a Go program: from its code, its type descriptors and its
+ * goroutines' stacks. Nothing is read until it is asked for. */
+#ifndef SG_GO_PROGRAM_H
+#define SG_GO_PROGRAM_H
+
+#include "golang/go_runtime.h"
+#include "model/program.h"
+#include "model/snapshot.h"
+
+/* `snapshot` has the goroutines of this runtime. In `arena`, as all answers. */
+const struct program *go_program_new(const struct go_runtime *runtime, const struct snapshot *snapshot,
+                                     struct arena *arena);
+
+#endif

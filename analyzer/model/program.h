@@ -1,0 +1,58 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* What a finding may ask of a program whose code and memory are still at hand: too much to be read for every stack, and
+ * needed for the few places that a verdict is about. Answers are facts; what they prove is the asker's to say. A dump
+ * of text has nobody to ask. */
+#ifndef SG_MODEL_PROGRAM_H
+#define SG_MODEL_PROGRAM_H
+
+#include "base/text.h"
+
+#include <stdbool.h>
+#include <stdint.h>
+
+/* A direct call in a function's code. */
+struct program_call {
+    /* What is called: first the function that stands in the source, then those inlined there, last the one that is
+     * really called; of each as in struct frame. */
+    const struct text *names;
+    size_t name_count;
+    uint32_t line; /* of the function itself; 0 unknown */
+    uint64_t pc;
+    uint64_t target; /* where the last of them begins */
+    bool is_before;  /* the asker's own call: on an earlier line, or at a lower address where lines do not tell */
+};
+
+/* A struct that counts what it lends. */
+struct program_pool {
+    uint64_t address;
+    uint64_t size, in_use;
+    bool is_late; /* read of a live target after its stop */
+};
+
+struct program_pool_question {
+    const char *type;         /* "redis.Pool": package's last part and type */
+    struct text size, in_use; /* names of fields */
+    uint32_t member;          /* whose frames know the pool … */
+    uint32_t step;            /* … up to this one, from the leaf */
+};
+
+struct program {
+    void *context;
+    /* Direct calls of the function that the snapshot's location is in, by address; NULL: its code is not at hand. */
+    const struct program_call *(*calls)(void *context, uint32_t location, size_t *ret_count);
+    /* … of the function that begins at an address; none of them is_before. */
+    const struct program_call *(*calls_of)(void *context, uint64_t target, size_t *ret_count);
+    /* Where the function begins that the location's code is of; 0 unknown. */
+    uint64_t (*function_of)(void *context, uint32_t location);
+    /* Pools that the frames of a member point to and whose counters make sense; at most `count_max`. */
+    size_t (*pools)(void *context, const struct program_pool_question *question, struct program_pool *ret_pools,
+                    size_t count_max);
+    /* Whether the frames of a member up to a step hold a word. */
+    bool (*frames_have)(void *context, uint32_t member, uint32_t step, uint64_t word);
+    /* Whether the frame of a member's step leads to an address: a word of it points to a thing that has the address, or
+     * that has a pointer to one that has. Of a live target things on the heap are not at hand: *ret_is_known is false
+     * then. */
+    bool (*frame_leads_to)(void *context, uint32_t member, uint32_t step, uint64_t address, bool *ret_is_known);
+};
+
+#endif

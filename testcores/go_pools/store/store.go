@@ -1,0 +1,145 @@
+// SPDX-License-Identifier: Apache-2.0
+
+// Package store has the program's calls of its pools.
+package store
+
+import (
+	"database/sql"
+
+	"example.com/depot/lend"
+)
+
+// Parts is a service whose pools lie inside of its parts.
+type Parts struct {
+	Name string
+	Deep struct {
+		Number int
+		Lines  *lend.Pool[int]
+		Hosts  *lend.Pool[string]
+		Conns  *lend.ConnPool
+		Data   *sql.DB
+	}
+	// While something is held.
+	Holding func()
+}
+
+//go:noinline
+func (p *Parts) Line() int {
+	loan := p.Deep.Lines.Acquire()
+	defer loan.Release()
+	return loan.Value
+}
+
+//go:noinline
+func (p *Parts) Lines() int {
+	loan := p.Deep.Lines.Acquire()
+	defer loan.Release()
+	p.Holding()
+	return loan.Value + p.Line()
+}
+
+// LinesApart gives the first one back before it takes another.
+//
+//go:noinline
+func (p *Parts) LinesApart() int {
+	loan := p.Deep.Lines.Acquire()
+	value := loan.Value
+	loan.Release()
+	return value + p.Line()
+}
+
+// LineOfHost holds one of each pool: no harm.
+//
+//go:noinline
+func (p *Parts) LineOfHost() int {
+	host := p.Deep.Hosts.Acquire()
+	defer host.Release()
+	p.Holding()
+	return len(host.Value) + p.Line()
+}
+
+// LineKept holds one and works.
+//
+//go:noinline
+func (p *Parts) LineKept() int {
+	loan := p.Deep.Lines.Acquire()
+	defer loan.Release()
+	p.Holding()
+	return loan.Value
+}
+
+//go:noinline
+func (p *Parts) Conn() int {
+	slot := p.Deep.Conns.GetConn()
+	defer slot.Close()
+	return 1
+}
+
+//go:noinline
+func (p *Parts) Conns() int {
+	slot := p.Deep.Conns.GetConn()
+	defer slot.Close()
+	p.Holding()
+	return 1 + p.Conn()
+}
+
+//go:noinline
+func (p *Parts) Customer() (name string) {
+	p.Deep.Data.QueryRow("SELECT name").Scan(&name)
+	return name
+}
+
+//go:noinline
+func (p *Parts) Orders() (names []string) {
+	rows, err := p.Deep.Data.Query("SELECT id")
+	if err != nil {
+		return nil
+	}
+	defer rows.Close()
+	p.Holding()
+	for rows.Next() {
+		names = append(names, p.Customer())
+	}
+	return names
+}
+
+//go:noinline
+func (p *Parts) Book() error {
+	tx, err := p.Deep.Data.Begin()
+	if err != nil {
+		return err
+	}
+	defer tx.Rollback()
+	p.Holding()
+	if p.Customer() == "" {
+		return nil
+	}
+	return tx.Commit()
+}
+
+// BookApart has ended its transaction before it asks again.
+//
+//go:noinline
+func (p *Parts) BookApart() string {
+	tx, err := p.Deep.Data.Begin()
+	if err != nil {
+		return ""
+	}
+	if tx.Commit() != nil {
+		return ""
+	}
+	return p.Customer()
+}
+
+// BookKept works inside of its transaction.
+//
+//go:noinline
+func (p *Parts) BookKept() error {
+	tx, err := p.Deep.Data.Begin()
+	if err != nil {
+		return err
+	}
+	defer tx.Rollback()
+	p.Holding()
+	return tx.Commit()
+}
