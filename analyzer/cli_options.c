@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "cli_options.h"
+#include "cli_table.h"
 
 #include <errno.h>
 #include <getopt.h>
@@ -7,75 +8,13 @@
 #include <string.h>
 #include <unistd.h>
 
-enum option_kind { OPTION_FLAG, OPTION_STRING, OPTION_COUNT, OPTION_DURATION, OPTION_CHOICE, OPTION_PLUGIN };
-
-struct option_row {
-    const char *heading; /* starts a group in --help; stands in its margin */
-    const char *name;
-    char letter;          /* 0: none */
-    const char *argument; /* NULL: takes none; of a choice, its words between '|', by value from 0 */
-    const char *help; /* NULL: the row before speaks for both */
-    enum option_kind kind;
-    size_t offset; /* into struct cli_options: bool, const char *, uint64_t, uint64_t (microseconds), int, const char *[] */
-};
-
-#define FIELD(name) offsetof(struct cli_options, name)
-
-static const struct option_row rows[] = {
-    {"Input", "core", 'c', "FILE", "the core; the argument is then the program", OPTION_STRING, FIELD(core)},
-    {NULL, "pid", 'p', "PID", "a running process; epoll_wait may see EINTR", OPTION_COUNT, FIELD(pid)},
-    {NULL, "max-stop", 0, "MS", "break it off; or stop --rolling, --no-stop", OPTION_COUNT,
-     FIELD(stop_milliseconds_max)},
-    {NULL, "rolling", 0, NULL, NULL, OPTION_FLAG, FIELD(rolling)},
-    {NULL, "no-stop", 0, NULL, NULL, OPTION_FLAG, FIELD(no_stop)},
-    {NULL, "samples", 0, "N", "N looks, --interval=T [1s] apart: who moved", OPTION_COUNT,
-     FIELD(analysis.samples)},
-    {NULL, "interval", 0, "T", NULL, OPTION_DURATION, FIELD(interval_microseconds)},
-    {NULL, "save", 0, "CORE", "a core of what was read; --registers: gdb's", OPTION_STRING, FIELD(save)},
-    {NULL, "registers", 0, "FILE", NULL, OPTION_STRING, FIELD(analysis.registers)},
-    {NULL, "memory-fd", 0, "N", NULL, OPTION_COUNT, FIELD(memory_fd)},
-    {NULL, "exe", 'e', "FILE", "the program, if not where the core says", OPTION_STRING, FIELD(analysis.exe)},
-    {NULL, "sysroot", 0, "DIR", "the target's files lie below DIR", OPTION_STRING, FIELD(analysis.sysroot)},
-    {NULL, "debug-path", 0, "DIR:DIR", "debug files [/usr/lib/debug]; --journal=DIR", OPTION_STRING,
-     FIELD(analysis.debug_path)},
-    {NULL, "journal", 0, "DIR", NULL, OPTION_STRING, FIELD(analysis.journal)},
-    {"Stacks", "unwinder", 0, "auto|dwarf|libunwind", "auto: libunwind second; --cross-check", OPTION_CHOICE,
-     FIELD(unwinder)},
-    {NULL, "cross-check", 0, NULL, NULL, OPTION_FLAG, FIELD(analysis.cross_check)},
-    {NULL, "lines", 0, "on|off", "off: no debug info; --demangle=off: as is", OPTION_CHOICE, FIELD(lines)},
-    {NULL, "demangle", 0, "on|off", NULL, OPTION_CHOICE, FIELD(demangle)},
-    {NULL, "goroutines", 0, NULL, "of Go these alone; --threads; --system: all", OPTION_FLAG, FIELD(goroutines)},
-    {NULL, "threads", 0, NULL, NULL, OPTION_FLAG, FIELD(threads)},
-    {NULL, "system", 0, NULL, NULL, OPTION_FLAG, FIELD(analysis.system_goroutines)},
-    {"Groups", "by", 0, "line|pc|function", "what makes stacks equal [line; Go: pc]", OPTION_CHOICE, FIELD(by)},
-    {NULL, "top", 0, "N", "the N largest groups; --min-count=N: of N up", OPTION_COUNT, FIELD(analysis.top)},
-    {NULL, "min-count", 0, "N", NULL, OPTION_COUNT, FIELD(analysis.count_min)},
-    {NULL, "filter", 0, "RE", "whose function, file:line, module matches;", OPTION_STRING, FIELD(analysis.filter)},
-    {NULL, "exclude", 0, "RE", NULL, OPTION_STRING, FIELD(analysis.exclude)},
-    {"Verdict", "fail-on", 0, "none|info|warning|critical", "exit 1 if found; --all-findings", OPTION_CHOICE,
-     FIELD(fail_on)},
-    {NULL, "all-findings", 0, NULL, NULL, OPTION_FLAG, FIELD(write.all_findings)},
-    {NULL, "plugin", 0, "FILE|DIR", "more rules; --rule=ID: it alone; --no-rules", OPTION_PLUGIN, FIELD(plugins)},
-    {NULL, "rule", 0, "ID", NULL, OPTION_STRING, FIELD(analysis.rule)},
-    {NULL, "no-rules", 0, NULL, NULL, OPTION_FLAG, FIELD(analysis.no_rules)},
-    {"Output", "format", 'f', "text|debug2|json", "as Go's debug=1, for pprof [text]", OPTION_STRING, FIELD(format)},
-    {NULL, "output", 'o', "FILE", "replace FILE once all is written", OPTION_STRING, FIELD(output)},
-    {NULL, "members", 0, NULL, "every thread; --frames=N [256], 0: all", OPTION_FLAG, FIELD(write.members)},
-    {NULL, "frames", 0, "N", NULL, OPTION_COUNT, FIELD(frames)},
-    {NULL, "color", 0, "auto|always|never", "auto: on terminals, unless NO_COLOR", OPTION_CHOICE, FIELD(color)},
-    {NULL, "strict", 0, NULL, "exit 4 for any loss; --stats: what it cost", OPTION_FLAG, FIELD(strict)},
-    {NULL, "stats", 0, NULL, NULL, OPTION_FLAG, FIELD(write.stats)},
-    {NULL, "help", 'h', NULL, "this text; -V, --version: the version", OPTION_FLAG, FIELD(help)},
-    {NULL, "version", 'V', NULL, NULL, OPTION_FLAG, FIELD(version)},
-};
-
-enum { row_count = sizeof rows / sizeof rows[0], long_option_base = 256, help_column = 24 };
+enum { long_option_base = 256, help_column = 24 };
 
 void cli_options_print_help(FILE *stream)
 {
     fputs("Usage: stackgroup [OPTIONS] CORE [EXE] | TEXT | EXE -c CORE | -p PID | rules\n", stream);
-    for (int i = 0; i < row_count; i++) {
-        const struct option_row *row = &rows[i];
+    for (size_t i = 0; i < option_row_count; i++) {
+        const struct option_row *row = &option_rows[i];
         char letter[8] = "", left[48];
         if (row->help == NULL)
             continue;
@@ -247,13 +186,13 @@ static void describe_refusal(int found, char **arguments, char *ret_error, size_
     if (found == ':') {
         snprintf(ret_error, error_bytes, "%s: needs an argument", argument);
     } else if (optopt >= long_option_base) {
-        snprintf(ret_error, error_bytes, "--%s: takes no argument", rows[optopt - long_option_base].name);
+        snprintf(ret_error, error_bytes, "--%s: takes no argument", option_rows[optopt - long_option_base].name);
     } else if (optopt != 0) {
         snprintf(ret_error, error_bytes, "-%c: unknown option", optopt);
     } else {
         int matches = 0;
-        for (int i = 0; i < row_count; i++)
-            matches += strncmp(rows[i].name, argument + 2, strcspn(argument + 2, "=")) == 0;
+        for (size_t i = 0; i < option_row_count; i++)
+            matches += strncmp(option_rows[i].name, argument + 2, strcspn(argument + 2, "=")) == 0;
         snprintf(ret_error, error_bytes, matches > 1 ? "%s: could be several options" : "%s: unknown option", argument);
     }
 }
@@ -262,15 +201,16 @@ bool cli_options_parse(int count, char **arguments, struct cli_options *ret_opti
                        size_t error_bytes)
 {
     struct cli_options options = {.format = "text", .frames = 256, .by = -1};
-    struct option long_options[row_count + 1] = {0};
-    char letters[2 * row_count + 2] = ":";
-    for (int i = 0; i < row_count; i++) {
-        long_options[i] = (struct option){rows[i].name, rows[i].argument != NULL ? required_argument : no_argument,
-                                          NULL, long_option_base + i};
-        if (rows[i].letter != 0) {
+    struct option long_options[option_rows_max + 1] = {0};
+    char letters[2 * option_rows_max + 2] = ":";
+    for (size_t i = 0; i < option_row_count; i++) {
+        const struct option_row *row = &option_rows[i];
+        long_options[i] = (struct option){row->name, row->argument != NULL ? required_argument : no_argument, NULL,
+                                          long_option_base + (int)i};
+        if (row->letter != 0) {
             size_t length = strlen(letters);
-            letters[length] = rows[i].letter;
-            letters[length + 1] = rows[i].argument != NULL ? ':' : 0;
+            letters[length] = row->letter;
+            letters[length + 1] = row->argument != NULL ? ':' : 0;
         }
     }
     opterr = 0;
@@ -280,9 +220,9 @@ bool cli_options_parse(int count, char **arguments, struct cli_options *ret_opti
             describe_refusal(found, arguments, ret_error, error_bytes);
             return false;
         }
-        for (int i = 0; i < row_count; i++)
-            if ((found == long_option_base + i || (rows[i].letter != 0 && found == rows[i].letter)) &&
-                !row_apply(&rows[i], optarg, &options, ret_error, error_bytes))
+        for (size_t i = 0; i < option_row_count; i++)
+            if ((found == long_option_base + (int)i || (option_rows[i].letter != 0 && found == option_rows[i].letter)) &&
+                !row_apply(&option_rows[i], optarg, &options, ret_error, error_bytes))
                 return false;
     }
     if (!options.help && !options.version &&

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The command line: one table row an option; parsing and --help come from the rows. */
+/* The command line, by the rows of cli_table.h. */
 #ifndef SG_CLI_OPTIONS_H
 #define SG_CLI_OPTIONS_H
 

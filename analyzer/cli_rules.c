@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "cli_rules.h"
 #include "base/text_writer.h"
-#include "stackgroup.h"
+#include "cli_options.h"
+#include "cli_table.h"
 
 #include <getopt.h>
 #include <inttypes.h>
@@ -10,21 +11,15 @@
 #include <unistd.h>
 
 enum { CODE_DONE = 0, CODE_FAILED = 1, CODE_USAGE = 2, CODE_NO_RESULT = 3, CODE_INCOMPLETE = 4 };
-enum { plugins_max = 64, help_width = 12 };
+enum { help_width = 12 };
 
 struct command {
     struct sg_options options; /* plugins, rule */
-    const char *plugins[plugins_max];
+    const char *plugins[cli_plugins_max];
     char **operands;
     int operand_count;
     struct sg_rules *rules;
     struct text_writer out;
-};
-
-struct command_row {
-    const char *name, *operands, *help;
-    int operands_min, operands_max;
-    int (*run)(struct command *command);
 };
 
 /* Errors of the plugins, each with its line. They stand on standard error, as a compiler's do. */
@@ -171,8 +166,8 @@ static int run_test(struct command *command)
     struct sg_rule rule;
     struct sg_example example;
     for (int i = 0; i < command->operand_count; i++) {
-        if (command->options.plugin_count == plugins_max) {
-            fprintf(stderr, "stackgroup: more than %d plugins; name their folder\n", plugins_max);
+        if (command->options.plugin_count == cli_plugins_max) {
+            fprintf(stderr, "stackgroup: more than %d plugins; name their folder\n", cli_plugins_max);
             return CODE_USAGE;
         }
         command->plugins[command->options.plugin_count++] = command->operands[i];
@@ -240,23 +235,24 @@ static int run_explain(struct command *command)
     return code;
 }
 
-static const struct command_row commands[] = {
-    {"list", "", "every rule: id, severity, detector, title", 0, 0, run_list},
-    {"show", "ID", "a rule, or a plugin's: advice and runbook page", 1, 1, run_show},
-    {"test", "FILE|DIR…", "run the rules' examples, both ways; exit 1 if one fails", 1, plugins_max, run_test},
-    {"explain", "DUMP", "what of each rule matched in a core or text, and not", 1, 1, run_explain},
+static int (*const runs[])(struct command *command) = {
+    [COMMAND_RULES_LIST] = run_list,
+    [COMMAND_RULES_SHOW] = run_show,
+    [COMMAND_RULES_TEST] = run_test,
+    [COMMAND_RULES_EXPLAIN] = run_explain,
 };
-
-enum { command_count = sizeof commands / sizeof commands[0] };
 
 static void print_help(FILE *stream)
 {
     fputs("Usage: stackgroup rules COMMAND [--plugin=FILE|DIR]… [--rule=ID]\n", stream);
-    for (size_t i = 0; i < command_count; i++) {
+    for (size_t i = 0; i < command_row_count; i++) {
+        const struct command_row *row = &command_rows[i];
+        if (strcmp(row->group, "rules") != 0)
+            continue;
         /* "…" is one column and three bytes. */
-        size_t columns = strlen(commands[i].operands) - (strstr(commands[i].operands, "…") != NULL ? 2 : 0);
-        fprintf(stream, "  %-8s %s%*s %s\n", commands[i].name, commands[i].operands,
-                (int)(columns < help_width ? help_width - columns : 0), "", commands[i].help);
+        size_t columns = strlen(row->operands) - (strstr(row->operands, "…") != NULL ? 2 : 0);
+        fprintf(stream, "  %-8s %s%*s %s\n", row->name, row->operands,
+                (int)(columns < help_width ? help_width - columns : 0), "", row->help);
     }
     fputs("  --plugin=FILE|DIR     rules beside those of ~/.config/stackgroup/plugins,\n"
           "                        /etc/stackgroup/plugins and the built-in ones\n"
@@ -280,7 +276,7 @@ int cli_rules_run(int count, char **arguments)
         }
         if (found == 'r') {
             command.options.rule = optarg;
-        } else if (found == 'P' && command.options.plugin_count < plugins_max) {
+        } else if (found == 'P' && command.options.plugin_count < cli_plugins_max) {
             command.plugins[command.options.plugin_count++] = optarg;
         } else {
             fprintf(stderr, "stackgroup: rules: '%s' %s\n", arguments[optind - 1],
@@ -291,9 +287,9 @@ int cli_rules_run(int count, char **arguments)
         }
     }
     const struct command_row *row = NULL;
-    for (size_t i = 0; i < command_count && optind < count; i++)
-        if (strcmp(commands[i].name, arguments[optind]) == 0)
-            row = &commands[i];
+    for (size_t i = 0; i < command_row_count && optind < count; i++)
+        if (strcmp(command_rows[i].group, "rules") == 0 && strcmp(command_rows[i].name, arguments[optind]) == 0)
+            row = &command_rows[i];
     if (row == NULL) {
         if (optind < count)
             fprintf(stderr, "stackgroup: rules: there is no '%s'\n", arguments[optind]);
@@ -308,7 +304,7 @@ int cli_rules_run(int count, char **arguments)
         return CODE_USAGE;
     }
     text_writer_init_fd(&command.out, STDOUT_FILENO);
-    int code = row->run(&command);
+    int code = runs[row->id](&command);
     if (text_writer_finish(&command.out) != 0) {
         fputs("stackgroup: the output could not be written\n", stderr);
         code = CODE_NO_RESULT;

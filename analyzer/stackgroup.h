@@ -89,10 +89,12 @@ struct sg_options {
     void *progress_context;
 };
 
-#define SG_OPTIONS_DEFAULT                                                                                             \
-    {                                                                                                                  \
-        .core = NULL                                                                                                   \
-    }
+/* Everything as described under 0 and NULL. */
+#ifdef __cplusplus
+#define SG_OPTIONS_DEFAULT {}
+#else
+#define SG_OPTIONS_DEFAULT {0}
+#endif
 
 struct sg_write_options {
     bool members;       /* every thread with its details */
