@@ -66,10 +66,12 @@ struct sg_options {
     const char *debug_path; /* ':'-separated folders of separate debug files, NULL: /usr/lib/debug */
     enum sg_profiles profiles;
     bool system_goroutines; /* the Go runtime's own too, which its profiles leave out */
+    bool no_c_frames;       /* goroutines as their runtime tells them: without what C called and was called by */
     bool arguments;         /* of goroutines' calls are read too: format debug2 prints them */
     enum sg_by by;
     enum sg_unwinder unwinder;
-    bool cross_check;  /* unwind every thread by both unwinders and report differences */
+    bool cross_check;  /* unwind every thread by both unwinders, follow goroutines by frame pointers too, and report
+                        * differences */
     bool no_lines;     /* function names only: debug info is not opened */
     bool no_demangle;
     uint64_t top;       /* groups shown at most, 0: all */

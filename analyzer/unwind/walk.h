@@ -24,6 +24,8 @@ struct code_plans {
                                struct registers *registers, bool exact);
     /* The steps that follow are of this thread's stack. */
     void (*enter_thread)(void *context, const struct thread *thread);
+    /* Whether a frame lies on another stack than the one that is walked: its size does not count there. */
+    bool (*is_elsewhere)(void *context, uint64_t sp);
     void *context;
 };
 /* Before the first walk. */
@@ -36,9 +38,9 @@ uint32_t walk_thread(struct walker *walker, const struct thread *thread);
 /* The same from registers that are not a thread's own: `exact` says that the pc was about to run, not called from. */
 uint32_t walk_registers(struct walker *walker, struct registers registers, bool exact);
 
-/* Steps from a frame rootwards until the stack pointer lies in [low, high), without making a stack: *registers and *exact
- * are that frame's. False when no frame lies there. */
-bool walker_find_frame(struct walker *walker, struct registers *registers, bool *exact, uint64_t low, uint64_t high);
+/* Steps from a frame rootwards until the stack pointer lies outside of [low, high), without making a stack: *registers and
+ * *exact are that frame's. False when none is found. */
+bool walker_leave(struct walker *walker, struct registers *registers, bool *exact, uint64_t low, uint64_t high);
 
 struct stack_trie *walker_trie(struct walker *walker);
 
@@ -62,6 +64,9 @@ uint32_t walker_adopt(struct walker *walker, const struct walker_frame *frames, 
 /* Whether the node's pc is an instruction that ran or was about to run, not a return address: a leaf, a frame that a
  * signal interrupted, or the signal trampoline itself. */
 bool walker_node_is_exact(const struct walker *walker, uint32_t node);
+
+/* Whether the node's code is of the language that has tables of its own (code_plans). */
+bool walker_node_is_of_language(const struct walker *walker, uint32_t node);
 
 /* How far above the stack pointer of a node's frame its caller's lies; false when that differs from stack to stack or is
  * not known. */
