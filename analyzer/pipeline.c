@@ -84,9 +84,7 @@ static const struct error *check_paths(const struct pipeline_options *options, s
  * that file is open once a thread of the runtime's was walked through it, and the threads are walked again. */
 static void find_go(struct pipeline *pipeline, const struct pipeline_options *options, struct arena *arena)
 {
-    for (size_t i = 0; i < pipeline->image.module_count; i++)
-        if (pipeline->image.modules[i].is_main)
-            module_files_open(pipeline->files, (uint32_t)i);
+    go_modules_open(&pipeline->image, pipeline->files);
     const struct go_runtime *live = options->live.pid == 0 ? NULL : source_live_go(&pipeline->live);
     pipeline->has_go = live != NULL;
     if (live != NULL)

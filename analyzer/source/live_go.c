@@ -2,8 +2,6 @@
 #include "source/live_go.h"
 
 #include "base/limits.h"
-#include "format/core_notes.h"
-#include "format/elf_segments.h"
 #include "golang/bubbles.h"
 #include "golang/labels.h"
 #include "golang/semaphores.h"
@@ -77,29 +75,6 @@ static bool target_u64(const struct live_go *go, uint64_t address, uint64_t *ret
     return true;
 }
 
-/* Go's linker leaves a note of its own in libraries too, and notes stand in the first page. */
-static bool has_go_note(const struct image *image, const struct module *module)
-{
-    uint8_t bytes[page_bytes];
-    size_t got = memory_read(&image->memory, module->start, bytes, sizeof bytes);
-    struct elf_header header;
-    if (elf_header_parse(bytes, got, &header) != NULL || header.segments_offset > got)
-        return false;
-    for (size_t i = 0; i < header.segment_count && header.segments_offset + (i + 1) * elf_segment_bytes <= got; i++) {
-        struct elf_segment segment = elf_segment_parse(bytes + header.segments_offset + i * elf_segment_bytes);
-        if (segment.type != ELF_SEGMENT_NOTE || segment.offset >= got)
-            continue;
-        uint64_t left = got - segment.offset;
-        struct byte_reader notes =
-            byte_reader_new(bytes + segment.offset, segment.file_bytes < left ? segment.file_bytes : left);
-        struct core_note note;
-        while (core_note_next(&notes, &note))
-            if (text_equals(note.name, TEXT("Go")))
-                return true;
-    }
-    return false;
-}
-
 /* All that a module has mapped and its file does not tell: its data, what was relocated, and the anonymous memory right
  * behind it, which is its bss. */
 static void copy_module(struct live_go *go, uint32_t number, uint64_t *left)
@@ -133,15 +108,13 @@ static bool find_runtime(struct live_go *go, struct image *image, struct module_
 {
     uint64_t left = limit_go_data_bytes;
     bool is_likely = false;
-    for (size_t i = 0; i < image->module_count; i++)
-        if (image->modules[i].is_main || has_go_note(image, &image->modules[i]))
-            module_files_open(files, (uint32_t)i);
+    go_modules_open(image, files);
     go->before = *image;
     go->before_target = (struct memory_target){.read = read_target, .context = go, .bytes_left = limit_go_search_bytes};
     go->before.memory.target = &go->before_target;
     go->before.memory.core = (struct memory_layer){0};
     for (size_t i = 0; i < image->module_count; i++)
-        if (go_runtime_is_likely(files, (uint32_t)i)) {
+        if (go_module_is_likely(files, (uint32_t)i)) {
             is_likely = true;
             copy_module(go, (uint32_t)i, &left);
         }
