@@ -57,6 +57,8 @@ struct live_go {
     struct known *late_known;
     size_t late_count;
     bool is_cut;
+    bool is_other; /* not the first */
+    struct live_go *next; /* another runtime of the process */
 };
 
 static size_t read_target(void *context, uint64_t address, void *ret_bytes, size_t size_bytes)
@@ -369,18 +371,9 @@ static void copy_labels(struct live_go *go)
     go_labels_reader_close(&reader);
 }
 
-struct live_go *live_go_find(const struct live_go_target *target, struct image *image, struct module_files *files,
-                             struct arena *arena)
+/* Plans and copies once what is copied again in the stop. */
+static void plan(struct live_go *go)
 {
-    struct live_go *go = arena_new(arena, struct live_go);
-    *go = (struct live_go){.target = *target, .arena = arena};
-    diagnostics_init(&go->found, arena);
-    if (!live_copier_open(&go->copier, target->tid, target->memory_fd, limit_go_copied_bytes))
-        return NULL;
-    if (!find_runtime(go, image, files)) {
-        live_go_close(go);
-        return NULL;
-    }
     go->slot_count = go->runtime.goroutine_count;
     go->slots_max = go->slot_count + go->slot_count / 4 + 4096;
     if (go->slots_max * 8 > go->copier.places_bytes - go->copier.places_used)
@@ -395,12 +388,55 @@ struct live_go *live_go_find(const struct live_go_target *target, struct image *
     make_during(go);
     plan_semaphores(go);
     make_during(go);
+}
+
+static struct live_go *open_one(const struct live_go_target *target, struct arena *arena)
+{
+    struct live_go *go = arena_new(arena, struct live_go);
+    *go = (struct live_go){.target = *target, .arena = arena};
+    diagnostics_init(&go->found, arena);
+    return live_copier_open(&go->copier, target->tid, target->memory_fd, limit_go_copied_bytes) ? go : NULL;
+}
+
+/* Those that the process has beside the first. */
+static void open_others(struct live_go *first)
+{
+    struct live_go *last = first;
+    for (const struct go_runtime *runtime = first->runtime.next; runtime != NULL; runtime = runtime->next) {
+        struct live_go *go = open_one(&first->target, first->arena);
+        if (go == NULL)
+            return;
+        go->before = first->before;
+        go->before_target = (struct memory_target){.read = read_target, .context = go, .bytes_left = limit_go_search_bytes};
+        go->before.memory.target = &go->before_target;
+        go->runtime = *runtime;
+        go->runtime.image = &go->before;
+        go->is_other = true;
+        plan(go);
+        last->next = go;
+        last = go;
+    }
+}
+
+struct live_go *live_go_find(const struct live_go_target *target, struct image *image, struct module_files *files,
+                             struct arena *arena)
+{
+    struct live_go *go = open_one(target, arena);
+    if (go == NULL)
+        return NULL;
+    if (!find_runtime(go, image, files)) {
+        live_go_close(go);
+        return NULL;
+    }
+    plan(go);
+    open_others(go);
     return go;
 }
 
 void live_go_close(struct live_go *go)
 {
-    live_copier_close(&go->copier);
+    for (; go != NULL; go = go->next)
+        live_copier_close(&go->copier);
 }
 
 /* The list as it is now: only its end can be new. */
@@ -558,12 +594,14 @@ static void check_known(struct live_go *go, struct known *table, size_t count, s
 
 void live_go_copy(struct live_go *go, uint64_t deadline, struct arena *arena)
 {
-    go->copier.deadline = deadline;
-    copy_all(go, arena);
-    if (go->target.is_stopped)
-        return;
-    check_known(go, go->known, go->known_count, arena);
-    check_known(go, go->late_known, go->late_count, arena);
+    for (; go != NULL; go = go->next) {
+        go->copier.deadline = deadline;
+        copy_all(go, arena);
+        if (go->target.is_stopped)
+            continue;
+        check_known(go, go->known, go->known_count, arena);
+        check_known(go, go->late_known, go->late_count, arena);
+    }
 }
 
 uint64_t live_go_stack_end(const struct live_go *go, uint64_t sp, uint64_t thread_pointer)
@@ -636,7 +674,7 @@ static void tell(struct live_go *go, struct diagnostics *diagnostics)
                         moved);
 }
 
-void live_go_take(struct live_go *go, struct image *image, struct diagnostics *diagnostics)
+static void take(struct live_go *go, struct image *image, struct diagnostics *diagnostics)
 {
     struct memory *memory = &image->memory;
     const struct live_pieces *pieces[] = {&go->late_records, &go->records,  &go->data,
@@ -657,7 +695,8 @@ void live_go_take(struct live_go *go, struct image *image, struct diagnostics *d
     for (size_t i = 0; i < chain_rounds; i++)
         live_pieces_append(&go->sudogs[i], memory, &memory->core);
     append_layer(&go->during_target.pages, image);
-    append_layer(&go->before.memory.core, image);
+    if (!go->is_other)
+        append_layer(&go->before.memory.core, image);
     append_layer(&go->before_target.pages, image);
     tell(go, diagnostics);
     go->runtime.image = image;
@@ -665,6 +704,14 @@ void live_go_take(struct live_go *go, struct image *image, struct diagnostics *d
     go->runtime.semaphores = go->runtime_during.semaphores;
     for (size_t i = 0; i < go->runtime.module_count; i++)
         go->runtime.modules[i].table.context = memory;
+}
+
+void live_go_take(struct live_go *go, struct image *image, struct diagnostics *diagnostics)
+{
+    for (; go != NULL; go = go->next) {
+        take(go, image, diagnostics);
+        go->runtime.next = go->next == NULL ? NULL : &go->next->runtime;
+    }
 }
 
 const struct go_runtime *live_go_runtime(const struct live_go *go)
