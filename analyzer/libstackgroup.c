@@ -176,15 +176,15 @@ enum sg_status sg_analysis_write(struct sg_analysis *analysis, const char *forma
         if (strcmp(reports[i]->name, format) != 0)
             continue;
         const struct pipeline *pipeline = &analysis->pipeline;
-        struct report_input inputs[2];
-        for (size_t j = 0; j < pipeline->profile_count; j++)
+        struct report_input inputs[limit_go_runtimes + 1];
+        for (size_t j = 0, groups = 0; j < pipeline->profile_count; groups += pipeline->profiles[j++].grouping.group_count)
             inputs[j] = (struct report_input){
                 .snapshot = &pipeline->profiles[j].snapshot,
                 .grouping = &pipeline->profiles[j].grouping,
                 .diagnostics = &pipeline->diagnostics,
                 .findings = pipeline->rule_count == 0 ? NULL : &pipeline->profiles[j].findings,
                 .rule_count = pipeline->rule_count,
-                .groups_before = j == 0 ? 0 : pipeline->profiles[0].grouping.group_count,
+                .groups_before = groups,
                 .next = j + 1 < pipeline->profile_count ? &inputs[j + 1] : NULL,
                 .stats = &pipeline->stats,
                 .options = {.members = options->members,

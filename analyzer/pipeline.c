@@ -84,9 +84,7 @@ static const struct error *check_paths(const struct pipeline_options *options, s
  * that file is open once a thread of the runtime's was walked through it, and the threads are walked again. */
 static void find_go(struct pipeline *pipeline, const struct pipeline_options *options, struct arena *arena)
 {
-    for (size_t i = 0; i < pipeline->image.module_count; i++)
-        if (pipeline->image.modules[i].is_main)
-            module_files_open(pipeline->files, (uint32_t)i);
+    go_modules_open(&pipeline->image, pipeline->files);
     const struct go_runtime *live = options->live.pid == 0 ? NULL : source_live_go(&pipeline->live);
     pipeline->has_go = live != NULL;
     if (live != NULL)
@@ -308,6 +306,23 @@ static const struct error *read_text(struct pipeline *pipeline, const struct pip
     return error;
 }
 
+/* A profile for each runtime: goroutines of two may have the same id. */
+static void read_goroutines(struct pipeline *pipeline, const struct pipeline_options *options)
+{
+    for (const struct go_runtime *go = &pipeline->go; go != NULL; go = go->next) {
+        if (go->goroutine_count == 0)
+            continue;
+        struct profile *profile = &pipeline->profiles[pipeline->profile_count++];
+        profile->go = go;
+        walker_set_code_plans(pipeline->walker, unwind_go_plans(go, &pipeline->keep));
+        snapshot_from_goroutines(go, &options->goroutines, pipeline->walker, pipeline->symbolizer, &profile->snapshot,
+                                 &pipeline->keep, &pipeline->scratch, &pipeline->diagnostics);
+        if (go->next != NULL || go != &pipeline->go)
+            profile->snapshot.go_module = pipeline->image.modules[go->modules[0].module].path;
+        arena_reset(&pipeline->scratch);
+    }
+}
+
 /* Opens, unwinds and names a core or a process. */
 static const struct error *read_image(struct pipeline *pipeline, const struct pipeline_options *options, double *at)
 {
@@ -336,25 +351,24 @@ static const struct error *read_image(struct pipeline *pipeline, const struct pi
         .progress = options->unwind.progress,
         .progress_context = options->unwind.progress_context,
     };
-    bool has_goroutines = pipeline->has_go && pipeline->go.goroutine_count != 0;
+    bool has_goroutines = false;
+    for (const struct go_runtime *go = &pipeline->go; pipeline->has_go && go != NULL; go = go->next)
+        has_goroutines |= go->goroutine_count != 0;
     if (!has_goroutines && options->profiles == PROFILES_GOROUTINES)
         return error_new(&pipeline->keep, ERROR_SUPPORT, "%s: no goroutines: %s",
                          options->core != NULL ? options->core : "the process",
                          pipeline->has_go ? "the Go runtime's list of them is not there or empty"
                                           : "it is no Go program, or its runtime was not found");
-    if (has_goroutines && options->profiles != PROFILES_THREADS) {
-        snapshot_from_goroutines(&pipeline->go, &options->goroutines, pipeline->walker, pipeline->symbolizer,
-                                 &pipeline->profiles[pipeline->profile_count++].snapshot, &pipeline->keep,
-                                 &pipeline->scratch, &pipeline->diagnostics);
-        arena_reset(&pipeline->scratch);
-    }
+    if (has_goroutines && options->profiles != PROFILES_THREADS)
+        read_goroutines(pipeline, options);
     if (!has_goroutines || options->profiles != PROFILES_GOROUTINES)
         snapshot_from_image(&pipeline->image, &stacks, &pipeline->profiles[pipeline->profile_count++].snapshot,
                             &pipeline->keep, &pipeline->scratch, &pipeline->diagnostics);
     arena_reset(&pipeline->scratch);
     for (size_t i = 0; pipeline->has_go && i < pipeline->profile_count; i++) {
-        pipeline->profiles[i].snapshot.go_version = pipeline->go.version;
-        pipeline->profiles[i].snapshot.go_minor = pipeline->go.minor;
+        const struct go_runtime *go = pipeline->profiles[i].go != NULL ? pipeline->profiles[i].go : &pipeline->go;
+        pipeline->profiles[i].snapshot.go_version = go->version;
+        pipeline->profiles[i].snapshot.go_minor = go->minor;
     }
     lap(at, &pipeline->stats.seconds_symbol);
     struct walker_counts counts = walker_counts(pipeline->walker);
@@ -384,9 +398,7 @@ static const struct error *load_rules(struct pipeline *pipeline, const struct pi
 /* What findings may ask of the program: of its goroutines, while the image is open. */
 static const struct program *profile_program(struct pipeline *pipeline, const struct profile *profile)
 {
-    return pipeline->has_go && profile->snapshot.kind == PROFILE_GOROUTINES
-               ? go_program_new(&pipeline->go, &profile->snapshot, &pipeline->scratch)
-               : NULL;
+    return profile->go == NULL ? NULL : go_program_new(profile->go, &profile->snapshot, &pipeline->scratch);
 }
 
 static void apply_rules(struct pipeline *pipeline, const struct pipeline_options *options, struct profile *profile)

@@ -4,6 +4,7 @@
 #define SG_PIPELINE_H
 
 #include "base/error.h"
+#include "base/limits.h"
 #include "detect/detect.h"
 #include "group/group.h"
 #include "plugin_search.h"
@@ -62,6 +63,7 @@ struct profile {
     struct grouping grouping;
     struct findings findings;
     struct explanations explanations;
+    const struct go_runtime *go; /* whose goroutines they are; NULL: of no image */
 };
 
 struct pipeline {
@@ -83,7 +85,7 @@ struct pipeline {
     struct pattern *filter, *exclude;
     struct go_runtime go; /* of the image, when has_go */
     bool has_go;
-    struct profile profiles[2];
+    struct profile profiles[limit_go_runtimes + 1];
     size_t profile_count;
     size_t rule_count; /* rules that were applied; 0: none was meant to */
     struct rule_set *rules; /* NULL once closed */
@@ -92,8 +94,8 @@ struct pipeline {
     int save_errno; /* of options.save_fd, 0: all went well */
 };
 
-/* Fills profiles, diagnostics and stats; of a Go program the goroutines are the first profile, its threads the second; the image is closed when it returns. Leaves by the arenas'
- * `exhausted` jump when the memory ceiling is reached; pipeline_close releases everything then too. */
+/* Fills profiles, diagnostics and stats; of a Go program the goroutines are the first profile, one for each of its runtimes,
+ * its threads the last; the image is closed when it returns. Leaves by the arenas' `exhausted` jump when the memory ceiling is reached; pipeline_close releases everything then too. */
 const struct error *pipeline_run(struct pipeline *pipeline, const struct pipeline_options *options);
 
 /* Releases what the OS and libraries gave; may be called again. The arenas are the caller's. */

@@ -5,6 +5,7 @@ import contextlib
 import json
 import os
 import random
+import re
 import shutil
 import struct
 import subprocess
@@ -283,6 +284,45 @@ def test_tables_at_random(seed, with_program):
         for _ in range(2000):
             program[table + 0x48 + chance.randrange(0x50000)] = chance.randrange(256)
     check_told(with_program(change))
+
+
+VERSION = re.compile(rb"go1\.\d\d(?=[.\0\n])")
+
+
+@pytest.fixture(scope="module")
+def release_to_come(damaged, tmp_path_factory):
+    """The program, which says that it is of Go 1.98, and what to change in its core: build information stands in its data."""
+    path = tmp_path_factory.mktemp("newer") / "redis_pool"
+    path.write_bytes(VERSION.sub(b"go1.98", damaged.core.executable.read_bytes()))
+    data = damaged.file.segment_at(damaged.symbol("runtime.firstmoduledata"))
+    text = bytes(damaged.file.data[data.offset:data.offset + data.file_bytes])
+    return path, {data.offset + match.start(): b"go1.98" for match in VERSION.finditer(text)}
+
+
+def test_newer_than_known(release_to_come, damaged, whole):
+    """Its goroutines make sense by an older layout: that is used, and told."""
+    program, changes = release_to_come
+    with damaged.bytes_changed(changes) as core:
+        document = survives(core, f"--exe={program}")
+    note, = [row for row in document["diagnostics"] if row["code"] == "go-newer"]
+    assert document["source"]["go_version"].startswith("go1.98") and "read as go1." in note["message"]
+    found = go_dumps.goroutines_of(document)
+    assert not set(found) ^ set(whole)
+    for id, goroutine in whole.items():
+        assert pcs(found[id])[-1:] == pcs(goroutine)[-1:]
+        assert found[id].state == goroutine.state and found[id].creator == goroutine.creator
+
+
+def test_newer_and_unlike(release_to_come, damaged):
+    """By no layout: the threads remain, and it is said why."""
+    program, changes = release_to_come
+    places = [damaged.file.file_offset(address + G_STATUS) for address in damaged.goroutines()]
+    with damaged.bytes_changed({**changes, **{place: b"\x63\0\0\0" for place in places}}) as core:
+        document = survives(core, f"--exe={program}")
+    assert document["exit"] == 4 and not go_dumps.goroutines_of(document)
+    row, = [row for row in document["diagnostics"] if row["code"] == "go-layout"]
+    assert row["message"].startswith("go1.98") and "newer" in row["message"]
+    assert [profile["kind"] for profile in document["profiles"]] == ["thread"]
 
 
 def test_cut_program(damaged, tmp_path):

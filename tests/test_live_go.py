@@ -161,14 +161,19 @@ int main(void)
 """
 
 
-def test_runtime_in_a_library(stackgroup, tmp_path):
-    """A C program whose library is Go's: the linker of C has put the tables into sections of its own."""
+def build_with_cgo(tmp_path, name, source, *flags):
     if not shutil.which("go") or not shutil.which("gcc"):
         pytest.skip("no go, or no gcc")
-    (tmp_path / "library.go").write_text(LIBRARY)
+    (tmp_path / f"{name}.go").write_text(source)
+    subprocess.run(["go", "build", *flags, "-o", tmp_path / name, tmp_path / f"{name}.go"], check=True, timeout=300,
+                   env={**os.environ, "GO111MODULE": "off", "GOFLAGS": "", "CGO_ENABLED": "1"})
+    return tmp_path / name
+
+
+def test_runtime_in_a_library(stackgroup, tmp_path):
+    """A C program whose library is Go's: the linker of C has put the tables into sections of its own."""
+    build_with_cgo(tmp_path, "liblibrary.so", LIBRARY, "-buildmode=c-shared")
     (tmp_path / "host.c").write_text(HOST)
-    subprocess.run(["go", "build", "-buildmode=c-shared", "-o", tmp_path / "liblibrary.so", tmp_path / "library.go"], check=True,
-                   timeout=300, env={**os.environ, "GO111MODULE": "off", "GOFLAGS": "", "CGO_ENABLED": "1"})
     subprocess.run(["gcc", tmp_path / "host.c", "-o", tmp_path / "host", tmp_path / "liblibrary.so"], check=True, timeout=60)
     core = tmp_path / "core"
     with started([tmp_path / "host"]) as child:
@@ -177,6 +182,120 @@ def test_runtime_in_a_library(stackgroup, tmp_path):
         profile = found["profiles"][0]
         assert profile["kind"] == "goroutine" and profile["total"] == 5
         assert [group["frames"][-2]["function"] for group in profile["groups"]] == ["main.Start.func1"]
+
+
+LOADER = r"""
+package main
+
+// #cgo LDFLAGS: -ldl
+// #include <dlfcn.h>
+// static void start(char *path) { ((void (*)(void))dlsym(dlopen(path, RTLD_NOW), "Start"))(); }
+import "C"
+
+import (
+	"fmt"
+	"os"
+	"time"
+)
+
+func main() {
+	for _, path := range os.Args[1:] {
+		C.start(C.CString(path))
+	}
+	for i := 0; i < 3; i++ {
+		go func() { <-make(chan int) }()
+	}
+	time.Sleep(time.Second / 2)
+	fmt.Println("ready")
+	select {}
+}
+"""
+
+
+def test_several_runtimes(stackgroup, tmp_path):
+    """A Go program that loads two libraries with runtimes of their own, one stripped: three lists of goroutines, of which each has
+    its first. They are told apart, live and from the saved core."""
+    loader = build_with_cgo(tmp_path, "loader", LOADER)
+    first = build_with_cgo(tmp_path, "first.so", LIBRARY, "-buildmode=c-shared")
+    second = build_with_cgo(tmp_path, "second.so", LIBRARY.replace("i < 5", "i < 7"), "-buildmode=c-shared", "-ldflags=-s -w")
+    saved = tmp_path / "saved"
+    with started([loader, first, second]) as child:
+        documents = [look_json(child.pid, "--save", saved)]
+        text = look(child.pid)
+        stacks = look(child.pid, "--format=debug2")
+    documents.append(oracles.stackgroup_json("--members", saved))
+    wanted = {str(loader): ("main.main.func1", 3), str(first): ("main.Start.func1", 5), str(second): ("main.Start.func1", 7)}
+    for document in documents:
+        profiles = {profile["go_module"]: profile for profile in document["profiles"] if profile["kind"] == "goroutine"}
+        assert set(profiles) == set(wanted) and document["profiles"][-1]["kind"] == "thread"
+        assert not document["diagnostics"]
+        for module, (function, count) in wanted.items():
+            profile = profiles[module]
+            assert profile["total"] == count + (module == str(loader)) and profile["go_version"].startswith("go1.")
+            assert max(group["count"] for group in profile["groups"] if group["frames"][-2].get("function") == function) == count
+            assert all(group["end"]["reason"] == "outermost" for group in profile["groups"])
+    for module, (_, count) in wanted.items():
+        count += module == str(loader)
+        assert f"\ngoroutine profile: total {count}\n# goroutines of {module}: {count} in" in text
+        assert f"# goroutines of {module}: {count} in" in stacks
+    assert stacks.count("\nmain.Start.func1()\n") == 12 and stacks.count("\nmain.main.func1()\n") == 3
+    assert len(re.findall(r"^goroutine 1 \[", stacks, re.MULTILINE)) == 1, "goroutine 1 of a library has ended"
+    (tmp_path / "text").write_text(text)
+    assert oracles.pprof_total(oracles.pprof_raw(tmp_path / "text")) in (4, 5, 7), "pprof reads one of them"
+
+
+PLUGIN = r"""
+package main
+
+func Start(never chan int) {
+	for i := 0; i < 4; i++ {
+		go func() { <-never }()
+	}
+}
+"""
+
+PLUGIN_HOST = r"""
+package main
+
+import (
+	"fmt"
+	"os"
+	"plugin"
+	"time"
+)
+
+func main() {
+	opened, err := plugin.Open(os.Args[1])
+	if err != nil {
+		panic(err)
+	}
+	start, err := opened.Lookup("Start")
+	if err != nil {
+		panic(err)
+	}
+	start.(func(chan int))(make(chan int))
+	time.Sleep(time.Second / 2)
+	fmt.Println("ready")
+	select {}
+}
+"""
+
+
+def test_plugin(stackgroup, tmp_path):
+    """One runtime, two sets of tables: stacks of the plugin's goroutines are whole, in cores too."""
+    host = build_with_cgo(tmp_path, "host", PLUGIN_HOST)
+    plugin = build_with_cgo(tmp_path, "plugin.so", PLUGIN, "-buildmode=plugin")
+    core = tmp_path / "core"
+    with started([host, plugin]) as child:
+        documents = [look_json(child.pid, "--save", core)]
+    documents.append(oracles.stackgroup_json("--members", core))
+    for document in documents:
+        goroutines = document["profiles"][0]
+        assert [profile["kind"] for profile in document["profiles"]] == ["goroutine", "thread"]
+        assert goroutines["total"] == 5 and not document["diagnostics"]
+        group, = [group for group in goroutines["groups"] if group["count"] == 4]
+        functions = [frame["function"] for frame in group["frames"]]
+        assert functions[-1] == "runtime.goexit" and functions[-2].endswith(".Start.func1") and functions[-2].startswith("plugin/")
 
 
 @pytest.mark.parametrize("kind", KINDS)

@@ -57,6 +57,14 @@ enum {
     limit_descriptors = 1 << 18,
     /* Distinct early ends that libunwind is asked about; programs have a handful, forged cores one a thread. */
     limit_early_ends = 256,
+    /* What looks like the start of a pclntab and is tried, in one module: each costs a look through its data. */
+    limit_go_headers = 64,
+    /* Runtimes of Go in one process: the program's, and one for each library that was built with its own. */
+    limit_go_runtimes = 16,
+    /* Goroutines that a layout is tried with, where it is not known whether it is the right one. */
+    limit_go_checked = 1000,
+    /* Pages of a module that are not at hand and are passed over in search of its tables: 4 GB. */
+    limit_go_missing_pages = 1 << 20,
     /* Cases of one select of Go's: the compiler allows 65,536. */
     limit_go_cases = 1 << 16,
     /* Bytes of one Go function's code that are looked through for calls: the largest, of generated tables, have a few MB … */
@@ -164,6 +172,8 @@ static const uint64_t limit_argument_values = 1u << 26;
 static const uint64_t limit_go_types_bytes = (uint64_t)256 << 20;
 /* Bytes of one table of a pclntab; the whole of the largest known program's is under 200 MB. */
 static const uint64_t limit_go_table_bytes = 1u << 30;
+/* Bytes of one kind of a Go module's data (bss, …) that are looked through: about 2 seconds' worth. */
+static const uint64_t limit_go_range_bytes = (uint64_t)1 << 30;
 /* Runs of text that the linker split a program into; one each 64 MB or so. */
 static const uint64_t limit_go_text_sections = 4096;
 /* Threads: the kernel's PID_MAX_LIMIT. */

@@ -271,3 +271,33 @@ uint8_t pclntab_wrapper_id(unsigned go_minor)
             return rows[i].id;
     return 20;
 }
+
+uint8_t pclntab_find_wrapper_id(const struct pclntab *table)
+{
+    struct pclntab_function function;
+    for (uint64_t i = 0; pclntab_function_at(table, i, &function); i++)
+        if (function.id != 0 && text_equals(pclntab_name(table, function.name), TEXT("runtime.systemstack_switch")))
+            return function.id + 1;
+    return 0;
+}
+
+bool pclntab_has_inline_trees(const struct pclntab *table)
+{
+    enum { functions_tried = 4096 };
+    struct pclntab_function function;
+    size_t trees = 0, good = 0;
+    for (uint64_t i = 0; i < functions_tried && pclntab_function_at(table, i, &function); i++) {
+        uint64_t tree = pclntab_function_data(table, &function, function_data_inline);
+        if (tree == 0)
+            continue;
+        const uint8_t *element = table->view(table->context, tree, inline_element_bytes);
+        trees++;
+        if (element == NULL)
+            continue;
+        /* A name begins where another ends. */
+        uint64_t name = load_u32(element + 4);
+        good += name != 0 && name < table->names.size_bytes && table->names.bytes[name - 1] == 0 &&
+                load_u32(element + 8) < function.end - function.entry;
+    }
+    return trees != 0 && good >= trees - trees / 16;
+}

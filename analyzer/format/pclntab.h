@@ -43,6 +43,7 @@ struct pclntab {
     enum pclntab_layout layout;
     uint8_t quantum;
     uint8_t go_minor; /* 13 … 27: 1.16 and 1.17 share a layout but for one field */
+    uint8_t wrapper_id; /* funcID of compiler-made wrappers */
     uint64_t function_count;
     uint64_t text; /* address that text offsets count from (1.18 on) */
     struct pclntab_table functions; /* pcs with the offsets of their records in `records`, one more pc at the end */
@@ -120,5 +121,11 @@ bool pclntab_cursor_next(struct pclntab_cursor *cursor, struct pclntab_call *ret
 
 /* funcID of compiler-made wrappers in that release. */
 uint8_t pclntab_wrapper_id(unsigned go_minor);
+
+/* For releases that are not known yet. The funcID of wrappers by the table itself: 1.17 and later have it right behind that
+ * of runtime.systemstack_switch; 0: that is not there. */
+uint8_t pclntab_find_wrapper_id(const struct pclntab *table);
+/* Whether the trees of inlined calls, which lie where function_data says, are such trees; false also when none is there. */
+bool pclntab_has_inline_trees(const struct pclntab *table);
 
 #endif

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "golang/bubbles.h"
 
-enum { words_before_root = 32, minor_numbers_bubbles = 25 };
+enum { words_before_root = 32, minor_numbers_bubbles = 25, bubble_bits = 24 /* as struct member has */ };
 
 static bool ask_u64(const struct go_runtime *runtime, uint64_t address, uint64_t *ret_value)
 {
@@ -31,7 +31,7 @@ uint32_t go_bubble_number(const struct go_runtime *runtime, uint64_t address)
                 number = before[0];
             else if (!ask_u64(runtime, root + (uint64_t)layout->id, &number))
                 return 0;
-            return number <= UINT32_MAX ? (uint32_t)number : 0;
+            return number < 1 << bubble_bits ? (uint32_t)number : 0;
         }
         before[0] = before[1];
         before[1] = root;

@@ -1,34 +1,18 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Finds the Go runtime in an image: its modules with their pclntabs, its version, the array of all goroutines. Symbols
- * and debug info are not needed: pclntab and moduledata are what the runtime itself works with. Reads the target's
- * memory alone; each find is checked before it is believed. */
+/* The Go runtimes of an image: version, the array of all goroutines, wait reasons. A program has one; a process has more
+ * where a library was built with its own (-buildmode=c-shared). Reads the target's memory alone; each find is checked
+ * before it is believed. */
 #ifndef SG_GOLANG_GO_RUNTIME_H
 #define SG_GOLANG_GO_RUNTIME_H
 
-#include "debuginfo/module_file.h"
-#include "format/go_layouts.h"
-#include "format/pclntab.h"
-
-struct go_range {
-    uint64_t start, end;
-};
-
-/* One Go module: the program, or a shared object that holds a runtime of its own. */
-struct go_module {
-    uint32_t module;     /* into image.modules */
-    uint64_t moduledata; /* address */
-    struct pclntab table;
-    struct go_range text;
-    struct go_range data[4]; /* noptrdata, data, bss, noptrbss */
-    uint64_t types;
-};
+#include "golang/go_modules.h"
 
 struct go_runtime {
     const struct image *image;
     struct text version; /* "go1.19.8", as the program says it */
     unsigned minor;      /* 19 */
     struct go_layout layout;
-    struct go_module *modules; /* the one with the runtime's variables first */
+    struct go_module *modules; /* of all runtimes, as code of one calls into another; its own, with its variables, first */
     size_t module_count;
     uint64_t goroutines_slice; /* address of runtime.allgs */
     uint64_t goroutines;       /* address of the array of pointers to g */
@@ -36,14 +20,12 @@ struct go_runtime {
     uint64_t semaphores;       /* address of runtime.semtable, 0: semaphores.c is to find it */
     struct text *reasons;      /* wait reasons, as the program has them */
     size_t reason_count;       /* 0: not found, the release's own table answers */
+    struct go_runtime *next;   /* another one of this process, NULL: no more */
 };
 
-/* Whether the file of a module that is open may be a Go program's: by its sections, or it has none. */
-bool go_runtime_is_likely(struct module_files *files, uint32_t module);
-
 /* False when the image is no Go program; true also when only parts of it could be read, which `diagnostics` tells. Looks
- * at modules whose files are open already: a runtime's threads have been unwound through it. A running target is asked
- * for what is not copied: for a look before it is stopped. */
+ * at modules whose files are open (go_modules_open). A running target is asked for what is not copied: for a look before
+ * it is stopped. */
 bool go_runtime_find(const struct image *image, struct module_files *files, struct arena *arena,
                      struct diagnostics *diagnostics, struct go_runtime *ret_runtime);
 

@@ -167,6 +167,7 @@ struct snapshot {
      * call_value_first[it + 1], for each '%' of its calls' location.arguments, leaf first. Fewer where they could not be
      * read. NULL: not asked for. */
     const uint64_t *call_values, *call_value_first;
+    struct text go_module;  /* path of the module whose runtime's goroutines these are; "" the process has one runtime */
     struct text go_version; /* of the program, "go1.19.8"; "" none, or not known */
     unsigned go_minor;      /* 19; 0: as go_version */
 

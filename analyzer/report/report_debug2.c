@@ -328,11 +328,10 @@ static bool is_hidden(const struct report_input *input, const struct member *mem
     return group == index_none || group >= input->grouping->group_count;
 }
 
-static void report_debug2_write(const struct report_input *input, struct text_writer *writer)
+static void write_goroutines(const struct report_input *input, struct text_writer *writer)
 {
     const struct snapshot *snapshot = input->snapshot;
     struct writing writing = {.snapshot = snapshot, .writer = writer};
-    write_head(input, writer);
     /* As the runtime does: the one that dies first, the others as they came to be. */
     size_t first = snapshot->member_count;
     for (size_t i = 0; i < snapshot->member_count && snapshot->signal.tid != 0; i++)
@@ -347,6 +346,22 @@ static void report_debug2_write(const struct report_input *input, struct text_wr
             continue;
         text_writer_string(writer, "\n");
         write_goroutine(&writing, i);
+    }
+}
+
+static void report_debug2_write(const struct report_input *input, struct text_writer *writer)
+{
+    write_head(input, writer);
+    for (const struct report_input *profile = input; profile != NULL; profile = profile->next) {
+        if (profile->snapshot->kind != PROFILE_GOROUTINES)
+            continue;
+        /* Of several runtimes in one process the ids are no longer unique: each has its own. */
+        if (profile != input) {
+            text_writer_string(writer, "\n# ");
+            report_write_totals(writer, profile);
+            text_writer_string(writer, "\n");
+        }
+        write_goroutines(profile, writer);
     }
     if (input->diagnostics->count != 0 || input->options.show_stats)
         text_writer_string(writer, "\n");

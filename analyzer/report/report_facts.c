@@ -198,7 +198,12 @@ void report_write_totals(struct text_writer *writer, const struct report_input *
     const struct snapshot *snapshot = input->snapshot;
     const struct grouping *grouping = input->grouping;
     const char *noun = member_noun(snapshot);
-    text_writer_printf(writer, "%ss: %" PRIu64, noun, snapshot->total);
+    text_writer_printf(writer, "%ss", noun);
+    if (snapshot->go_module.length != 0) {
+        text_writer_string(writer, " of ");
+        report_write_text(writer, snapshot->go_module);
+    }
+    text_writer_printf(writer, ": %" PRIu64, snapshot->total);
     if (snapshot->total_claimed > snapshot->total)
         text_writer_printf(writer, " of %" PRIu64, snapshot->total_claimed);
     uint64_t groups = grouping->group_count + grouping->hidden_groups;

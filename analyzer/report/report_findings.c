@@ -428,9 +428,12 @@ void report_write_verdict(const struct report_input *input, const struct verdict
     const struct findings *findings = input->findings;
     if (findings == NULL)
         return;
-    /* Of two profiles the one without findings says nothing, unless neither has any. */
-    if (findings->count == 0 && input->next != NULL) {
-        report_write_verdict(input->next, form);
+    /* Of several profiles one without findings says nothing, unless none has any. */
+    const struct report_input *next = input->next;
+    while (next != NULL && next->next != NULL && next->findings != NULL && next->findings->count == 0)
+        next = next->next;
+    if (findings->count == 0 && next != NULL) {
+        report_write_verdict(next, form);
         return;
     }
     text_writer_init_memory(&verdict.phrase);
@@ -447,6 +450,6 @@ void report_write_verdict(const struct report_input *input, const struct verdict
     }
     text_writer_deinit(&verdict.phrase);
     text_writer_deinit(&verdict.line);
-    if (findings->count != 0 && input->next != NULL && input->next->findings != NULL && input->next->findings->count != 0)
-        report_write_verdict(input->next, form);
+    if (findings->count != 0 && next != NULL && next->findings != NULL && next->findings->count != 0)
+        report_write_verdict(next, form);
 }

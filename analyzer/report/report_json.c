@@ -516,6 +516,10 @@ static void write_profile(struct json_writer *json, const struct report_input *i
     const struct grouping *grouping = input->grouping;
     json_writer_open_object(json, NULL, JSON_BLOCK);
     json_writer_string(json, "kind", kinds[snapshot->kind]);
+    if (snapshot->go_module.length != 0) {
+        write_known_text(json, "go_module", snapshot->go_module);
+        write_known_text(json, "go_version", snapshot->go_version);
+    }
     json_writer_number(json, "total", snapshot->total);
     if (snapshot->total_claimed > snapshot->total)
         json_writer_number(json, "total_claimed", snapshot->total_claimed);

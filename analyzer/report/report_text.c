@@ -62,6 +62,11 @@ static void write_profile_header(const struct report_input *input, struct text_w
     const struct snapshot *snapshot = input->snapshot;
     if (snapshot->kind != PROFILE_HEAP) {
         text_writer_printf(writer, "%s profile: total %" PRIu64 "\n", words[snapshot->kind], snapshot->total);
+        if (snapshot->go_module.length != 0) {
+            write_comment(writer);
+            report_write_totals(writer, input);
+            text_writer_string(writer, "\n");
+        }
         return;
     }
     text_writer_string(writer, "heap profile: ");

@@ -2,8 +2,6 @@
 #include "source/live_go.h"
 
 #include "base/limits.h"
-#include "format/core_notes.h"
-#include "format/elf_segments.h"
 #include "golang/bubbles.h"
 #include "golang/labels.h"
 #include "golang/semaphores.h"
@@ -59,6 +57,8 @@ struct live_go {
     struct known *late_known;
     size_t late_count;
     bool is_cut;
+    bool is_other; /* not the first */
+    struct live_go *next; /* another runtime of the process */
 };
 
 static size_t read_target(void *context, uint64_t address, void *ret_bytes, size_t size_bytes)
@@ -75,29 +75,6 @@ static bool target_u64(const struct live_go *go, uint64_t address, uint64_t *ret
         return false;
     *ret_value = load_u64(bytes);
     return true;
-}
-
-/* Go's linker leaves a note of its own in libraries too, and notes stand in the first page. */
-static bool has_go_note(const struct image *image, const struct module *module)
-{
-    uint8_t bytes[page_bytes];
-    size_t got = memory_read(&image->memory, module->start, bytes, sizeof bytes);
-    struct elf_header header;
-    if (elf_header_parse(bytes, got, &header) != NULL || header.segments_offset > got)
-        return false;
-    for (size_t i = 0; i < header.segment_count && header.segments_offset + (i + 1) * elf_segment_bytes <= got; i++) {
-        struct elf_segment segment = elf_segment_parse(bytes + header.segments_offset + i * elf_segment_bytes);
-        if (segment.type != ELF_SEGMENT_NOTE || segment.offset >= got)
-            continue;
-        uint64_t left = got - segment.offset;
-        struct byte_reader notes =
-            byte_reader_new(bytes + segment.offset, segment.file_bytes < left ? segment.file_bytes : left);
-        struct core_note note;
-        while (core_note_next(&notes, &note))
-            if (text_equals(note.name, TEXT("Go")))
-                return true;
-    }
-    return false;
 }
 
 /* All that a module has mapped and its file does not tell: its data, what was relocated, and the anonymous memory right
@@ -133,15 +110,13 @@ static bool find_runtime(struct live_go *go, struct image *image, struct module_
 {
     uint64_t left = limit_go_data_bytes;
     bool is_likely = false;
-    for (size_t i = 0; i < image->module_count; i++)
-        if (image->modules[i].is_main || has_go_note(image, &image->modules[i]))
-            module_files_open(files, (uint32_t)i);
+    go_modules_open(image, files);
     go->before = *image;
     go->before_target = (struct memory_target){.read = read_target, .context = go, .bytes_left = limit_go_search_bytes};
     go->before.memory.target = &go->before_target;
     go->before.memory.core = (struct memory_layer){0};
     for (size_t i = 0; i < image->module_count; i++)
-        if (go_runtime_is_likely(files, (uint32_t)i)) {
+        if (go_module_is_likely(files, (uint32_t)i)) {
             is_likely = true;
             copy_module(go, (uint32_t)i, &left);
         }
@@ -399,18 +374,9 @@ static void copy_labels(struct live_go *go)
     go_labels_reader_close(&reader);
 }
 
-struct live_go *live_go_find(const struct live_go_target *target, struct image *image, struct module_files *files,
-                             struct arena *arena)
+/* Plans and copies once what is copied again in the stop. */
+static void plan(struct live_go *go)
 {
-    struct live_go *go = arena_new(arena, struct live_go);
-    *go = (struct live_go){.target = *target, .arena = arena};
-    diagnostics_init(&go->found, arena);
-    if (!live_copier_open(&go->copier, target->tid, target->memory_fd, limit_go_copied_bytes))
-        return NULL;
-    if (!find_runtime(go, image, files)) {
-        live_go_close(go);
-        return NULL;
-    }
     go->slot_count = go->runtime.goroutine_count;
     go->slots_max = go->slot_count + go->slot_count / 4 + 4096;
     if (go->slots_max * 8 > go->copier.places_bytes - go->copier.places_used)
@@ -425,12 +391,55 @@ struct live_go *live_go_find(const struct live_go_target *target, struct image *
     make_during(go);
     plan_semaphores(go);
     make_during(go);
+}
+
+static struct live_go *open_one(const struct live_go_target *target, struct arena *arena)
+{
+    struct live_go *go = arena_new(arena, struct live_go);
+    *go = (struct live_go){.target = *target, .arena = arena};
+    diagnostics_init(&go->found, arena);
+    return live_copier_open(&go->copier, target->tid, target->memory_fd, limit_go_copied_bytes) ? go : NULL;
+}
+
+/* Those that the process has beside the first. */
+static void open_others(struct live_go *first)
+{
+    struct live_go *last = first;
+    for (const struct go_runtime *runtime = first->runtime.next; runtime != NULL; runtime = runtime->next) {
+        struct live_go *go = open_one(&first->target, first->arena);
+        if (go == NULL)
+            return;
+        go->before = first->before;
+        go->before_target = (struct memory_target){.read = read_target, .context = go, .bytes_left = limit_go_search_bytes};
+        go->before.memory.target = &go->before_target;
+        go->runtime = *runtime;
+        go->runtime.image = &go->before;
+        go->is_other = true;
+        plan(go);
+        last->next = go;
+        last = go;
+    }
+}
+
+struct live_go *live_go_find(const struct live_go_target *target, struct image *image, struct module_files *files,
+                             struct arena *arena)
+{
+    struct live_go *go = open_one(target, arena);
+    if (go == NULL)
+        return NULL;
+    if (!find_runtime(go, image, files)) {
+        live_go_close(go);
+        return NULL;
+    }
+    plan(go);
+    open_others(go);
     return go;
 }
 
 void live_go_close(struct live_go *go)
 {
-    live_copier_close(&go->copier);
+    for (; go != NULL; go = go->next)
+        live_copier_close(&go->copier);
 }
 
 /* The list as it is now: only its end can be new. */
@@ -588,12 +597,14 @@ static void check_known(struct live_go *go, struct known *table, size_t count, s
 
 void live_go_copy(struct live_go *go, uint64_t deadline, struct arena *arena)
 {
-    go->copier.deadline = deadline;
-    copy_all(go, arena);
-    if (go->target.is_stopped)
-        return;
-    check_known(go, go->known, go->known_count, arena);
-    check_known(go, go->late_known, go->late_count, arena);
+    for (; go != NULL; go = go->next) {
+        go->copier.deadline = deadline;
+        copy_all(go, arena);
+        if (go->target.is_stopped)
+            continue;
+        check_known(go, go->known, go->known_count, arena);
+        check_known(go, go->late_known, go->late_count, arena);
+    }
 }
 
 uint64_t live_go_stack_end(const struct live_go *go, uint64_t sp, uint64_t thread_pointer)
@@ -666,7 +677,7 @@ static void tell(struct live_go *go, struct diagnostics *diagnostics)
                         moved);
 }
 
-void live_go_take(struct live_go *go, struct image *image, struct diagnostics *diagnostics)
+static void take(struct live_go *go, struct image *image, struct diagnostics *diagnostics)
 {
     struct memory *memory = &image->memory;
     const struct live_pieces *pieces[] = {&go->late_records, &go->records,  &go->data,
@@ -687,7 +698,8 @@ void live_go_take(struct live_go *go, struct image *image, struct diagnostics *d
     for (size_t i = 0; i < chain_rounds; i++)
         live_pieces_append(&go->sudogs[i], memory, &memory->core);
     append_layer(&go->during_target.pages, image);
-    append_layer(&go->before.memory.core, image);
+    if (!go->is_other)
+        append_layer(&go->before.memory.core, image);
     append_layer(&go->before_target.pages, image);
     tell(go, diagnostics);
     go->runtime.image = image;
@@ -695,6 +707,14 @@ void live_go_take(struct live_go *go, struct image *image, struct diagnostics *d
     go->runtime.semaphores = go->runtime_during.semaphores;
     for (size_t i = 0; i < go->runtime.module_count; i++)
         go->runtime.modules[i].table.context = memory;
+}
+
+void live_go_take(struct live_go *go, struct image *image, struct diagnostics *diagnostics)
+{
+    for (; go != NULL; go = go->next) {
+        take(go, image, diagnostics);
+        go->runtime.next = go->next == NULL ? NULL : &go->next->runtime;
+    }
 }
 
 const struct go_runtime *live_go_runtime(const struct live_go *go)

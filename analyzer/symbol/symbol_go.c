@@ -26,7 +26,6 @@ static uint32_t add_name(struct snapshot *snapshot, struct text name)
 struct calls {
     struct pclntab_function function;
     struct pclntab_cursor cursor;
-    uint8_t wrapper;
 };
 
 static bool calls_open(const struct go_runtime *runtime, uint64_t lookup, struct calls *ret_calls)
@@ -35,7 +34,6 @@ static bool calls_open(const struct go_runtime *runtime, uint64_t lookup, struct
     if (table == NULL)
         return false;
     ret_calls->cursor = pclntab_cursor_new(table, &ret_calls->function, lookup);
-    ret_calls->wrapper = pclntab_wrapper_id(runtime->minor);
     return true;
 }
 
@@ -51,7 +49,7 @@ static bool calls_next(struct calls *calls, bool lines, struct snapshot *snapsho
         .file = !lines || ret_call->file.length == 0 ? 0 : intern_table_add(&snapshot->strings, ret_call->file),
         .line = lines ? ret_call->line : 0,
         .inlined = ret_call->inlined,
-        .is_wrapper = ret_call->id == calls->wrapper,
+        .is_wrapper = ret_call->id == calls->cursor.table->wrapper_id,
     };
     return true;
 }
