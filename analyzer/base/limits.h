@@ -167,9 +167,11 @@ static const uint64_t limit_goroutines = 1u << 24;
 static const uint64_t limit_labels_bytes = (uint64_t)2 << 30;
 /* Argument values kept for all calls of all goroutines: 512 MB, enough for 1.3 million with 50 each. */
 static const uint64_t limit_argument_values = 1u << 26;
-/* Bytes of a core that are gone through for who refers to a channel, half a second's worth: of larger ones only stacks and
+/* Bytes of a core that are gone through for who refers to a channel, 0.1 seconds: of larger ones only stacks and
  * variables are. */
-static const uint64_t limit_go_heap_bytes = (uint64_t)1 << 30;
+static const uint64_t limit_go_heap_bytes = (uint64_t)256 << 20;
+/* … and before any finding asks for it: 50 milliseconds. */
+static const uint64_t limit_go_quick_heap_bytes = (uint64_t)128 << 20;
 /* Bytes of a Go program's type descriptors; the largest known program has 20 MB. */
 static const uint64_t limit_go_types_bytes = (uint64_t)256 << 20;
 /* Bytes of one table of a pclntab; the whole of the largest known program's is under 200 MB. */
