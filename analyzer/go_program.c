@@ -5,7 +5,11 @@
 #include "golang/code_calls.h"
 #include "golang/go_types.h"
 #include "golang/goroutine_frames.h"
+#include "golang/references.h"
 #include "symbol/symbol_go.h"
+
+#include <stdlib.h>
+#include <string.h>
 
 /* Where a member was parked; sp 0: it runs. */
 struct member_place {
@@ -348,6 +352,197 @@ static bool program_frame_leads_to(void *context, uint32_t member, uint32_t step
     return false;
 }
 
+/* Who knows a channel. */
+
+struct knower_search {
+    struct go_program *program;
+    struct program_knower *knowers;
+    struct go_referenced *asked;
+    size_t count;
+    struct go_stack_range *stacks;
+    size_t stack_count;
+    uint64_t *sudogs, *starts;
+    size_t sudog_count, sudog_capacity, start_count, start_capacity;
+};
+
+static bool member_waits_at(const struct snapshot *snapshot, uint32_t number, uint64_t address)
+{
+    const struct member *member = &snapshot->members[number];
+    for (uint32_t i = 0; i < member->wait_count; i++)
+        if (snapshot->resources[snapshot->waits[member->wait_first + i].resource].address == address)
+            return true;
+    return false;
+}
+
+static bool is_waiter(void *context, uint32_t number, size_t asked)
+{
+    struct knower_search *search = context;
+    if (number == index_none) /* one of the runtime's own */
+        return false;
+    if (member_waits_at(search->program->snapshot, number, search->asked[asked].address))
+        return true;
+    if (search->knowers[asked].member == index_none)
+        search->knowers[asked].member = number;
+    return false;
+}
+
+static int compare_words(const void *left, const void *right)
+{
+    uint64_t a = *(const uint64_t *)left, b = *(const uint64_t *)right;
+    return a < b ? -1 : a > b;
+}
+
+static int compare_stacks(const void *left, const void *right)
+{
+    const struct go_stack_range *a = left, *b = right;
+    return a->low < b->low ? -1 : a->low > b->low;
+}
+
+static bool is_asked(const struct knower_search *search, uint32_t member)
+{
+    const struct snapshot *snapshot = search->program->snapshot;
+    for (uint32_t i = 0; i < snapshot->members[member].wait_count; i++) {
+        uint64_t address =
+            snapshot->resources[snapshot->waits[snapshot->members[member].wait_first + i].resource].address;
+        size_t low = 0, high = search->count;
+        while (low < high) {
+            size_t middle = low + (high - low) / 2;
+            if (search->asked[middle].address < address)
+                low = middle + 1;
+            else
+                high = middle;
+        }
+        if (low < search->count && search->asked[low].address == address)
+            return true;
+    }
+    return false;
+}
+
+/* The stacks of all goroutines, ended ones too, whose words are left over; the records of those who wait. */
+static void knower_search_fill(struct knower_search *search)
+{
+    const struct go_runtime *runtime = search->program->runtime;
+    const struct snapshot *snapshot = search->program->snapshot;
+    const struct memory *memory = &runtime->image->memory;
+    struct arena *arena = search->program->arena;
+    struct goroutine_reader reader = goroutine_reader_new(runtime);
+    uint32_t member = 0;
+    for (uint64_t slot = 0; slot < runtime->goroutine_count; slot++) {
+        struct goroutine goroutine;
+        struct go_stack_range *stack = &search->stacks[search->stack_count];
+        uint64_t g;
+        if (goroutine_read(&reader, slot, &goroutine) != GOROUTINE_READ) {
+            if (memory_read_u64(memory, runtime->goroutines + 8 * slot, &g) &&
+                memory_read_u64(memory, g + go_g_stack_low, &stack->low) &&
+                memory_read_u64(memory, g + go_g_stack_high, &stack->high) && stack->low < stack->high) {
+                stack->sp = stack->high;
+                stack->number = index_none;
+                search->stack_count++;
+            }
+            continue;
+        }
+        bool is_member = member < snapshot->member_count && snapshot->members[member].id == goroutine.id;
+        bool is_parked = goroutine.status != GO_RUNNING && goroutine.sp > goroutine.stack_low &&
+                         goroutine.sp <= goroutine.stack_high;
+        *stack = (struct go_stack_range){
+            .low = goroutine.stack_low,
+            .sp = is_parked ? goroutine.sp : goroutine.stack_low,
+            .high = goroutine.stack_high,
+            .number = is_member ? member : index_none,
+        };
+        search->stack_count += stack->low < stack->high;
+        if (is_member && is_asked(search, member)) {
+            uint64_t sudog = goroutine.waiting;
+            search->starts =
+                arena_grow(arena, search->starts, search->start_count, &search->start_capacity, sizeof *search->starts);
+            search->starts[search->start_count++] = goroutine.start_pc;
+            for (size_t i = 0; sudog != 0 && i < limit_go_cases; i++) {
+                search->sudogs = arena_grow(arena, search->sudogs, search->sudog_count, &search->sudog_capacity,
+                                            sizeof *search->sudogs);
+                search->sudogs[search->sudog_count++] = sudog;
+                if (!memory_read_u64(memory, sudog + (uint64_t)runtime->layout.sudog.wait_link, &sudog))
+                    break;
+            }
+        }
+        member += is_member;
+    }
+    qsort(search->stacks, search->stack_count, sizeof *search->stacks, compare_stacks);
+    if (search->sudog_count != 0)
+        qsort(search->sudogs, search->sudog_count, sizeof *search->sudogs, compare_words);
+    if (search->start_count != 0)
+        qsort(search->starts, search->start_count, sizeof *search->starts, compare_words);
+}
+
+/* What a thread has in its registers alone. */
+static void knowers_add_registers(struct knower_search *search)
+{
+    const struct image *image = search->program->runtime->image;
+    for (size_t i = 0; i < image->thread_count; i++) {
+        struct registers registers;
+        if (image->threads[i].registers == NULL)
+            continue;
+        image->arch->registers_decode(image->threads[i].registers, &registers);
+        for (size_t j = 0; j < arch_registers_max; j++)
+            for (size_t k = 0; k < search->count && (registers.known >> j & 1) != 0; k++)
+                search->asked[k].stacks += registers.values[j] == search->asked[k].address;
+    }
+}
+
+/* What is saved of a process, and what is copied of one, has no heap. */
+static enum program_heap program_heap(void *context, uint64_t *ret_bytes)
+{
+    const struct go_program *program = context;
+    const struct image *image = program->runtime->image;
+    *ret_bytes = go_references_heap_bytes(program->runtime);
+    if (strcmp(image->source_kind, "core") != 0 ||
+        (image->written_by != NULL && strcmp(image->written_by, "stackgroup") == 0))
+        return PROGRAM_HEAP_MISSING;
+    return *ret_bytes <= limit_go_heap_bytes ? PROGRAM_HEAP_SEARCHED : PROGRAM_HEAP_TOO_LARGE;
+}
+
+static enum program_heap program_knowers(void *context, struct program_knower *knowers, size_t count)
+{
+    struct go_program *program = context;
+    const struct go_runtime *runtime = program->runtime;
+    struct knower_search search = {
+        .program = program,
+        .knowers = knowers,
+        .asked = arena_array(program->arena, struct go_referenced, count + 1),
+        .count = count,
+        .stacks = arena_array(program->arena, struct go_stack_range, runtime->goroutine_count + 1),
+    };
+    for (size_t i = 0; i < count; i++) {
+        search.asked[i].address = knowers[i].address;
+        knowers[i].member = index_none;
+    }
+    knower_search_fill(&search);
+    struct go_reference_search references = {
+        .runtime = runtime,
+        .asked = search.asked,
+        .asked_count = count,
+        .stacks = search.stacks,
+        .stack_count = search.stack_count,
+        .records = search.sudogs,
+        .record_count = search.sudog_count,
+        .record_bytes = (size_t)runtime->layout.sudog.size_bytes + 16, /* the channel may be the last word but one */
+        .starts = search.starts,
+        .start_count = search.start_count,
+        .is_own = is_waiter,
+        .context = &search,
+    };
+    uint64_t bytes;
+    enum program_heap heap = program_heap(program, &bytes);
+    go_references_find(&references, heap == PROGRAM_HEAP_SEARCHED);
+    knowers_add_registers(&search);
+    for (size_t i = 0; i < count; i++) {
+        knowers[i].stacks = search.asked[i].stacks;
+        knowers[i].variables = search.asked[i].variables;
+        knowers[i].first_variable = search.asked[i].first_variable;
+        knowers[i].heap = search.asked[i].heap;
+    }
+    return heap;
+}
+
 const struct program *go_program_new(const struct go_runtime *runtime, const struct snapshot *snapshot,
                                      struct arena *arena)
 {
@@ -361,6 +556,8 @@ const struct program *go_program_new(const struct go_runtime *runtime, const str
                 .function_of = program_function_of,
                 .pools = program_pools,
                 .frames_have = program_frames_have,
+                .heap = program_heap,
+                .knowers = program_knowers,
                 .frame_leads_to = program_frame_leads_to,
             },
         .runtime = runtime,

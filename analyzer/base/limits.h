@@ -78,6 +78,13 @@ enum {
     limit_go_types_found = 64,
     /* Frames of one goroutine whose words are looked at: its waiting call and what led there. */
     limit_go_frames = 64,
+    /* Locks of Go's whose holders are looked for, and those of them that are looked for in code. */
+    limit_go_locks_sought = 4096,
+    limit_go_locks_in_code = 64,
+    /* Deferred calls of one goroutine that are looked at: those that loops make are many. */
+    limit_go_defers = 64,
+    /* Channels of which is asked who else knows them, those with most waiters. */
+    limit_go_channels_asked = 4096,
     /* Waiters whose frames are searched for the pool that they wait for. */
     limit_pool_samples = 64,
     /* Others that may hold one of a pool whose frames are looked at for it. */
@@ -168,6 +175,11 @@ static const uint64_t limit_goroutines = 1u << 24;
 static const uint64_t limit_labels_bytes = (uint64_t)2 << 30;
 /* Argument values kept for all calls of all goroutines: 512 MB, enough for 1.3 million with 50 each. */
 static const uint64_t limit_argument_values = 1u << 26;
+/* Bytes of a core that are gone through for who refers to a channel, 0.1 seconds: of larger ones only stacks and
+ * variables are. */
+static const uint64_t limit_go_heap_bytes = (uint64_t)256 << 20;
+/* … and before any finding asks for it: 50 milliseconds. */
+static const uint64_t limit_go_quick_heap_bytes = (uint64_t)128 << 20;
 /* Bytes of a Go program's type descriptors; the largest known program has 20 MB. */
 static const uint64_t limit_go_types_bytes = (uint64_t)256 << 20;
 /* Bytes of one table of a pclntab; the whole of the largest known program's is under 200 MB. */

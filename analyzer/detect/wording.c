@@ -159,6 +159,23 @@ void circumstances_init(struct circumstances *circumstances, struct detection *d
     tally_init(&circumstances->creators, detection);
 }
 
+/* The go statement where it is known, else the function. */
+static struct text creator_text(struct circumstances *circumstances, const struct snapshot *snapshot,
+                                const struct member *member)
+{
+    uint32_t number = member->creator_location;
+    if (number == 0)
+        return snapshot_string(snapshot, member->creator);
+    size_t slot = number % circumstances_creators;
+    if (circumstances->creator_texts[slot].location != number) {
+        struct stack_frame frame = {.location = number - 1, .frame = snapshot->locations[number - 1].frame_first};
+        circumstances->creator_texts[slot].location = number;
+        circumstances->creator_texts[slot].text =
+            text_from_string(frame_place(snapshot, frame, detection_scratch(circumstances->detection)));
+    }
+    return circumstances->creator_texts[slot].text;
+}
+
 void circumstances_add(struct circumstances *circumstances, const struct member *member)
 {
     const struct snapshot *snapshot = detection_snapshot(circumstances->detection);
@@ -166,7 +183,7 @@ void circumstances_add(struct circumstances *circumstances, const struct member 
     if (member->state != 0)
         tally_add(&circumstances->states, snapshot_string(snapshot, member->state), member->count);
     if (member->creator != 0)
-        tally_add(&circumstances->creators, snapshot_string(snapshot, member->creator), member->count);
+        tally_add(&circumstances->creators, creator_text(circumstances, snapshot, member), member->count);
     if (!member->waited_known)
         return;
     if (circumstances->waited_count == 0 || member->waited_seconds < circumstances->waited_least)

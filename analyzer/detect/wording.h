@@ -46,9 +46,16 @@ bool stack_start(struct detection *detection, uint32_t stack, struct stack_frame
 bool function_starts_members(struct text name);
 
 /* How long they wait, in what states, who made them: for members that are added one by one. */
+enum { circumstances_creators = 64 };
+
 struct circumstances {
     struct detection *detection;
     struct tally states, creators;
+    /* Texts of the places that start goroutines, by their locations: there are few of them. */
+    struct {
+        uint32_t location;
+        struct text text;
+    } creator_texts[circumstances_creators];
     uint64_t waited_count, waited_least, waited_most; /* members whose wait's length is known; seconds */
     uint64_t members;
 };

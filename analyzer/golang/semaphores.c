@@ -5,7 +5,7 @@
 #include "base/number_sort.h"
 
 /* runtime/sema.go: semTabSize entries, each padded to a cache line; a lock, the tree's root, the number of waiters. */
-enum { table_entries = 251, entry_bytes = 64, entry_root = 8, bases_max = 256, sudog_bytes_max = 128 };
+enum { table_entries = 251, entry_bytes = 64, entry_root = 8, entry_waiters = 16, bases_max = 256, sudog_bytes_max = 128 };
 
 struct sudog {
     uint64_t goroutine, next, previous, element, wait_link, channel;
@@ -53,6 +53,19 @@ static uint64_t bucket_of(uint64_t address)
     return (address >> 3) % table_entries;
 }
 
+/* Whether a table can begin there: entries have a root where they count waiters. A word elsewhere that leads to a waiter's
+ * sudog (a cache of them, a stack's) says where a table would begin too. */
+static bool is_table(const struct go_runtime *runtime, uint64_t base)
+{
+    for (uint64_t i = 0; i < table_entries; i++) {
+        uint8_t entry[entry_waiters + 4];
+        if (!read_bytes(runtime, base + i * entry_bytes, entry, sizeof entry) ||
+            (load_u64(entry + entry_root) != 0 && load_u32(entry + entry_waiters) == 0))
+            return false;
+    }
+    return true;
+}
+
 /* Every root in the table says where the table begins; what most of them say is right. */
 uint64_t go_semaphores_find(const struct go_runtime *runtime)
 {
@@ -73,7 +86,7 @@ uint64_t go_semaphores_find(const struct go_runtime *runtime)
             size_t found = 0;
             while (found < count && bases[found].base != base)
                 found++;
-            if (found == bases_max)
+            if (found == bases_max || (found == count && !is_table(runtime, base)))
                 continue;
             if (found == count) {
                 bases[count].base = base;

@@ -36,6 +36,21 @@ struct program_pool_question {
     uint32_t step;            /* … up to this one, from the leaf */
 };
 
+/* Who knows a thing that members wait for, apart from these. */
+struct program_knower {
+    uint64_t address;
+    uint64_t stacks;                    /* words on other members' stacks and in registers … */
+    uint32_t member;                    /* … of this one and maybe others; UINT32_MAX: none */
+    uint64_t variables, first_variable; /* words among the program's variables, the first one's address */
+    uint64_t heap; /* words elsewhere, left-over ones too; the runtime's records of waits are no such */
+};
+
+enum program_heap {
+    PROGRAM_HEAP_SEARCHED,
+    PROGRAM_HEAP_MISSING,   /* not at hand, as of a live process */
+    PROGRAM_HEAP_TOO_LARGE, /* limit_go_heap_bytes */
+};
+
 struct program {
     void *context;
     /* Direct calls of the function that the snapshot's location is in, by address; NULL: its code is not at hand. */
@@ -49,6 +64,10 @@ struct program {
                     size_t count_max);
     /* Whether the frames of a member up to a step hold a word. */
     bool (*frames_have)(void *context, uint32_t member, uint32_t step, uint64_t word);
+    /* Whether all memory could be searched, and how many bytes that would be. */
+    enum program_heap (*heap)(void *context, uint64_t *ret_bytes);
+    /* Fills in all but the addresses, which rise. One pass over the memory, however many they are. */
+    enum program_heap (*knowers)(void *context, struct program_knower *knowers, size_t count);
     /* Whether the frame of a member's step leads to an address: a word of it points to a thing that has the address, or
      * that has a pointer to one that has. Of a live target things on the heap are not at hand: *ret_is_known is false
      * then. */

@@ -13,7 +13,7 @@
 #include <sys/uio.h>
 #include <unistd.h>
 
-enum { page_bytes = 4096, record_bytes_max = 512 };
+enum { page_bytes = 4096, record_bytes_max = 512, lock_half_bytes = 16 };
 
 /* Stacks that lie closer than this are copied with what is between them: that costs less than a range of its own. A
  * core's segments are worth more; more than a page could bridge what is not mapped. */
@@ -349,7 +349,14 @@ static void plan_semaphores(struct live_go *go)
     if (go->runtime_during.semaphores == 0)
         return;
     go->during_target.pages = (struct memory_layer){0};
-    go_semaphores_read(&go->runtime_during, go->arena, &count);
+    const struct go_semaphore_wait *waits = go_semaphores_read(&go->runtime_during, go->arena, &count);
+    /* The locks themselves: a sync.RWMutex has its semaphores in the middle. */
+    for (size_t i = 0; i < count; i++) {
+        uint8_t lock[2 * lock_half_bytes];
+        bool is_late;
+        if ((i == 0 || waits[i].address != waits[i - 1].address) && waits[i].address > lock_half_bytes)
+            memory_ask(&go->during.memory, waits[i].address - lock_half_bytes, lock, sizeof lock, &is_late);
+    }
     const struct memory_layer *pages = &go->during_target.pages;
     for (size_t i = 0; i < pages->count; i++)
         live_pieces_add(&go->semaphores, go->arena, pages->ranges[i].start,

@@ -5,8 +5,8 @@
  * little more than the bytes; what is reported is of the stop's instant alone.
  *
  * What is copied: runtime.allgs, the g's, each parked goroutine's stack from its sp on, the m's of those that run or
- * are in system calls, sudogs and the channels they wait for, the trees of runtime.semtable, the program's data and
- * bss. What never changes while a program runs (tables, names, data without pointers) is copied before.
+ * are in system calls, sudogs and the channels they wait for, the trees of runtime.semtable and the locks waited for,
+ * the program's data and bss. What never changes while a program runs (tables, names, data without pointers) is copied before.
  *
  * Where the target is not stopped at one instant (--rolling, --no-stop) everything is copied while it runs, and then
  * each goroutine's record, stack and record once more are read by one call. One of which any differs from the copy has

@@ -4,6 +4,7 @@
 #include "base/limits.h"
 #include "waits/goroutine_wait.h"
 #include "waits/wait_build.h"
+#include "waits/wait_go_holders.h"
 
 enum { record_bytes_max = 256 }; /* sudogs and channels have up to 112 */
 enum { prefetch_distance = 16 };
@@ -182,5 +183,6 @@ void wait_go_read(const struct go_runtime *runtime, const struct go_park *parks,
         }
         read_member(&reader, (uint32_t)i, &parks[i]);
     }
+    wait_go_infer_holders(runtime, snapshot, &reader.build, scratch);
     wait_build_finish(&reader.build);
 }

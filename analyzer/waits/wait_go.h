@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* What goroutines wait for, from the Go runtime's own records: channels through their sudogs, the semaphores of sync's
- * locks and wait groups. Go keeps no owner of a lock: who holds it is left to what stacks tell. */
+ * locks and wait groups. Go keeps no owner of a lock: wait_go_holders.h infers it. */
 #ifndef SG_WAITS_WAIT_GO_H
 #define SG_WAITS_WAIT_GO_H
 

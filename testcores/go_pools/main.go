@@ -125,6 +125,10 @@ func main() {
 	parts.Deep.Data = store.Open(size)
 	cases[os.Args[2]]()
 	time.Sleep(300 * time.Millisecond)
+	if os.Getenv("GOROUTINES_END") == "wait" {
+		os.Stdout.WriteString("ready\n")
+		time.Sleep(time.Hour)
+	}
 	syscall.Kill(os.Getpid(), syscall.SIGQUIT)
 	select {}
 }

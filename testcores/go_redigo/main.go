@@ -146,6 +146,10 @@ func main() {
 		go online()
 	}
 	time.Sleep(300 * time.Millisecond)
+	if os.Getenv("GOROUTINES_END") == "wait" {
+		os.Stdout.WriteString("ready\n")
+		time.Sleep(time.Hour)
+	}
 	syscall.Kill(os.Getpid(), syscall.SIGQUIT)
 	select {}
 }
