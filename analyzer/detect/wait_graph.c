@@ -72,32 +72,23 @@ static void collect_member_waits(struct making *making)
     const struct snapshot *snapshot = making->snapshot;
     struct wait_graph *graph = making->graph;
     size_t members = snapshot->member_count;
-    uint32_t *first = arena_array(making->scratch, uint32_t, members + 2);
-    uint32_t *sorted = arena_array(making->scratch, uint32_t, snapshot->wait_count + 1);
-    for (size_t i = 0; i < snapshot->wait_count; i++)
-        if (snapshot->waits[i].member < members && snapshot->waits[i].resource < snapshot->resource_count)
-            first[snapshot->waits[i].member + 2]++;
-    for (size_t i = 2; i < members + 2; i++)
-        first[i] += first[i - 1];
-    for (size_t i = 0; i < snapshot->wait_count; i++)
-        if (snapshot->waits[i].member < members && snapshot->waits[i].resource < snapshot->resource_count)
-            sorted[first[snapshot->waits[i].member + 1]++] = (uint32_t)i;
-
     uint32_t *seen_by = arena_array(making->scratch, uint32_t, graph->resource_count); /* member + 1 */
     graph->member_wait_first = arena_array(making->arena, uint32_t, members + 1);
     graph->member_waits = arena_array(making->arena, uint32_t, snapshot->wait_count + 1);
-    uint32_t count = 0;
+    uint32_t count = 0, at = 0;
     for (uint32_t member = 0; member < members; member++) {
         graph->member_wait_first[member] = count;
         bool can_be_woken = false;
-        for (uint32_t i = first[member]; i < first[member + 1]; i++) {
-            uint32_t resource = snapshot->waits[sorted[i]].resource;
+        for (; at < snapshot->wait_count && snapshot->waits[at].member == member; at++) {
+            uint32_t resource = snapshot->waits[at].resource;
+            if (resource >= snapshot->resource_count)
+                continue;
             bool is_lock = wait_kind_is_lock(snapshot->resources[resource].kind);
             can_be_woken |= !is_lock;
             if (!is_lock || seen_by[resource] == member + 1)
                 continue;
             seen_by[resource] = member + 1;
-            graph->member_waits[count++] = sorted[i];
+            graph->member_waits[count++] = at;
         }
         if (can_be_woken)
             count = graph->member_wait_first[member];
@@ -186,7 +177,7 @@ static void collect_holds(struct making *making, const struct hold *more_holds, 
             lock->holder = HOLDER_HELD;
         lock->hold_count = 0;
     }
-    for (size_t i = 2; i < members + 2; i++)
+    for (size_t i = 2; count != 0 && i < members + 2; i++)
         making->held_first[i] += making->held_first[i - 1];
     graph->holds = arena_array(making->arena, struct hold, count + 1);
     making->held = arena_array(making->scratch, uint32_t, count + 1);
