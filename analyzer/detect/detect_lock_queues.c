@@ -137,10 +137,11 @@ static int compare_in_queue(const void *left, const void *right, void *context)
 static void sort_into_queues(struct queues *queues, struct arena *scratch)
 {
     const struct snapshot *snapshot = queues->snapshot;
+    uint32_t resource_count = queues->graph->resource_count;
     uint32_t *of_member = arena_array(scratch, uint32_t, snapshot->member_count);  /* queue + 1 */
-    uint32_t *of_root = arena_array(scratch, uint32_t, snapshot->resource_count);  /* queue + 1 */
-    uint32_t *queue_of = arena_array(scratch, uint32_t, snapshot->resource_count); /* queue + 1 */
-    for (uint32_t i = 0; i < snapshot->resource_count; i++) {
+    uint32_t *of_root = arena_array(scratch, uint32_t, resource_count);  /* queue + 1 */
+    uint32_t *queue_of = arena_array(scratch, uint32_t, resource_count); /* queue + 1 */
+    for (uint32_t i = 0; i < resource_count; i++) {
         uint32_t root = queues->root_of[i], head = root == index_none ? index_none : queues->holder_of[root];
         if (root == index_none || (head == index_none && !end_is_queue(queues, root)))
             continue;
@@ -164,7 +165,7 @@ static void sort_into_queues(struct queues *queues, struct arena *scratch)
         queues->entries[i].resource_count = 0;
     }
     queues->resources = arena_array(scratch, uint32_t, first);
-    for (uint32_t i = 0; i < snapshot->resource_count; i++) {
+    for (uint32_t i = 0; i < resource_count; i++) {
         struct queue *queue = queue_of[i] == 0 ? NULL : &queues->entries[queue_of[i] - 1];
         if (queue != NULL)
             queues->resources[queue->resource_first + queue->resource_count++] = i;
@@ -182,26 +183,27 @@ static struct queues *queues_get(struct detection *detection)
     struct arena *scratch = detection_scratch(detection);
     const struct lock_view *view = lock_view_get(detection);
     const struct snapshot *snapshot = detection_snapshot(detection);
+    uint32_t resource_count = view->graph.resource_count;
     struct queues *queues = arena_new(scratch, struct queues);
     *queues = (struct queues){
         .detection = detection,
         .graph = &view->graph,
         .guesses = &view->guesses,
         .snapshot = snapshot,
-        .holder_of = arena_array(scratch, uint32_t, snapshot->resource_count),
-        .root_of = arena_array(scratch, uint32_t, snapshot->resource_count),
-        .waiter_counts = arena_array(scratch, uint64_t, snapshot->resource_count),
+        .holder_of = arena_array(scratch, uint32_t, resource_count),
+        .root_of = arena_array(scratch, uint32_t, resource_count),
+        .waiter_counts = arena_array(scratch, uint64_t, resource_count),
         .is_holder = arena_array(scratch, bool, snapshot->member_count),
         .site_of = arena_array(scratch, uint32_t, snapshot->stack_count),
         .site_counts = arena_array(scratch, uint64_t, snapshot->stack_count + 1),
     };
     intern_table_init(&queues->sites, scratch);
     intern_table_add(&queues->sites, TEXT("")); /* number 0 */
-    for (uint32_t i = 0; i < snapshot->resource_count; i++) {
+    for (uint32_t i = 0; i < resource_count; i++) {
         queues->root_of[i] = index_none;
         look_at_resource(queues, i);
     }
-    for (uint32_t i = 0; i < snapshot->resource_count; i++)
+    for (uint32_t i = 0; i < resource_count; i++)
         if (queues->waiter_counts[i] != 0 && !queues->graph->locks[i].is_stuck)
             find_root(queues, i);
     sort_into_queues(queues, scratch);

@@ -27,6 +27,8 @@ struct guessing {
     size_t entry_count, entry_capacity;
     uint32_t *entry_first;                 /* per string: first entry of the function + 1 */
     bool *waits_for_lock;                  /* per stack: somebody in it does */
+    uint32_t *last_lock;                   /* per stack: for which the last of them does; number + 1 */
+    uint32_t resource_count;               /* up to the last lock */
     uint32_t *stack_first, *stack_members; /* members by stack */
     uint32_t *found_in;                    /* per resource: the function in which the last candidate stands; string */
     uint64_t steps;
@@ -120,6 +122,10 @@ static void collect_places(struct guessing *guessing)
         if (!wait_kind_is_lock(resource->kind))
             continue;
         guessing->waits_for_lock[stack] = true;
+        /* Stack and lock decide all that follows; thousands wait in one stack for one lock. */
+        if (guessing->last_lock[stack] == wait->resource + 1)
+            continue;
+        guessing->last_lock[stack] = wait->resource + 1;
         if (!stack_lock_site(guessing, stack, &site))
             continue;
         const struct stack_frame *frames = detection_frames(guessing->detection, stack, &count);
@@ -259,7 +265,7 @@ static void make_holds(struct guessing *guessing)
     const struct snapshot *snapshot = guessing->snapshot;
     struct lock_guesses *result = &guessing->result;
     size_t capacity = 0, poor_capacity = 0;
-    for (uint32_t i = 0; i < snapshot->resource_count; i++) {
+    for (uint32_t i = 0; i < guessing->resource_count; i++) {
         struct lock_guess *guess = &result->entries[i];
         const struct resource *resource = &snapshot->resources[i];
         if (guess->candidates != 1)
@@ -285,22 +291,28 @@ static void make_holds(struct guessing *guessing)
 struct lock_guesses lock_guesses_make(struct detection *detection)
 {
     const struct snapshot *snapshot = detection_snapshot(detection);
-    struct guessing guessing = {.detection = detection, .snapshot = snapshot, .scratch = detection_scratch(detection)};
+    struct guessing guessing = {
+        .detection = detection,
+        .snapshot = snapshot,
+        .scratch = detection_scratch(detection),
+        .resource_count = wait_graph_lock_limit(snapshot),
+    };
     bool has_memory = snapshot->source_kind == NULL || strcmp(snapshot->source_kind, "text") != 0;
     if (has_memory && snapshot->kind != PROFILE_GOROUTINES)
         return guessing.result;
-    guessing.result.entries = arena_array(guessing.scratch, struct lock_guess, snapshot->resource_count);
+    guessing.result.entries = arena_array(guessing.scratch, struct lock_guess, guessing.resource_count);
     guessing.entry_first = arena_array(guessing.scratch, uint32_t, snapshot->strings.count);
     guessing.waits_for_lock = arena_array(guessing.scratch, bool, snapshot->stack_count);
-    for (size_t i = 0; i < snapshot->resource_count; i++)
+    guessing.last_lock = arena_array(guessing.scratch, uint32_t, snapshot->stack_count);
+    for (size_t i = 0; i < guessing.resource_count; i++)
         guessing.result.entries[i].member = guessing.result.entries[i].poor_member = index_none;
     collect_places(&guessing);
     sort_out_places(&guessing);
     if (guessing.entry_count == 0)
         return guessing.result;
     collect_members(&guessing);
-    uint32_t *seen_in = arena_array(guessing.scratch, uint32_t, snapshot->resource_count); /* stack + 1 */
-    guessing.found_in = arena_array(guessing.scratch, uint32_t, snapshot->resource_count);
+    uint32_t *seen_in = arena_array(guessing.scratch, uint32_t, guessing.resource_count); /* stack + 1 */
+    guessing.found_in = arena_array(guessing.scratch, uint32_t, guessing.resource_count);
     for (uint32_t stack = 0; stack < snapshot->stack_count && guessing.steps < limit_guess_steps; stack++)
         if (guessing.stack_first[stack] != guessing.stack_first[stack + 1])
             look_at_stack(&guessing, stack, seen_in);

@@ -28,7 +28,7 @@ struct lock_guess {
 };
 
 struct lock_guesses {
-    struct lock_guess *entries; /* one a resource; NULL: this snapshot is none to guess from */
+    struct lock_guess *entries; /* one a resource up to the last lock; NULL: this snapshot is none to guess from */
     struct hold *holds;         /* by those of which there is only one */
     size_t hold_count;
     struct hold *poor_holds;

@@ -91,8 +91,8 @@ const char *lock_wait_text(struct detection *detection, const struct wait *wait)
 {
     const struct wait_graph *graph = &lock_view_get(detection)->graph;
     const struct resource *resource = &graph->snapshot->resources[wait->resource];
-    const struct lock_node *lock = &graph->locks[wait->resource];
-    if (resource->kind == WAIT_JOIN && lock->hold_count != 0) {
+    const struct lock_node *lock = wait->resource < graph->resource_count ? &graph->locks[wait->resource] : NULL;
+    if (resource->kind == WAIT_JOIN && lock != NULL && lock->hold_count != 0) {
         struct text member = detection_member_text(detection, graph->holds[lock->hold_first].member);
         return arena_printf(detection_arena(detection), "for %.*s to end", (int)member.length, member.data);
     }

@@ -15,6 +15,14 @@ bool wait_kind_is_lock(enum wait_kind kind)
     return kind < WAIT_KIND_COUNT && is_lock[kind];
 }
 
+uint32_t wait_graph_lock_limit(const struct snapshot *snapshot)
+{
+    size_t count = snapshot->resource_count;
+    while (count > 0 && !wait_kind_is_lock(snapshot->resources[count - 1].kind))
+        count--;
+    return (uint32_t)count;
+}
+
 int wait_graph_compare_members(const struct snapshot *snapshot, uint32_t left, uint32_t right)
 {
     uint64_t a = snapshot->members[left].id, b = snapshot->members[right].id;
@@ -64,31 +72,23 @@ static void collect_member_waits(struct making *making)
     const struct snapshot *snapshot = making->snapshot;
     struct wait_graph *graph = making->graph;
     size_t members = snapshot->member_count;
-    uint32_t *first = arena_array(making->scratch, uint32_t, members + 2);
-    uint32_t *sorted = arena_array(making->scratch, uint32_t, snapshot->wait_count + 1);
-    for (size_t i = 0; i < snapshot->wait_count; i++)
-        if (snapshot->waits[i].member < members && snapshot->waits[i].resource < snapshot->resource_count)
-            first[snapshot->waits[i].member + 2]++;
-    for (size_t i = 2; i < members + 2; i++)
-        first[i] += first[i - 1];
-    for (size_t i = 0; i < snapshot->wait_count; i++)
-        if (snapshot->waits[i].member < members && snapshot->waits[i].resource < snapshot->resource_count)
-            sorted[first[snapshot->waits[i].member + 1]++] = (uint32_t)i;
-
-    uint32_t *seen_by = arena_array(making->scratch, uint32_t, snapshot->resource_count); /* member + 1 */
+    uint32_t *seen_by = arena_array(making->scratch, uint32_t, graph->resource_count); /* member + 1 */
     graph->member_wait_first = arena_array(making->arena, uint32_t, members + 1);
     graph->member_waits = arena_array(making->arena, uint32_t, snapshot->wait_count + 1);
-    uint32_t count = 0;
+    uint32_t count = 0, at = 0;
     for (uint32_t member = 0; member < members; member++) {
         graph->member_wait_first[member] = count;
         bool can_be_woken = false;
-        for (uint32_t i = first[member]; i < first[member + 1]; i++) {
-            uint32_t resource = snapshot->waits[sorted[i]].resource;
-            can_be_woken |= !wait_kind_is_lock(snapshot->resources[resource].kind);
-            if (seen_by[resource] == member + 1)
+        for (; at < snapshot->wait_count && snapshot->waits[at].member == member; at++) {
+            uint32_t resource = snapshot->waits[at].resource;
+            if (resource >= snapshot->resource_count)
+                continue;
+            bool is_lock = wait_kind_is_lock(snapshot->resources[resource].kind);
+            can_be_woken |= !is_lock;
+            if (!is_lock || seen_by[resource] == member + 1)
                 continue;
             seen_by[resource] = member + 1;
-            graph->member_waits[count++] = sorted[i];
+            graph->member_waits[count++] = at;
         }
         if (can_be_woken)
             count = graph->member_wait_first[member];
@@ -126,7 +126,7 @@ static void collect_waiters(struct making *making)
         lock->has_writer |= snapshot->resources[wait->resource].kind == WAIT_RWLOCK && wait->exclusive;
     }
     uint32_t first = 0;
-    for (size_t i = 0; i < snapshot->resource_count; i++) {
+    for (size_t i = 0; i < graph->resource_count; i++) {
         graph->locks[i].waiter_first = first;
         first += graph->locks[i].waiter_count;
         graph->locks[i].waiter_count = 0;
@@ -135,7 +135,7 @@ static void collect_waiters(struct making *making)
         struct lock_node *lock = &graph->locks[snapshot->waits[graph->member_waits[i]].resource];
         graph->waiters[lock->waiter_first + lock->waiter_count++] = graph->member_waits[i];
     }
-    for (size_t i = 0; i < snapshot->resource_count; i++)
+    for (size_t i = 0; i < graph->resource_count; i++)
         sort_waits(&graph->waiters[graph->locks[i].waiter_first], graph->locks[i].waiter_count, snapshot);
 }
 
@@ -169,7 +169,7 @@ static void collect_holds(struct making *making, const struct hold *more_holds, 
         making->held_first[hold->member + 2]++;
     }
     uint32_t first = 0;
-    for (size_t i = 0; i < snapshot->resource_count; i++) {
+    for (size_t i = 0; i < graph->resource_count; i++) {
         struct lock_node *lock = &graph->locks[i];
         lock->hold_first = first;
         first += lock->hold_count;
@@ -177,7 +177,7 @@ static void collect_holds(struct making *making, const struct hold *more_holds, 
             lock->holder = HOLDER_HELD;
         lock->hold_count = 0;
     }
-    for (size_t i = 2; i < members + 2; i++)
+    for (size_t i = 2; count != 0 && i < members + 2; i++)
         making->held_first[i] += making->held_first[i - 1];
     graph->holds = arena_array(making->arena, struct hold, count + 1);
     making->held = arena_array(making->scratch, uint32_t, count + 1);
@@ -193,12 +193,12 @@ static void find_stuck(struct making *making)
 {
     struct wait_graph *graph = making->graph;
     const struct snapshot *snapshot = making->snapshot;
-    uint32_t *stuck_holders = arena_array(making->scratch, uint32_t, snapshot->resource_count);
-    uint32_t *queue = arena_array(making->scratch, uint32_t, snapshot->resource_count);
+    uint32_t *stuck_holders = arena_array(making->scratch, uint32_t, graph->resource_count);
+    uint32_t *queue = arena_array(making->scratch, uint32_t, graph->resource_count);
     size_t queued = 0;
     for (uint32_t member = 0; member < snapshot->member_count; member++)
         graph->is_stuck[member] = wait_graph_wait_count(graph, member) != 0;
-    for (uint32_t resource = 0; resource < snapshot->resource_count; resource++) {
+    for (uint32_t resource = 0; resource < graph->resource_count; resource++) {
         struct lock_node *lock = &graph->locks[resource];
         for (uint32_t i = 0; i < lock->hold_count; i++)
             stuck_holders[resource] += graph->is_stuck[graph->holds[lock->hold_first + i].member];
@@ -223,7 +223,7 @@ static void find_stuck(struct making *making)
         }
     }
     /* A thing without waiters is no part of the graph. */
-    for (uint32_t resource = 0; resource < snapshot->resource_count; resource++)
+    for (uint32_t resource = 0; resource < graph->resource_count; resource++)
         graph->locks[resource].is_stuck &= graph->locks[resource].waiter_count != 0;
 }
 
@@ -279,13 +279,13 @@ static void find_components(struct making *making)
     struct wait_graph *graph = making->graph;
     const struct snapshot *snapshot = making->snapshot;
     uint32_t members = (uint32_t)snapshot->member_count;
-    size_t nodes = snapshot->member_count + snapshot->resource_count, capacity = 0;
+    size_t nodes = snapshot->member_count + graph->resource_count, capacity = 0;
     uint32_t stuck_members = 0, stuck_resources = 0;
     for (uint32_t i = 0; i < members; i++)
         stuck_members += graph->is_stuck[i];
     if (stuck_members == 0)
         return;
-    for (size_t i = 0; i < snapshot->resource_count; i++)
+    for (size_t i = 0; i < graph->resource_count; i++)
         stuck_resources += graph->locks[i].is_stuck;
     graph->component_members = arena_array(making->arena, uint32_t, stuck_members);
     graph->component_resources = arena_array(making->arena, uint32_t, stuck_resources);
@@ -351,7 +351,7 @@ static int compare_components(const void *left, const void *right, void *context
 
 static void number_components(struct wait_graph *graph, struct arena *arena)
 {
-    size_t members = graph->snapshot->member_count, nodes = members + graph->snapshot->resource_count;
+    size_t members = graph->snapshot->member_count, nodes = members + graph->resource_count;
     graph->component_of = arena_array(arena, uint32_t, nodes);
     graph->number_of = arena_array(arena, uint32_t, nodes);
     memset(graph->component_of, 0xff, nodes * sizeof *graph->component_of);
@@ -380,7 +380,7 @@ static void find_victims(struct making *making)
         return;
     uint32_t *queue = arena_array(making->scratch, uint32_t, snapshot->member_count);
     bool *is_reached = arena_array(making->scratch, bool, snapshot->member_count);
-    bool *is_done = arena_array(making->scratch, bool, snapshot->resource_count);
+    bool *is_done = arena_array(making->scratch, bool, graph->resource_count);
     graph->victims = arena_array(making->arena, uint32_t, snapshot->member_count);
     uint32_t victim_count = 0;
     for (uint32_t i = 0; i < graph->component_count; i++) {
@@ -414,12 +414,14 @@ static void find_victims(struct making *making)
 struct wait_graph wait_graph_make(const struct snapshot *snapshot, const struct hold *more_holds,
                                   size_t more_hold_count, struct arena *arena, struct arena *scratch)
 {
+    uint32_t resource_count = wait_graph_lock_limit(snapshot);
     struct wait_graph graph = {
         .snapshot = snapshot,
-        .locks = arena_array(arena, struct lock_node, snapshot->resource_count),
+        .locks = arena_array(arena, struct lock_node, resource_count),
+        .resource_count = resource_count,
         .is_stuck = arena_array(arena, bool, snapshot->member_count),
     };
-    for (size_t i = 0; i < snapshot->resource_count; i++)
+    for (size_t i = 0; i < resource_count; i++)
         graph.locks[i].holder = snapshot->resources[i].holder;
     struct making making = {.graph = &graph, .snapshot = snapshot, .arena = arena, .scratch = scratch};
     collect_member_waits(&making);
@@ -451,8 +453,10 @@ const struct wait *wait_graph_find_wait(const struct wait_graph *graph, uint32_t
 
 const struct hold *wait_graph_find_hold(const struct wait_graph *graph, uint32_t resource, uint32_t member)
 {
-    const struct lock_node *lock = &graph->locks[resource];
     const struct hold *best = NULL;
+    if (resource >= graph->resource_count)
+        return NULL;
+    const struct lock_node *lock = &graph->locks[resource];
     for (uint32_t i = 0; i < lock->hold_count; i++) {
         const struct hold *hold = &graph->holds[lock->hold_first + i];
         if (hold->member == member && (best == NULL || hold->learnt > best->learnt))

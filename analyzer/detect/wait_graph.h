@@ -35,7 +35,8 @@ struct wait_component {
 
 struct wait_graph {
     const struct snapshot *snapshot;
-    struct lock_node *locks; /* one a resource of the snapshot */
+    struct lock_node *locks; /* one a resource of the snapshot, up to the last that is a lock */
+    uint32_t resource_count; /* of them */
     struct hold *holds;      /* by resource: the snapshot's and those that were inferred */
     uint32_t *waiters;       /* by resource, then by member id: into snapshot.waits, each member once */
     /* Per member: into member_waits, which has the snapshot.waits for locks; empty when something else can wake it. */
@@ -44,7 +45,7 @@ struct wait_graph {
     bool *is_stuck;                    /* per member */
     struct wait_component *components; /* by their lowest member id */
     size_t component_count;
-    /* Per member and, from the snapshot's member_count on, per resource. */
+    /* Per member and, from the snapshot's member_count on, per resource, as many as there are `locks`. */
     uint32_t *component_of; /* index_none: in none */
     uint32_t *number_of;    /* among its component's members or resources */
     uint32_t *component_members, *component_resources, *victims;
@@ -52,6 +53,9 @@ struct wait_graph {
 
 /* Whether holding a thing of this kind can keep another member from going on. */
 bool wait_kind_is_lock(enum wait_kind kind);
+
+/* One past the number of the last resource that is a lock. They come first: a million channels need no nodes. */
+uint32_t wait_graph_lock_limit(const struct snapshot *snapshot);
 
 /* `more_holds` are taken besides the snapshot's. Numbers that point nowhere are passed over. In `arena`. */
 struct wait_graph wait_graph_make(const struct snapshot *snapshot, const struct hold *more_holds,

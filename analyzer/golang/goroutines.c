@@ -82,27 +82,30 @@ static uint64_t slot_address(const struct goroutine_reader *reader, uint64_t slo
     return address;
 }
 
-static const uint8_t *view_slot(const struct goroutine_reader *reader, uint64_t slot)
+static const uint8_t *view(struct goroutine_reader *reader, uint64_t address, size_t size_bytes)
+{
+    return memory_view_near(&reader->runtime->image->memory, &reader->near, address, size_bytes);
+}
+
+static const uint8_t *view_slot(struct goroutine_reader *reader, uint64_t slot)
 {
     if (slot >= reader->runtime->goroutine_count)
         return NULL;
-    return memory_view(&reader->runtime->image->memory, slot_address(reader, slot),
-                       (size_t)reader->runtime->layout.g.size_bytes);
+    return view(reader, slot_address(reader, slot), (size_t)reader->runtime->layout.g.size_bytes);
 }
 
-void goroutine_prefetch(const struct goroutine_reader *reader, uint64_t slot)
+void goroutine_prefetch(struct goroutine_reader *reader, uint64_t slot)
 {
     const uint8_t *g = view_slot(reader, slot);
     for (size_t i = 0; g != NULL && i < (size_t)reader->runtime->layout.g.size_bytes; i += 64)
         __builtin_prefetch(g + i);
 }
 
-void goroutine_prefetch_stack(const struct goroutine_reader *reader, uint64_t slot)
+void goroutine_prefetch_stack(struct goroutine_reader *reader, uint64_t slot)
 {
     enum { lines = 6 }; /* of 64 bytes: what the frames of a parked goroutine next to its top take */
     const uint8_t *g = view_slot(reader, slot);
-    const uint8_t *stack =
-        g == NULL ? NULL : memory_view(&reader->runtime->image->memory, load_u64(g + go_g_sp), 8);
+    const uint8_t *stack = g == NULL ? NULL : view(reader, load_u64(g + go_g_sp), 8);
     for (size_t i = 0; stack != NULL && i < lines; i++)
         __builtin_prefetch(stack + 64 * i);
 }
@@ -139,7 +142,7 @@ enum goroutine_outcome goroutine_read(struct goroutine_reader *reader, uint64_t 
     const struct memory *memory = &runtime->image->memory;
     const struct go_g_layout *layout = &runtime->layout.g;
     uint64_t address = slot_address(reader, slot);
-    const uint8_t *g = memory_view(memory, address, (size_t)layout->size_bytes);
+    const uint8_t *g = view(reader, address, (size_t)layout->size_bytes);
     if (g == NULL && memory_read(memory, address, reader->copy, (size_t)layout->size_bytes) == (size_t)layout->size_bytes)
         g = reader->copy;
     if (g == NULL)

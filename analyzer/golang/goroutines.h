@@ -39,6 +39,7 @@ enum { goroutine_cache_slots = 256, goroutine_record_bytes = 512 }; /* g up to i
 struct goroutine_reader {
     const struct go_runtime *runtime;
     const uint8_t *slots; /* the runtime's list, NULL: not in one piece */
+    struct memory_range near; /* of gs, of stacks: as memory_view_near wants it */
     struct {
         uint64_t pc;
         bool is_entry; /* of its function */
@@ -56,7 +57,7 @@ struct goroutine_reader goroutine_reader_new(const struct go_runtime *runtime);
 enum goroutine_outcome goroutine_read(struct goroutine_reader *reader, uint64_t slot, struct goroutine *ret_goroutine);
 
 /* Asks the processor for what reading that slot, and then walking it, will touch. */
-void goroutine_prefetch(const struct goroutine_reader *reader, uint64_t slot);
-void goroutine_prefetch_stack(const struct goroutine_reader *reader, uint64_t slot);
+void goroutine_prefetch(struct goroutine_reader *reader, uint64_t slot);
+void goroutine_prefetch_stack(struct goroutine_reader *reader, uint64_t slot);
 
 #endif

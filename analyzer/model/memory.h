@@ -62,7 +62,19 @@ static inline bool memory_is_core(const struct memory *memory, const struct memo
 /* `size_bytes` contiguous bytes at the address without a copy, or NULL when any is missing or a range ends between. */
 const uint8_t *memory_view(const struct memory *memory, uint64_t address, size_t size_bytes);
 
-/* The same, but bytes that lie in several ranges are copied, into the memory's arena. */
+/* memory_view that looks first in the range of the core that answered last: begins as zeros, and is the reader's own. */
+static inline const uint8_t *memory_view_near(const struct memory *memory, struct memory_range *last, uint64_t address,
+                                              size_t size_bytes)
+{
+    if (address - last->start < last->end - last->start && size_bytes <= last->end - address)
+        return last->bytes + (address - last->start);
+    const struct memory_range *range = memory_find(memory, address);
+    if (range != NULL && memory_is_core(memory, range))
+        *last = *range;
+    return memory_view(memory, address, size_bytes);
+}
+
+/* The same as memory_view, but bytes that lie in several ranges are copied, into the memory's arena. */
 const uint8_t *memory_view_across(const struct memory *memory, uint64_t address, size_t size_bytes);
 
 /* Copies as many bytes as are there from the address on, across ranges; returns how many. */

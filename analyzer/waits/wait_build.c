@@ -15,12 +15,12 @@ void wait_build_init(struct wait_build *build, struct snapshot *snapshot, struct
         .snapshot = snapshot,
         .scratch = scratch,
         .slot_count = slot_count_first,
-        .resources = arena_array(scratch, struct resource, count),
+        .resources = arena_array(snapshot->arena, struct resource, count),
         .resource_capacity = count,
         .waits = arena_array(snapshot->arena, struct wait, count),
         .wait_capacity = count,
     };
-    while (build->slot_count < 2 * count)
+    while (build->slot_count < count)
         build->slot_count *= 2;
     build->slots = arena_array(scratch, uint32_t, build->slot_count);
 }
@@ -58,8 +58,8 @@ uint32_t wait_build_resource(struct wait_build *build, enum wait_kind kind, uint
     *ret_is_new = build->slots[slot] == 0;
     if (!*ret_is_new)
         return build->slots[slot] - 1;
-    build->resources = arena_grow(build->scratch, build->resources, build->resource_count, &build->resource_capacity,
-                                  sizeof *build->resources);
+    build->resources = arena_grow(build->snapshot->arena, build->resources, build->resource_count,
+                                  &build->resource_capacity, sizeof *build->resources);
     build->resources[build->resource_count] = (struct resource){.kind = kind, .address = address, .name = name};
     uint32_t number = (uint32_t)build->resource_count++;
     build->slots[slot] = number + 1;
@@ -102,6 +102,20 @@ static int compare_holds(const void *left, const void *right)
     return order != 0 ? order : compare_numbers(a->member, b->member);
 }
 
+/* Each to its place, without a second array: a million take 64 MB. `places` is used up. */
+static void move_resources(struct resource *resources, uint32_t *places, size_t count)
+{
+    for (size_t i = 0; i < count; i++)
+        while (places[i] != i) {
+            uint32_t place = places[i];
+            struct resource swap = resources[place];
+            resources[place] = resources[i];
+            resources[i] = swap;
+            places[i] = places[place];
+            places[place] = place;
+        }
+}
+
 static void finish_resources(struct wait_build *build)
 {
     struct snapshot *snapshot = build->snapshot;
@@ -115,16 +129,15 @@ static void finish_resources(struct wait_build *build)
     for (size_t i = 0; i < count; i++)
         order[i].key = build->resources[order[i].value].kind;
     number_sort(order, count, spare);
-    snapshot->resources = arena_array(snapshot->arena, struct resource, count);
-    snapshot->resource_count = count;
-    for (size_t i = 0; i < count; i++) {
-        snapshot->resources[i] = build->resources[order[i].value];
+    for (size_t i = 0; i < count; i++)
         places[order[i].value] = (uint32_t)i;
-    }
     for (size_t i = 0; i < build->wait_count; i++)
         build->waits[i].resource = places[build->waits[i].resource];
     for (size_t i = 0; i < build->hold_count; i++)
         build->holds[i].resource = places[build->holds[i].resource];
+    move_resources(build->resources, places, count);
+    snapshot->resources = build->resources;
+    snapshot->resource_count = count;
 }
 
 /* They are where each member was looked at once, in turn. */

@@ -13,6 +13,7 @@ struct reader {
     const struct go_runtime *runtime;
     struct snapshot *snapshot;
     const struct data_names *names;
+    struct memory_range near; /* as memory_view_near wants it */
     struct arena *scratch;
     struct goroutine_waits goroutines;
     struct wait_build build;
@@ -38,7 +39,7 @@ struct go_park go_park_new(const struct goroutine *goroutine, struct go_semaphor
         }
     semaphores->last = low;
     bool found = low < semaphores->count && semaphores->waits[low].goroutine == goroutine->address;
-    return (struct go_park){.waiting = goroutine->waiting, .semaphore = found ? semaphores->waits[low].address : 0};
+    return found ? (struct go_park){semaphores->waits[low].address, true} : (struct go_park){goroutine->waiting, false};
 }
 
 /* Where sync's structs begin, from the semaphore word in them (sync/mutex.go, rwmutex.go, waitgroup.go; the layouts are
@@ -58,18 +59,23 @@ static uint64_t object_address(const struct reader *reader, const struct gorouti
     return 0;
 }
 
+static const uint8_t *view(struct reader *reader, uint64_t address, size_t size_bytes)
+{
+    return memory_view_near(&reader->runtime->image->memory, &reader->near, address, size_bytes);
+}
+
 /* In place, or copied where it lies in two pieces of memory; NULL: not at hand. */
-static const uint8_t *read_record(const struct reader *reader, uint64_t address, size_t size_bytes, uint8_t *copy)
+static const uint8_t *read_record(struct reader *reader, uint64_t address, size_t size_bytes, uint8_t *copy)
 {
     const struct memory *memory = &reader->runtime->image->memory;
-    const uint8_t *bytes = memory_view(memory, address, size_bytes);
+    const uint8_t *bytes = view(reader, address, size_bytes);
     if (bytes != NULL || size_bytes > record_bytes_max)
         return bytes;
     return memory_read(memory, address, copy, size_bytes) == size_bytes ? copy : NULL;
 }
 
 /* What is in a channel and how much fits; false when it is none. */
-static bool read_channel(const struct reader *reader, uint64_t address, struct resource *resource)
+static bool read_channel(struct reader *reader, uint64_t address, struct resource *resource)
 {
     const struct go_channel_layout *layout = &reader->runtime->layout.channel;
     uint8_t copy[record_bytes_max];
@@ -137,24 +143,28 @@ static bool read_channels(struct reader *reader, uint32_t member, const struct g
     return found;
 }
 
+static uint64_t park_sudog(const struct go_park *park)
+{
+    return park->is_semaphore ? 0 : park->address;
+}
+
 /* Sudogs and channels lie anywhere: the processor is asked for them some members ahead, first for the one, then for what it
  * points to. */
-static void prefetch_sudog(const struct reader *reader, const struct go_park *park)
+static void prefetch_sudog(struct reader *reader, const struct go_park *park)
 {
-    const uint8_t *bytes = park->waiting == 0 ? NULL : memory_view(&reader->runtime->image->memory, park->waiting,
-                                                                   (size_t)reader->runtime->layout.sudog.size_bytes);
+    const uint8_t *bytes =
+        park_sudog(park) == 0 ? NULL : view(reader, park_sudog(park), (size_t)reader->runtime->layout.sudog.size_bytes);
     if (bytes != NULL) {
         __builtin_prefetch(bytes + reader->runtime->layout.sudog.channel);
         __builtin_prefetch(bytes + reader->runtime->layout.sudog.wait_link);
     }
 }
 
-static void prefetch_channel(const struct reader *reader, const struct go_park *park)
+static void prefetch_channel(struct reader *reader, const struct go_park *park)
 {
-    const struct memory *memory = &reader->runtime->image->memory;
     const struct go_sudog_layout *layout = &reader->runtime->layout.sudog;
-    const uint8_t *sudog = park->waiting == 0 ? NULL : memory_view(memory, park->waiting, (size_t)layout->size_bytes);
-    const uint8_t *channel = sudog == NULL ? NULL : memory_view(memory, load_u64(sudog + layout->channel), 1);
+    const uint8_t *sudog = park_sudog(park) == 0 ? NULL : view(reader, park_sudog(park), (size_t)layout->size_bytes);
+    const uint8_t *channel = sudog == NULL ? NULL : view(reader, load_u64(sudog + layout->channel), 1);
     if (channel != NULL)
         __builtin_prefetch(channel);
 }
@@ -165,9 +175,9 @@ static void read_member(struct reader *reader, uint32_t member, const struct go_
     if (!goroutine_wait_find(&reader->goroutines, member, &wait))
         return;
     bool is_channel = wait.kind == WAIT_CHANNEL_SEND || wait.kind == WAIT_CHANNEL_RECEIVE || wait.kind == WAIT_SELECT;
-    if (is_channel && read_channels(reader, member, &wait, park->waiting))
+    if (is_channel && read_channels(reader, member, &wait, park_sudog(park)))
         return;
-    add_wait(reader, member, &wait, is_channel ? 0 : object_address(reader, &wait, park->semaphore));
+    add_wait(reader, member, &wait, is_channel ? 0 : object_address(reader, &wait, park->is_semaphore ? park->address : 0));
 }
 
 void wait_go_read(const struct go_runtime *runtime, const struct go_park *parks, const struct data_names *names,

@@ -11,8 +11,8 @@
 
 /* What is kept of a goroutine's record until its stack has names. */
 struct go_park {
-    uint64_t waiting; /* address of its sudog, 0 none */
-    uint64_t semaphore; /* that it is parked on, 0 none */
+    uint64_t address : 63; /* 0 none */
+    uint64_t is_semaphore : 1; /* of the semaphore that it is parked on; else of its sudog */
 };
 
 /* As go_semaphores_read gives them. Goroutines are made, and asked for, mostly by ascending address. */
