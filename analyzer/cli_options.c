@@ -12,7 +12,7 @@ enum { long_option_base = 256, help_column = 24 };
 
 void cli_options_print_help(FILE *stream)
 {
-    fputs("Usage: stackgroup [OPTIONS] CORE [EXE] | TEXT | EXE -c CORE | -p PID | rules\n", stream);
+    fputs("Usage: stackgroup [OPTIONS] CORE [EXE]|TEXT|EXE -c CORE|-p PID|rules|runbook\n", stream);
     for (size_t i = 0; i < option_row_count; i++) {
         const struct option_row *row = &option_rows[i];
         char letter[8] = "", left[48];

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "cli_rules.h"
 #include "base/text_writer.h"
+#include "base/word.h"
 #include "cli_options.h"
 #include "cli_table.h"
 
@@ -235,15 +236,149 @@ static int run_explain(struct command *command)
     return code;
 }
 
+/* Whether `name`, with or without its ".md", is that of the page. */
+static bool is_page_name(const char *page, const char *name)
+{
+    struct text wanted = text_from_string(name), stem = text_from_string(page);
+    if (text_ends_with(stem, TEXT(".md")))
+        stem.length -= 3;
+    return stem.length != 0 && (text_equals(wanted, stem) || text_equals(wanted, text_from_string(page)));
+}
+
+/* By its own name first: "lock-queue" is the page, not the rules of that name in several plugins. Those of the rules come
+ * in their order, so that a user's page hides a built-in one of the same name. */
+static const char *find_page(struct command *command, const char *name)
+{
+    struct sg_rule rule;
+    const char *page_name, *page;
+    for (size_t i = 0; sg_rules_rule(command->rules, i, &rule); i++)
+        if (is_page_name(rule.runbook, name) && (page = sg_rules_page(command->rules, i)) != NULL)
+            return page;
+    for (size_t i = 0; sg_page(i, &page_name, &page); i++)
+        if (is_page_name(page_name, name))
+            return page;
+    return NULL;
+}
+
+enum { near_names_max = 5 };
+
+struct near_names {
+    struct text wanted;
+    struct text names[near_names_max];
+    size_t distances[near_names_max], count;
+};
+
+/* Keeps the nearest, the best first. */
+static void near_names_try(struct near_names *near, struct text name)
+{
+    size_t max = 2 + near->wanted.length / 4, at;
+    bool is_part = near->wanted.length > 1 &&
+                   memmem(name.data, name.length, near->wanted.data, near->wanted.length) != NULL;
+    size_t distance = is_part ? 1 : word_distance(near->wanted, name, max);
+    if (distance >= max)
+        return;
+    for (size_t i = 0; i < near->count; i++)
+        if (text_equals(near->names[i], name))
+            return;
+    for (at = near->count; at > 0 && near->distances[at - 1] > distance; at--)
+        ;
+    if (at == near_names_max)
+        return;
+    near->count += near->count < near_names_max;
+    for (size_t i = near->count - 1; i > at; i--) {
+        near->names[i] = near->names[i - 1];
+        near->distances[i] = near->distances[i - 1];
+    }
+    near->names[at] = name;
+    near->distances[at] = distance;
+}
+
+static int fail_unknown_page(const struct command *command, const char *name)
+{
+    struct near_names near = {.wanted = text_from_string(name)};
+    struct sg_rule rule;
+    const char *page_name, *page;
+    struct text_writer errors;
+    for (size_t i = 0; sg_page(i, &page_name, &page); i++)
+        near_names_try(&near, (struct text){page_name, strlen(page_name) - 3});
+    for (size_t i = 0; sg_rules_rule(command->rules, i, &rule); i++) {
+        near_names_try(&near, (struct text){rule.id, strcspn(rule.id, "/")});
+        near_names_try(&near, text_from_string(rule.id));
+    }
+    text_writer_init_fd(&errors, STDERR_FILENO);
+    text_writer_string(&errors, "stackgroup: no page, rule or plugin is called '");
+    text_writer_safe(&errors, text_from_string(name));
+    text_writer_string(&errors, "'");
+    for (size_t i = 0; i < near.count; i++)
+        text_writer_printf(&errors, "%s%.*s", i == 0 ? "; near: " : ", ", (int)near.names[i].length, near.names[i].data);
+    text_writer_string(&errors, "; see stackgroup runbook\n");
+    text_writer_finish(&errors);
+    text_writer_deinit(&errors);
+    return CODE_USAGE;
+}
+
+static int run_runbook(struct command *command)
+{
+    const char *name = command->operand_count == 0 ? "symptoms" : command->operands[0];
+    const char *page, *last = NULL;
+    struct sg_rule rule;
+    size_t selected = 0;
+    int code = load(command, false);
+    if (code != CODE_DONE)
+        return code;
+    if ((page = find_page(command, name)) != NULL) {
+        write_lines(&command->out, page, "");
+        return print_faults(command);
+    }
+    for (size_t i = 0; sg_rules_rule(command->rules, i, &rule); i++) {
+        if (!sg_rules_selects(command->rules, i, name))
+            continue;
+        selected++;
+        page = sg_rules_page(command->rules, i);
+        if (page == NULL) {
+            fprintf(stderr, "stackgroup: %s: %s%s; its advice: stackgroup rules show %s\n", rule.id,
+                    *rule.runbook != 0 ? rule.runbook : "it has no page", *rule.runbook != 0 ? " cannot be read" : "", rule.id);
+            code = CODE_NO_RESULT;
+            continue;
+        }
+        /* Rules of a plugin that share a page stand one after the other. */
+        if (last != NULL && strcmp(page, last) == 0)
+            continue;
+        if (last != NULL)
+            text_writer_string(&command->out, "\n");
+        write_lines(&command->out, page, "");
+        last = page;
+    }
+    if (selected == 0)
+        return fail_unknown_page(command, name);
+    int faults = print_faults(command);
+    return code != CODE_DONE ? code : faults;
+}
+
 static int (*const runs[])(struct command *command) = {
     [COMMAND_RULES_LIST] = run_list,
     [COMMAND_RULES_SHOW] = run_show,
     [COMMAND_RULES_TEST] = run_test,
     [COMMAND_RULES_EXPLAIN] = run_explain,
+    [COMMAND_RUNBOOK] = run_runbook,
 };
 
-static void print_help(FILE *stream)
+static void print_runbook_help(FILE *stream)
 {
+    fputs("Usage: stackgroup runbook [ID] [--plugin=FILE|DIR]…\n"
+          "  Prints the page of a rule (pthread/deadlock), of a plugin's rules (pthread), or of that\n"
+          "  name (lock-cycle); without ID the index: from symptom to command and page\n"
+          "  --plugin=FILE|DIR     pages beside these rules too\n"
+          "Exit codes: 0 done, 2 usage, 3 no such page, 4 plugin with errors\n",
+          stream);
+}
+
+static void print_help(FILE *stream, const char *group)
+{
+    if (strcmp(group, "runbook") == 0) {
+        print_runbook_help(stream);
+        return;
+    }
     fputs("Usage: stackgroup rules COMMAND [--plugin=FILE|DIR]… [--rule=ID]\n", stream);
     for (size_t i = 0; i < command_row_count; i++) {
         const struct command_row *row = &command_rows[i];
@@ -265,13 +400,14 @@ int cli_rules_run(int count, char **arguments)
 {
     static const struct option options[] = {
         {"plugin", required_argument, NULL, 'P'}, {"rule", required_argument, NULL, 'r'}, {"help", no_argument, NULL, 'h'}, {0}};
+    const char *group = arguments[0];
     struct command command = {0};
     command.options.plugins = command.plugins;
     opterr = 0;
     optind = 0;
     for (int found; (found = getopt_long(count, arguments, ":h", options, NULL)) != -1;) {
         if (found == 'h') {
-            print_help(stdout);
+            print_help(stdout, group);
             return fflush(stdout) == 0 ? CODE_DONE : CODE_NO_RESULT;
         }
         if (found == 'r') {
@@ -279,28 +415,30 @@ int cli_rules_run(int count, char **arguments)
         } else if (found == 'P' && command.options.plugin_count < cli_plugins_max) {
             command.plugins[command.options.plugin_count++] = optarg;
         } else {
-            fprintf(stderr, "stackgroup: rules: '%s' %s\n", arguments[optind - 1],
+            fprintf(stderr, "stackgroup: %s: '%s' %s; see stackgroup %s --help\n", group, arguments[optind - 1],
                     found == ':'   ? "needs an argument"
                     : found == 'P' ? "is one plugin too many; name their folder"
-                                   : "is no option; see stackgroup rules --help");
+                                   : "is no option", group);
             return CODE_USAGE;
         }
     }
     const struct command_row *row = NULL;
-    for (size_t i = 0; i < command_row_count && optind < count; i++)
-        if (strcmp(command_rows[i].group, "rules") == 0 && strcmp(command_rows[i].name, arguments[optind]) == 0)
+    for (size_t i = 0; i < command_row_count && row == NULL; i++)
+        if (strcmp(command_rows[i].group, group) == 0 &&
+            (command_rows[i].name[0] == 0 || (optind < count && strcmp(command_rows[i].name, arguments[optind]) == 0)))
             row = &command_rows[i];
     if (row == NULL) {
         if (optind < count)
-            fprintf(stderr, "stackgroup: rules: there is no '%s'\n", arguments[optind]);
-        print_help(stderr);
+            fprintf(stderr, "stackgroup: %s: there is no '%s'\n", group, arguments[optind]);
+        print_help(stderr, group);
         return CODE_USAGE;
     }
-    command.operands = arguments + optind + 1;
-    command.operand_count = count - optind - 1;
+    optind += row->name[0] != 0;
+    command.operands = arguments + optind;
+    command.operand_count = count - optind;
     if (command.operand_count < row->operands_min || command.operand_count > row->operands_max) {
-        fprintf(stderr, "stackgroup: rules %s %s\n", row->name,
-                row->operands_max == 0 ? "takes no argument" : "has too few or too many arguments; see rules --help");
+        fprintf(stderr, "stackgroup: %s%s%s %s; see stackgroup %s --help\n", group, row->name[0] != 0 ? " " : "", row->name,
+                row->operands_max == 0 ? "takes no argument" : "has too few or too many arguments", group);
         return CODE_USAGE;
     }
     text_writer_init_fd(&command.out, STDOUT_FILENO);

@@ -137,6 +137,10 @@ const struct command_row command_rows[] = {
      1, cli_plugins_max},
     {COMMAND_RULES_EXPLAIN, "rules", "explain", "DUMP", "what of each rule matched in a core or text, and not",
      "What of each rule matched in a core or text, and what did not.", 1, 1},
+    {COMMAND_RUNBOOK, "runbook", "", "[ID]", "the page of a rule; alone: from symptom to command",
+     "The page on what a rule finds: how to confirm it, what to do now, how to fix it for good. ID is a rule, a plugin or the "
+     "name of a page, such as lock-cycle. Without it the index: from symptom to command and page.",
+     0, 1},
 };
 
 const size_t command_row_count = sizeof command_rows / sizeof command_rows[0];

@@ -28,12 +28,12 @@ extern const struct option_row option_rows[];
 extern const size_t option_row_count; /* at most option_rows_max */
 
 /* Of one argument "…" may follow more. */
-enum command_id { COMMAND_RULES_LIST, COMMAND_RULES_SHOW, COMMAND_RULES_TEST, COMMAND_RULES_EXPLAIN };
+enum command_id { COMMAND_RULES_LIST, COMMAND_RULES_SHOW, COMMAND_RULES_TEST, COMMAND_RULES_EXPLAIN, COMMAND_RUNBOOK };
 
 struct command_row {
     enum command_id id;
-    const char *group, *name; /* "rules", "list": as the arguments are typed */
-    const char *operands;     /* "" none; as above for the completions */
+    const char *group, *name; /* "rules", "list": as the arguments are typed; name "": the group is the command */
+    const char *operands;     /* "" none; as above for the completions, in [] when it may be left out */
     const char *help;
     const char *about;        /* of the man page */
     int operands_min, operands_max;

@@ -130,6 +130,13 @@ const char *sg_rules_page(struct sg_rules *rules, size_t number)
     return plugin_search_read_file(path.data, page_bytes_max, &rules->arena, &page) == 0 ? page.data : NULL;
 }
 
+bool sg_page(size_t number, const char **ret_name, const char **ret_text)
+{
+    struct text page = plugin_search_builtin_page_at(number, ret_name);
+    *ret_text = page.data;
+    return page.length != 0;
+}
+
 const char *sg_rules_fault(const struct sg_rules *rules, size_t number)
 {
     for (size_t i = 0; i < rules->faults.count; i++) {

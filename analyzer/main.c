@@ -159,7 +159,7 @@ static void prepare_process(void)
 
 int main(int count, char **arguments)
 {
-    if (count > 1 && strcmp(arguments[1], "rules") == 0) {
+    if (count > 1 && (strcmp(arguments[1], "rules") == 0 || strcmp(arguments[1], "runbook") == 0)) {
         prepare_process();
         return cli_rules_run(count - 1, arguments + 1);
     }

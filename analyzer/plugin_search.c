@@ -227,3 +227,14 @@ struct text plugin_search_builtin_page(struct text name)
             return (struct text){plugins_builtin[i].bytes, plugins_builtin[i].length};
     return TEXT("");
 }
+
+struct text plugin_search_builtin_page_at(size_t number, const char **ret_name)
+{
+    for (size_t i = 0; i < plugins_builtin_count; i++) {
+        if (!text_ends_with(text_from_string(plugins_builtin[i].name), TEXT(".md")) || number-- != 0)
+            continue;
+        *ret_name = plugins_builtin[i].name;
+        return (struct text){plugins_builtin[i].bytes, plugins_builtin[i].length};
+    }
+    return TEXT("");
+}

@@ -33,6 +33,8 @@ const struct error *plugin_search_load(const struct plugin_options *options, str
 
 /* The text of a built-in page; "" when there is none such. */
 struct text plugin_search_builtin_page(struct text name);
+/* The same by number from 0, with its name; "" past the last. */
+struct text plugin_search_builtin_page_at(size_t number, const char **ret_name);
 
 /* The bytes of a small regular file; `max` at most. 0, or the errno of what failed; EFBIG: it has more. */
 int plugin_search_read_file(const char *path, size_t max, struct arena *arena, struct text *ret_bytes);

@@ -178,6 +178,8 @@ SG_PUBLIC bool sg_rules_example(const struct sg_rules *rules, size_t rule, size_
 SG_PUBLIC bool sg_rules_selects(const struct sg_rules *rules, size_t number, const char *name);
 /* The rule's runbook page; NULL: it has none, or it cannot be read. */
 SG_PUBLIC const char *sg_rules_page(struct sg_rules *rules, size_t number);
+/* The runbook pages that are built in, by number from 0: "lock-cycle.md" and its text. False past the last. */
+SG_PUBLIC bool sg_page(size_t number, const char **ret_name, const char **ret_text);
 /* One error of a plugin, by number from 0: "file.yaml:12:17: …", then the line and a caret. NULL past the last. */
 SG_PUBLIC const char *sg_rules_fault(const struct sg_rules *rules, size_t number);
 

@@ -253,12 +253,14 @@ COMPLETIONS = [
     ("--sysroot=some", "--sysroot=some\\ folder/"),
     ("--frames=1", "--frames=1"),
     ("--rule=pthread/dea", "--rule=pthread/deadlock "),
-    ("ru", "rules "),
+    ("rul", "rules "),
     ("rules sh", "rules show "),
     ("rules show pthread/dea", "rules show pthread/deadlock "),
     ("rules explain some.c", "rules explain some.core "),
     ("rules explain --pl", "rules explain --plugin="),
     ("rules list some.c", "rules list some.c"),
+    ("runb", "runbook "),
+    ("runbook pthread/dea", "runbook pthread/deadlock "),
 ]
 
 
@@ -294,7 +296,7 @@ def test_fish(installed, tmp_path):
     (tmp_path / "some.core").touch()
     lines = {"stackgroup --by=": ["--by=function", "--by=line", "--by=pc"], "stackgroup -c some.c": ["some.core"],
              "stackgroup rules show pthread/dea": ["pthread/deadlock"], "stackgroup rules ex": ["explain"],
-             "stackgroup rules explain some.c": ["some.core"], "stackgroup --frames=": [], "stackgroup ru": ["rules"],
+             "stackgroup rules explain some.c": ["some.core"], "stackgroup --frames=": [], "stackgroup ru": ["rules", "runbook"], "stackgroup runbook pthread/dea": ["pthread/deadlock"],
              "stackgroup rules --p": ["--plugin", "--plugin="]}
     for line, offered in zip(lines, fish(installed, tmp_path, lines)):
         if line == "stackgroup rules --p":

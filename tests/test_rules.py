@@ -98,6 +98,43 @@ def test_folders(folder):
     assert code == 0
 
 
+def test_runbook(folder):
+    """A rule's page alone, by rule, plugin or page; a user's page hides a built-in one of its name."""
+    for name in ("pthread/deadlock", "deadlock", "lock-cycle", "lock-cycle.md"):
+        done = run(folder, "runbook", name)
+        assert (done.returncode, done.stderr) == (0, "") and done.stdout.startswith("# Threads or goroutines wait"), name
+        assert done.stdout.count("\n# ") == 0
+    done = run(folder, "runbook", "pthread")
+    assert done.stdout.count("# Many wait for one lock\n") == 1 and "# The owner of a lock has ended\n" in done.stdout
+    index = run(folder, "runbook")
+    assert index.returncode == 0 and index.stdout.startswith("# From symptom to command\n")
+    assert run(folder, "runbook", "symptoms").stdout == index.stdout
+    (folder / "pool.md").write_text("# My page\n")
+    for name in ("mine/waits", "mine", "pool"):
+        assert run(folder, "runbook", name, "--plugin", folder / "mine.yaml").stdout == "# My page\n"
+    (folder / "pool.md").rename(folder / "lock-cycle.md")
+    done = run(folder, "runbook", "mine/waits", "--plugin", folder / "mine.yaml")
+    assert done.returncode == 3 and done.stdout == "" and "mine/waits: pool.md cannot be read" in done.stderr
+    (folder / "mine.yaml").write_text(rule().replace("pool.md", "lock-cycle.md"))
+    assert run(folder, "runbook", "lock-cycle", "--plugin", folder / "mine.yaml").stdout == "# My page\n"
+
+
+@pytest.mark.parametrize("name, near", (("lockcycle", "near: lock-cycle;"), ("pthread/dedlock", "near: pthread/deadlock;"),
+                                        ("go/leaks", "near: go/leak;"), ("xyzzy", "'xyzzy'; see"), ("", "''; see"),
+                                        ("a" * 5000, "a'; see"), ("\033[2J", "; see")))
+def test_unknown_runbook(folder, name, near):
+    done = run(folder, "runbook", name)
+    assert done.returncode == 2 and done.stdout == "", done.stdout
+    assert "no page, rule or plugin is called" in done.stderr and near in done.stderr and "\033" not in done.stderr
+
+
+def test_runbook_usage(folder):
+    assert run(folder, "runbook", "a", "b").returncode == 2
+    assert run(folder, "runbook", "--nothing").returncode == 2
+    done = run(folder, "runbook", "--help")
+    assert done.returncode == 0 and done.stdout.startswith("Usage: stackgroup runbook [ID]")
+
+
 def test_only_one_rule(folder):
     for name in ("mine/waits", "mine", "waits"):
         assert mine(findings(folder, "--plugin", folder / "mine.yaml", "--rule", name)[0])

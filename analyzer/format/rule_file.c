@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "format/rule_file.h"
 #include "base/limits.h"
+#include "base/word.h"
 #include "format/yaml_tree.h"
 
 #include <stdarg.h>
@@ -76,33 +77,6 @@ struct rule_place rule_pattern_place(const struct rule_pattern *pattern, size_t 
         }
     }
     return place;
-}
-
-/* Letters inserted, left out or changed, and neighbours exchanged, between two words; `max` when more. */
-static size_t word_distance(struct text a, struct text b, size_t max)
-{
-    enum { length_max = 32 };
-    size_t rows[3][length_max + 1];
-    if (a.length > length_max || b.length > length_max)
-        return max;
-    size_t *before = rows[0], *last = rows[1], *row = rows[2];
-    for (size_t j = 0; j <= b.length; j++)
-        last[j] = j;
-    for (size_t i = 1; i <= a.length; i++) {
-        row[0] = i;
-        for (size_t j = 1; j <= b.length; j++) {
-            size_t best = last[j - 1] + (a.data[i - 1] != b.data[j - 1]);
-            best = row[j - 1] + 1 < best ? row[j - 1] + 1 : best;
-            best = last[j] + 1 < best ? last[j] + 1 : best;
-            if (i > 1 && j > 1 && a.data[i - 1] == b.data[j - 2] && a.data[i - 2] == b.data[j - 1] &&
-                before[j - 2] + 1 < best)
-                best = before[j - 2] + 1;
-            row[j] = best;
-        }
-        size_t *spare = before;
-        before = last, last = row, row = spare;
-    }
-    return last[b.length] < max ? last[b.length] : max;
 }
 
 const char *rule_word_nearest(struct text word, const char *const *words, size_t count)

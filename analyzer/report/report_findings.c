@@ -207,7 +207,7 @@ static void write_confidence(struct verdict *verdict, const struct finding *find
     struct text_writer *phrase = phrase_new(verdict);
     text_writer_printf(phrase, "confidence: %s; ", confidence_name(finding->confidence));
     bool is_built_in = finding->runbook.length != 0 && finding->runbook_path.length == 0;
-    text_writer_string(phrase, is_built_in ? "runbook: stackgroup rules show " : "rule: ");
+    text_writer_string(phrase, is_built_in ? "runbook: stackgroup runbook " : "rule: ");
     report_write_text(phrase, finding->rule);
     if (finding->runbook_path.length != 0) {
         text_writer_string(phrase, "; runbook: ");

@@ -6,7 +6,7 @@
  *     thread 4711 waits in transfer at bank.c:38 for mutex account_b, held by thread 4712 (read)
  *     groups: g3 (holds and waits: 1), g4 (holds and waits: 1)
  *     do: take both locks in one order everywhere
- *     confidence: read; runbook: stackgroup rules show pthread/lock-cycle
+ *     confidence: read; runbook: stackgroup runbook pthread/lock-cycle
  */
 #ifndef SG_REPORT_REPORT_FINDINGS_H
 #define SG_REPORT_REPORT_FINDINGS_H

@@ -671,6 +671,13 @@ static void write_finding(struct json_writer *json, const struct report_input *i
     write_known_text(json, "advice", finding->advice);
     write_known_text(json, "runbook", finding->runbook);
     write_known_text(json, "runbook_path", finding->runbook_path);
+    if (finding->runbook.length != 0) {
+        struct text_writer command;
+        text_writer_init_memory(&command);
+        text_writer_printf(&command, "stackgroup runbook %.*s", (int)finding->rule.length, finding->rule.data);
+        json_writer_text(json, "runbook_command", (struct text){command.buffer, command.length});
+        text_writer_deinit(&command);
+    }
     json_writer_close(json);
 }
 
