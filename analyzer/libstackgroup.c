@@ -136,7 +136,9 @@ enum sg_status sg_analysis_run(struct sg_analysis *analysis, const struct sg_opt
         .explain = options->explain,
         .by_kind = options->by == SG_BY_DEFAULT,
         .profiles = profiles[options->profiles],
-        .goroutines = {.with_system = options->system_goroutines, .with_arguments = options->arguments},
+        .goroutines = {.with_system = options->system_goroutines,
+                       .with_arguments = options->arguments,
+                       .without_c = options->no_c_frames},
         .filter = options->filter,
         .exclude = options->exclude,
     };

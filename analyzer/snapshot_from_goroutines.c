@@ -24,7 +24,7 @@ struct build {
     struct snapshot *snapshot;
     struct tid_index *threads; /* by tid */
     size_t thread_count;
-    bool lines;
+    bool lines, with_c;
     /* Places by pc: goroutines have few creators. */
     struct {
         uint64_t pc;
@@ -99,7 +99,8 @@ static void add_member(struct build *build, const struct goroutine *goroutine)
     bool waits = goroutine->status == GO_WAITING || goroutine->status == GO_LEAKED || goroutine->status == GO_SYSCALL;
     uint32_t bubble = goroutine->bubble == 0 ? 0 : go_bubble_number(build->runtime, goroutine->bubble);
     uint64_t stack_pointer;
-    uint32_t stack = unwind_goroutine(build->walker, build->runtime, goroutine, thread, &stack_pointer);
+    uint32_t stack = 
+        unwind_goroutine(build->walker, build->runtime, goroutine, thread, build->with_c, &stack_pointer);
     if (build->stack_pointers != NULL)
         build->stack_pointers[snapshot->member_count] = stack_pointer;
     build->parks[snapshot->member_count] = go_park_new(goroutine, &build->semaphores);
@@ -114,7 +115,7 @@ static void add_member(struct build *build, const struct goroutine *goroutine)
         .creator = creator == 0 ? 0 : snapshot->frames[snapshot->locations[creator - 1].frame_first].function,
         .creator_id = goroutine->parent_id,
         .creator_location = creator,
-        .locked_to_thread = goroutine->is_locked,
+        .locked_to_thread = goroutine->locked_machine != 0,
         .is_scanned = goroutine->is_scanned,
         .is_leaked = goroutine->status == GO_LEAKED,
         .bubble = bubble & 0xffffff,
@@ -170,6 +171,7 @@ void snapshot_from_goroutines(const struct go_runtime *runtime, const struct gor
         .walker = walker,
         .snapshot = ret_snapshot,
         .lines = symbolizer_has_lines(symbolizer),
+        .with_c = !options->without_c,
         .now = now != 0 ? now : go_processors_latest(runtime),
         .labels = go_labels_reader_new(runtime, &ret_snapshot->strings, scratch),
     };

@@ -8,6 +8,7 @@
 
 struct goroutine_options {
     bool with_system;    /* the runtime's own too */
+    bool without_c;      /* frames of C that Go called, or that called it, are left out */
     bool with_arguments; /* of every call: snapshot.call_values */
 };
 

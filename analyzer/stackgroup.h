@@ -66,6 +66,7 @@ struct sg_options {
     const char *debug_path; /* ':'-separated folders of separate debug files, NULL: /usr/lib/debug */
     enum sg_profiles profiles;
     bool system_goroutines; /* the Go runtime's own too, which its profiles leave out */
+    bool no_c_frames;       /* goroutines as their runtime tells them: without what C called and was called by */
     bool arguments;         /* of goroutines' calls are read too: format debug2 prints them */
     enum sg_by by;
     enum sg_unwinder unwinder;

@@ -29,7 +29,7 @@ def unavailable_skips(make, *arguments, **options):
 
 
 def read(core, *arguments):
-    return oracles.stackgroup_json(core.path, "--members", "--frames=0", "--no-rules", "--system", *arguments)
+    return oracles.stackgroup_json(core.path, "--members", "--frames=0", "--no-rules", "--system", "--no-c-frames", *arguments)
 
 
 def moves(goroutine):
@@ -67,7 +67,7 @@ def test_every_goroutine(shapes):
 def test_debug2(shapes):
     """Arguments, the places of go statements and locks to threads, as the runtime printed them: what is shown is there, and what is
     not is the runtime's own or a wrapper's."""
-    done = oracles.stackgroup_run("--no-rules", "--system", "--frames=0", "--format=debug2", shapes.path)
+    done = oracles.stackgroup_run("--no-rules", "--system", "--no-c-frames", "--frames=0", "--format=debug2", shapes.path)
     assert done.returncode == 0, done.stderr
     ours, theirs = go_dumps.dump_lines(done.stdout), go_dumps.dump_lines(shapes.dump)
     dump = go_dumps.parse_dump(shapes.dump)
@@ -150,7 +150,7 @@ def count(group):
 
 
 def check_profile(core):
-    done = oracles.stackgroup_run("--no-rules", core.path)
+    done = oracles.stackgroup_run("--no-rules", "--no-c-frames", core.path)
     assert done.returncode == 0, done.stderr
     ours, theirs = go_dumps.profile_groups(done.stdout), go_dumps.profile_groups(core.debug1)
     with_labels = any(line.startswith("# labels: ") for group in ours for line in group)
@@ -173,7 +173,7 @@ def test_profile(shapes):
 def test_pprof_reads_it(tmp_path, stackgroup):
     core = unavailable_skips(go_cores.make_core, "goroutines")
     text = tmp_path / "goroutines.txt"
-    text.write_text(oracles.stackgroup_run("--no-rules", core.path).stdout)
+    text.write_text(oracles.stackgroup_run("--no-rules", "--no-c-frames", core.path).stdout)
     assert oracles.pprof_total(oracles.pprof_raw(text)) == go_dumps.profile_total(text.read_text())
     done = oracles.run(["go", "tool", "pprof", "-top", "-nodecount=1000", core.executable, text])
     assert done.returncode == 0, done.stderr

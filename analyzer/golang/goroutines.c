@@ -170,7 +170,7 @@ enum goroutine_outcome goroutine_read(struct goroutine_reader *reader, uint64_t 
         .waiting = load_u64(g + layout->waiting),
         .labels = load_u64(g + layout->labels),
         .bubble = field(g, layout->bubble),
-        .is_locked = load_u64(g + layout->locked_m) != 0,
+        .locked_machine = load_u64(g + layout->locked_m),
     };
     if (goroutine.id == 0)
         return GOROUTINE_UNREADABLE;
@@ -178,6 +178,7 @@ enum goroutine_outcome goroutine_read(struct goroutine_reader *reader, uint64_t 
     bool in_call = syscall_sp != 0;
     goroutine.pc = in_call ? load_u64(g + layout->syscall_pc) : load_u64(g + go_g_pc);
     goroutine.sp = in_call ? syscall_sp : load_u64(g + go_g_sp);
+    goroutine.call_sp = syscall_sp;
     goroutine.bp = in_call ? 0 : load_u64(g + layout->bp);
     goroutine.tid = machine_tid(runtime, goroutine.machine, address);
     goroutine.pc_is_exact = is_entry(reader, goroutine.pc);

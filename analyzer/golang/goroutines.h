@@ -13,8 +13,10 @@ struct goroutine {
     struct text state;    /* as the runtime prints it: "chan receive", "runnable", "waiting (leaked)" */
     uint64_t stack_low, stack_high;
     uint64_t pc, sp, bp;  /* to unwind from */
+    uint64_t call_sp;     /* the sp above when it is in a system call or in C, else 0 */
     bool pc_is_exact;     /* it has not run yet: pc is its function's first instruction */
     uint64_t machine;     /* address of its m, 0 none */
+    uint64_t locked_machine; /* of the one that it is locked to, 0 none */
     uint32_t tid;         /* of the thread that runs it or that it sits in a system call on; 0 none */
     uint64_t start_pc, go_pc; /* its function; the go statement that started it */
     uint64_t parent_id;   /* 0: not told (before 1.21) */
@@ -22,7 +24,6 @@ struct goroutine {
     uint64_t waiting;     /* address of its sudog, 0 none */
     uint64_t labels;
     uint64_t bubble;      /* address of its synctest bubble, 0 none */
-    bool is_locked;       /* to its thread */
     bool is_system;       /* one of the runtime's own, which its profiles leave out */
 };
 

@@ -162,6 +162,9 @@ static struct needs read_needs(const struct live_go *go, const uint8_t *record, 
     uint64_t sp = load_u64(record + layout->syscall_sp);
     needs.waiting = status == GO_WAITING || status == GO_LEAKED ? load_u64(record + layout->waiting) : 0;
     needs.machine = load_u64(record + go_g_m);
+    /* One that waits in Go that C called has given its m up. */
+    if (needs.machine == 0)
+        needs.machine = load_u64(record + layout->locked_m);
     needs.is_alive = true;
     needs.is_running = status == GO_RUNNING;
     if (sp == 0)

@@ -23,27 +23,31 @@ enum go_switch go_switch_of(struct text name)
         {"runtime.rt0_go", GO_SWITCH_TOP},
         {"runtime.gogo", GO_SWITCH_TO},
         {"gogo", GO_SWITCH_TO},
-        {"runtime.cgocallback", GO_SWITCH_NONE},
+        {"runtime.cgocallback", GO_SWITCH_BACK},
+        {"runtime.schedule", GO_SWITCH_LOOP},
+        {"runtime.execute", GO_SWITCH_LOOP},
     };
     for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++)
         if (text_equals(name, text_from_string(rows[i].name)))
             return rows[i].kind;
-    return GO_SWITCH_OTHER;
+    return GO_SWITCH_NONE;
 }
 
 void go_stacks_enter_thread(struct go_stacks *stacks, const struct thread *thread)
 {
-    *stacks = (struct go_stacks){.runtime = stacks->runtime, .thread = thread};
+    *stacks = (struct go_stacks){.runtime = stacks->runtime, .thread = thread, .with_c = true};
 }
 
-void go_stacks_enter_goroutine(struct go_stacks *stacks, const struct goroutine *goroutine)
+void go_stacks_enter_goroutine(struct go_stacks *stacks, const struct goroutine *goroutine, bool with_c)
 {
     *stacks = (struct go_stacks){
         .runtime = stacks->runtime,
-        .machine = goroutine->machine,
+        /* One that waits in Go that C called has given up its m, but is locked to it. */
+        .machine = goroutine->machine != 0 ? goroutine->machine : goroutine->locked_machine,
         .goroutine = goroutine->address,
         .low = goroutine->stack_low,
         .high = goroutine->stack_high,
+        .with_c = with_c,
     };
 }
 
@@ -87,8 +91,7 @@ static void find_machine(struct go_stacks *stacks)
             return;
 }
 
-/* The goroutine that runs on the walk's thread stands on its own stack there. */
-static bool is_own(const struct go_stacks *stacks, uint64_t sp)
+bool go_stacks_is_own(const struct go_stacks *stacks, uint64_t sp)
 {
     return sp > stacks->low && sp <= stacks->high;
 }
@@ -106,7 +109,9 @@ static struct step_result step_plainly(struct stepper *stepper, const struct unw
     plain.kind = PLAN_SIMPLE;
     uint64_t pc = registers->pc;
     struct step_result result = step_simple(stepper, &plain, registers);
-    if (result.end == STACK_END_UNKNOWN && !stepper_follows_call(stepper, registers->pc))
+    /* cgocallback lays an address there that nothing called from, so that the runtime's traceback goes on. */
+    if (result.end == STACK_END_UNKNOWN && plan->switch_kind != GO_SWITCH_BACK &&
+        !stepper_follows_call(stepper, registers->pc))
         return step_ended(STACK_END_NO_UNWIND_DATA, pc);
     return result;
 }
@@ -138,7 +143,7 @@ static struct step_result step_clock(const struct go_stacks *stacks, struct step
         return unknown(registers);
     if (noted_sp == 0 && exact)
         return step_plainly(stepper, plan, registers); /* g0 asks for the time, and it is not noted yet */
-    if ((!is_own(stacks, noted_sp) && noted_sp <= sp) || !stepper_read_u64(stepper, noted_sp - 8, &returns) ||
+    if ((!go_stacks_is_own(stacks, noted_sp) && noted_sp <= sp) || !stepper_read_u64(stepper, noted_sp - 8, &returns) ||
         returns != noted_pc)
         return unknown(registers);
     return step_onto(stacks, stepper, noted_pc, noted_sp, registers);
@@ -146,8 +151,7 @@ static struct step_result step_clock(const struct go_stacks *stacks, struct step
 
 /* asmcgocall keeps g and how deep its stack was above where C was called with the stack pointer as it is: 48 and 40
  * bytes, or 8 and 0 since registers are no longer spared for Windows there. */
-static struct step_result step_from_c(const struct go_stacks *stacks, struct stepper *stepper,
-                                      struct registers *registers)
+static struct step_result step_from_c(struct go_stacks *stacks, struct stepper *stepper, struct registers *registers)
 {
     static const struct {
         uint8_t g, depth;
@@ -160,9 +164,22 @@ static struct step_result step_from_c(const struct go_stacks *stacks, struct ste
         if (!read_word(stacks, g, go_g_self, &self) || self != g || !read_word(stacks, g, go_g_stack_low, &low) ||
             !read_word(stacks, g, go_g_stack_high, &high) || depth < 8 || depth > high - low)
             continue;
-        uint64_t place = high - depth;
-        if (stepper_read_u64(stepper, place, &returns))
-            return step_onto(stacks, stepper, returns, place + 8, registers);
+        uint64_t place = high - depth, call_sp, call_pc;
+        /* The thread has another g of its own, or none, while this one waits in what C called. */
+        if (stacks->high == 0) {
+            stacks->goroutine = g;
+            stacks->low = low;
+            stacks->high = high;
+        }
+        /* The call that the goroutine is in at present: its account begins at an earlier call of the same function. */
+        if (read_word(stacks, g, stacks->runtime->layout.g.syscall_sp, &call_sp) && call_sp == place + 8 &&
+            read_word(stacks, g, stacks->runtime->layout.g.syscall_pc, &call_pc)) {
+            stacks->is_back |= g == stacks->goroutine;
+            returns = call_pc; /* of a live target's stack only what that account covers was read */
+        } else if (!stepper_read_u64(stepper, place, &returns)) {
+            continue;
+        }
+        return step_onto(stacks, stepper, returns, place + 8, registers);
     }
     return unknown(registers);
 }
@@ -172,15 +189,69 @@ static struct step_result step_from_system(const struct go_stacks *stacks, struc
                                            struct registers *registers)
 {
     uint64_t sp, returns;
-    if (!read_word(stacks, stacks->goroutine, go_g_sp, &sp) || !is_own(stacks, sp) ||
+    if (!read_word(stacks, stacks->goroutine, go_g_sp, &sp) || !go_stacks_is_own(stacks, sp) ||
         !stepper_read_u64(stepper, sp, &returns))
         return unknown(registers);
     return step_onto(stacks, stepper, returns, sp + 8, registers);
 }
 
+static bool is_crosscall(const struct go_stacks *stacks, struct stepper *stepper, uint64_t pc)
+{
+    struct pclntab_function function;
+    const struct pclntab *table = go_runtime_find_function(stacks->runtime, pc, &function);
+    return table != NULL && text_equals(pclntab_name(table, function.name), TEXT("crosscall2")) &&
+           stepper_follows_call(stepper, pc);
+}
+
+/* To the C that called Go. Its frames end in crosscall2, which called cgocallback: that keeps where its frame on g0's
+ * stack begins in g0's sched.sp, and the one before it, of an outer call, in the frame. */
+static bool step_into_c(struct go_stacks *stacks, struct stepper *stepper, uint64_t frame_bytes,
+                        struct registers *registers)
+{
+    const struct arch *arch = stepper->arch;
+    uint64_t g0, frame, returns;
+    if (!stacks->with_c || stacks->runtime->minor < 16)
+        return false;
+    if (stacks->callback_sp != 0 ? !stepper_read_u64(stepper, stacks->callback_sp, &frame)
+                                 : !read_word(stacks, stacks->machine, stacks->runtime->layout.m.g0, &g0) ||
+                                       !read_word(stacks, g0, go_g_sp, &frame))
+        return false;
+    if ((stacks->callback_sp != 0 && frame <= stacks->callback_sp) || frame > UINT64_MAX - frame_bytes ||
+        !stepper_read_u64(stepper, frame + frame_bytes - 8, &returns) || !is_crosscall(stacks, stepper, returns))
+        return false;
+    stacks->callback_sp = frame;
+    *registers = (struct registers){.pc = returns, .known = (uint64_t)1 << arch->sp};
+    registers->values[arch->sp] = frame + frame_bytes;
+    return true;
+}
+
+/* The runtime's own code on g0's stack, called by what never goes on: what interrupted the goroutine, or nothing. */
+static struct step_result step_top(struct go_stacks *stacks, struct stepper *stepper, struct registers *registers)
+{
+    static const uint8_t callback_frames[] = {40, 32}; /* cgocallback's, with the frame pointer and without */
+    struct registers caller = *registers;
+    uint64_t status, sp, pc;
+    if (stacks->goroutine != 0 && !stacks->is_scheduling &&
+        read_word(stacks, stacks->goroutine, stacks->runtime->layout.g.status, &status) &&
+        ((uint32_t)status & ~(uint32_t)go_status_scan) == GO_RUNNING &&
+        read_word(stacks, stacks->goroutine, go_g_sp, &sp) && go_stacks_is_own(stacks, sp) &&
+        read_word(stacks, stacks->goroutine, go_g_pc, &pc)) {
+        struct step_result result = step_onto(stacks, stepper, pc, sp, &caller);
+        if (result.end == STACK_END_UNKNOWN) {
+            *registers = caller;
+            return result;
+        }
+    }
+    /* A thread of C's keeps its frames while its goroutine waits. */
+    for (size_t i = 0; i < sizeof callback_frames && stacks->callback_sp == 0; i++)
+        if (step_into_c(stacks, stepper, callback_frames[i], registers))
+            return (struct step_result){.trust = TRUST_CFI, .stack_may_switch = true};
+    return step_ended(STACK_END_OUTERMOST, 0);
+}
+
 /* On a stack that is not the goroutine's. */
-static struct step_result step_back(const struct go_stacks *stacks, struct stepper *stepper,
-                                    const struct unwind_plan *plan, struct registers *registers, bool exact)
+static struct step_result step_back(struct go_stacks *stacks, struct stepper *stepper, const struct unwind_plan *plan,
+                                    struct registers *registers, bool exact)
 {
     uint64_t g0, bottom = 0, sp = registers->values[stepper->arch->sp];
     switch ((enum go_switch)plan->switch_kind) {
@@ -196,9 +267,11 @@ static struct step_result step_back(const struct go_stacks *stacks, struct stepp
             return bottom == 0 ? unknown(registers) : step_plainly(stepper, plan, registers);
         return step_from_system(stacks, stepper, registers);
     case GO_SWITCH_TO:
+    case GO_SWITCH_BACK:
         return step_plainly(stepper, plan, registers);
     case GO_SWITCH_TOP:
-        return step_ended(STACK_END_OUTERMOST, 0);
+        return step_top(stacks, stepper, registers);
+    case GO_SWITCH_LOOP:
     case GO_SWITCH_NONE:
     case GO_SWITCH_OTHER:
         break;
@@ -215,8 +288,14 @@ struct step_result go_switch_step(struct go_stacks *stacks, struct stepper *step
         find_machine(stacks);
     if (!register_is_known(registers, sp))
         return unknown(registers);
-    if (!is_own(stacks, registers->values[sp]))
+    if (plan->switch_kind == GO_SWITCH_LOOP) {
+        stacks->is_scheduling = true;
+        return step_plainly(stepper, plan, registers);
+    }
+    if (!go_stacks_is_own(stacks, registers->values[sp]))
         return step_back(stacks, stepper, plan, registers, exact);
+    if (plan->switch_kind == GO_SWITCH_BACK && step_into_c(stacks, stepper, (uint64_t)plan->cfa_offset, registers))
+        return (struct step_result){.trust = TRUST_CFI, .stack_may_switch = true};
     if (plan->switch_kind != GO_SWITCH_TO)
         return step_plainly(stepper, plan, registers);
     /* It has the stack pointer of the goroutine that it is about to go on with. */

@@ -16,6 +16,10 @@ struct go_stacks {
     uint64_t machine;            /* its m, 0 not known */
     uint64_t goroutine;          /* the g that runs on it, 0 none or not known */
     uint64_t low, high;          /* that one's stack, both 0: not known */
+    bool with_c;                 /* frames of C between those of Go are walked too */
+    uint64_t callback_sp;        /* of the last call from C that was walked over: its frame on g0's stack; 0 none yet */
+    bool is_scheduling;          /* the thread looks for work, or has just taken some: sched is not its caller's */
+    bool is_back;                /* from C, in the call that the goroutine is in */
 };
 
 /* What moves, for unwind_plan.switch_kind. */
@@ -26,14 +30,19 @@ enum go_switch {
     GO_SWITCH_SYSTEM, /* calls Go on g0's stack; sched.sp is where it was */
     GO_SWITCH_TOP,    /* leaves its stack for g0's and never returns there: it is outermost on that */
     GO_SWITCH_TO,     /* goes on at another goroutine's sched */
+    GO_SWITCH_BACK,   /* C called it on g0's stack, and it calls Go on the goroutine's */
+    GO_SWITCH_LOOP,   /* moves nowhere itself, but what called it no longer waits for it */
     GO_SWITCH_OTHER,
 };
 
-/* `name` as pclntab has it, of a function that sets the stack pointer; NONE: its table holds all the same. */
+/* `name` as pclntab has it. Of other functions that set the stack pointer nothing is known. */
 enum go_switch go_switch_of(struct text name);
 
 void go_stacks_enter_thread(struct go_stacks *stacks, const struct thread *thread);
-void go_stacks_enter_goroutine(struct go_stacks *stacks, const struct goroutine *goroutine);
+void go_stacks_enter_goroutine(struct go_stacks *stacks, const struct goroutine *goroutine, bool with_c);
+
+/* Whether a stack pointer lies on the goroutine's. */
+bool go_stacks_is_own(const struct go_stacks *stacks, uint64_t sp);
 
 struct step_result go_switch_step(struct go_stacks *stacks, struct stepper *stepper, const struct unwind_plan *plan,
                                   struct registers *registers, bool exact);

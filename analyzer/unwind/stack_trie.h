@@ -15,6 +15,7 @@ struct trie_node {
     uint32_t last_child;
     uint32_t stack; /* the last stack that ended here, index_none */
     uint8_t exact, trust;
+    bool is_elsewhere; /* not on the stack that the others lie on: code_plans.is_elsewhere */
 };
 
 struct trie_stack {

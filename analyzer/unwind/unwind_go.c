@@ -30,12 +30,23 @@ static bool is_outermost(const struct go_runtime *runtime, const struct pclntab_
     return NAME_IS_ONE_OF(name, tops);
 }
 
-/* Code that sets the stack pointer; the table does not tell where to. 1.17 flags it. */
-static bool moves_stacks(const struct go_runtime *runtime, const struct pclntab_function *function, struct text name)
+/* Code that sets the stack pointer: the table does not tell where to. 1.17 flags it; before, and for what was assembly in
+ * other releases than these, names alone tell. */
+static enum go_switch find_switch(const struct go_runtime *runtime, const struct pclntab_function *function,
+                                  struct text name)
 {
-    if (runtime->minor >= 17)
-        return (function->flags & GO_FUNCTION_SP_WRITE) != 0;
-    return go_switch_of(name) != GO_SWITCH_OTHER;
+    enum go_switch move = go_switch_of(name);
+    if (move == GO_SWITCH_LOOP)
+        return move;
+    if (runtime->minor >= 17) {
+        bool sets_sp = (function->flags & GO_FUNCTION_SP_WRITE) != 0;
+        return !sets_sp ? GO_SWITCH_NONE : move == GO_SWITCH_NONE ? GO_SWITCH_OTHER : move;
+    }
+    bool is_go = text_equals(name, TEXT("time.now")) ? runtime->minor < 16
+                 : text_equals(name, TEXT("runtime.nanotime")) || text_equals(name, TEXT("runtime.walltime"))
+                     ? runtime->minor >= 14
+                     : false;
+    return is_go ? GO_SWITCH_NONE : move;
 }
 
 static bool compile_plan(void *context, uint64_t pc, struct unwind_plan *ret_plan)
@@ -57,33 +68,26 @@ static bool compile_plan(void *context, uint64_t pc, struct unwind_plan *ret_pla
     /* Code of another language's that lies between Go's has no table. */
     if (function.sp_values == 0 || delta < 0)
         return false;
-    enum go_switch move = moves_stacks(runtime, &function, name) ? go_switch_of(name) : GO_SWITCH_NONE;
-    if (move != GO_SWITCH_NONE) {
-        *ret_plan = (struct unwind_plan){
-            .kind = PLAN_SWITCH,
-            .cfa_register = arch->sp,
-            .cfa_offset = delta + 8,
-            .return_address_offset = -8,
-            .switch_kind = move,
-        };
-        return true;
-    }
-    if (is_outermost(runtime, &function, name)) {
+    enum go_switch move = find_switch(runtime, &function, name);
+    if (move == GO_SWITCH_NONE && is_outermost(runtime, &function, name)) {
         /* There is no caller, but its arguments lie where they always do. */
         *ret_plan = (struct unwind_plan){.kind = PLAN_OUTERMOST, .cfa_register = arch->sp, .cfa_offset = delta + 8};
         return true;
     }
     *ret_plan = (struct unwind_plan){
-        .kind = PLAN_SIMPLE,
+        .kind = move == GO_SWITCH_NONE ? PLAN_SIMPLE : PLAN_SWITCH,
         .is_trap = NAME_IS_ONE_OF(name, traps),
         /* Go's traceback takes it so too; cgocallback lays systemstack_switch's entry where nothing called it. */
         .is_entry = pc == function.entry,
         .cfa_register = arch->sp,
         .cfa_offset = delta + 8,
         .return_address_offset = -8,
+        .switch_kind = move,
     };
+    /* crosscall2 keeps C's frame pointer there too. */
+    bool is_crosscall = runtime->minor >= 17 && text_equals(name, TEXT("crosscall2"));
     /* A function with a frame keeps its caller's frame pointer below the return address; assembly need not. */
-    if (delta >= 8 && (function.flags & GO_FUNCTION_ASM) == 0) {
+    if (delta >= 8 && ((function.flags & GO_FUNCTION_ASM) == 0 || is_crosscall)) {
         ret_plan->saved_count = 1;
         ret_plan->saved[0].register_number = arch->fp;
         ret_plan->saved[0].offset = -16;
@@ -102,11 +106,29 @@ static void enter_thread(void *context, const struct thread *thread)
     go_stacks_enter_thread(&((struct go_unwinder *)context)->stacks, thread);
 }
 
+/* C's frames, and those of Go that runs on g0's stack. */
+static bool is_elsewhere(void *context, uint64_t sp)
+{
+    return !go_stacks_is_own(&((struct go_unwinder *)context)->stacks, sp);
+}
+
 struct code_plans unwind_go_plans(const struct go_runtime *runtime, struct arena *arena)
 {
     struct go_unwinder *unwinder = arena_new(arena, struct go_unwinder);
     *unwinder = (struct go_unwinder){.runtime = runtime, .stacks = {.runtime = runtime}};
-    return (struct code_plans){compile_plan, step_switch, enter_thread, unwinder};
+    return (struct code_plans){compile_plan, step_switch, enter_thread, is_elsewhere, unwinder};
+}
+
+static bool leave_signal_stack(struct walker *walker, const struct go_runtime *runtime, uint64_t machine,
+                               struct registers *registers, bool *exact)
+{
+    const struct memory *memory = &runtime->image->memory;
+    uint64_t signal_g, low, high, sp = registers->values[runtime->image->arch->sp];
+    if (!memory_read_u64(memory, machine + (uint64_t)runtime->layout.m.signal_g, &signal_g) ||
+        !memory_read_u64(memory, signal_g + go_g_stack_low, &low) ||
+        !memory_read_u64(memory, signal_g + go_g_stack_high, &high) || sp < low || sp >= high)
+        return true;
+    return walker_leave(walker, registers, exact, low, high);
 }
 
 /* The frame of a running goroutine on its own stack, from its thread's registers. */
@@ -116,22 +138,12 @@ static bool find_running(struct walker *walker, const struct go_runtime *runtime
     const struct arch *arch = runtime->image->arch;
     const struct memory *memory = &runtime->image->memory;
     arch->registers_decode(thread->registers, ret_registers);
-    uint64_t sp = ret_registers->values[arch->sp], low, high, signal_g;
     *ret_exact = true;
-    if (sp >= goroutine->stack_low && sp < goroutine->stack_high)
-        return true;
     /* In a signal handler, on the stack for those: what was interrupted may be the goroutine. */
-    if (memory_read_u64(memory, goroutine->machine + (uint64_t)runtime->layout.m.signal_g, &signal_g) &&
-        memory_read_u64(memory, signal_g + go_g_stack_low, &low) &&
-        memory_read_u64(memory, signal_g + go_g_stack_high, &high) && sp >= low && sp < high) {
-        struct registers registers = *ret_registers;
-        bool exact = true;
-        if (walker_find_frame(walker, &registers, &exact, goroutine->stack_low, goroutine->stack_high)) {
-            *ret_registers = registers;
-            *ret_exact = exact;
-            return true;
-        }
-    }
+    bool has_left = leave_signal_stack(walker, runtime, goroutine->machine, ret_registers, ret_exact);
+    uint64_t sp = ret_registers->values[arch->sp];
+    if (has_left && sp >= goroutine->stack_low && sp < goroutine->stack_high)
+        return true;
     /* In the kernel's clock code, which runs on the thread's own stack: m.vdsoSP and vdsoPC are the caller's. */
     uint64_t vdso_sp, vdso_pc;
     if (memory_read_u64(memory, goroutine->machine + (uint64_t)runtime->layout.m.vdso_sp, &vdso_sp) &&
@@ -146,28 +158,82 @@ static bool find_running(struct walker *walker, const struct go_runtime *runtime
     return false;
 }
 
-uint32_t unwind_goroutine(struct walker *walker, const struct go_runtime *runtime, const struct goroutine *goroutine,
-                          const struct thread *thread, uint64_t *ret_sp)
+/* Whether it is in a call of C, which runs on its thread's own stack. */
+static bool is_in_c(const struct go_runtime *runtime, const struct goroutine *goroutine, const struct thread *thread)
 {
-    struct go_unwinder *unwinder = walker_code_context(walker);
-    const struct arch *arch = runtime->image->arch;
+    struct pclntab_function function;
+    if (goroutine->call_sp == 0 || thread == NULL || thread->registers == NULL)
+        return false;
+    const struct pclntab *table = go_runtime_find_function(runtime, goroutine->pc, &function);
+    return table != NULL && text_equals(pclntab_name(table, function.name), TEXT("runtime.cgocall"));
+}
+
+/* From its thread's registers through C back to the call. False: what C stands in does not lead there. */
+static bool walk_from_c(struct walker *walker, struct go_unwinder *unwinder, const struct goroutine *goroutine,
+                        const struct thread *thread, uint32_t *ret_stack)
+{
+    const struct arch *arch = unwinder->runtime->image->arch;
     struct registers registers;
-    bool exact;
-    go_stacks_enter_goroutine(&unwinder->stacks, goroutine);
-    if (goroutine->status == GO_RUNNING && thread != NULL && thread->registers != NULL &&
-        find_running(walker, runtime, goroutine, thread, &registers, &exact)) {
-        *ret_sp = registers.values[arch->sp];
-        return walk_registers(walker, registers, exact);
-    }
-    *ret_sp = goroutine->sp;
-    /* The runtime clears sched.sp of a goroutine that runs (gogo): its pc is an old one then. */
-    if (goroutine->sp == 0)
-        return walker_adopt(walker, NULL, 0, STACK_END_NO_REGISTERS);
-    registers = (struct registers){.pc = goroutine->pc};
+    bool exact = true;
+    arch->registers_decode(thread->registers, &registers);
+    if (thread->registers_known != 0)
+        registers.known &= thread->registers_known;
+    if (!leave_signal_stack(walker, unwinder->runtime, goroutine->machine, &registers, &exact) ||
+        go_stacks_is_own(&unwinder->stacks, registers.values[arch->sp]))
+        return false;
+    go_stacks_enter_goroutine(&unwinder->stacks, goroutine, true);
+    *ret_stack = walk_registers(walker, registers, exact);
+    return unwinder->stacks.is_back;
+}
+
+/* From what the runtime keeps of one that does not run on its own stack. */
+static uint32_t walk_parked(struct walker *walker, struct go_unwinder *unwinder, const struct goroutine *goroutine,
+                            bool with_c)
+{
+    const struct arch *arch = unwinder->runtime->image->arch;
+    struct registers registers = {.pc = goroutine->pc};
     registers.values[arch->sp] = goroutine->sp;
     registers.values[arch->fp] = goroutine->bp;
     /* A stack pointer elsewhere is none: what lies there are not this goroutine's frames. */
     if (goroutine->sp > goroutine->stack_low && goroutine->sp <= goroutine->stack_high)
         registers.known = (uint64_t)1 << arch->sp | (goroutine->bp != 0 ? (uint64_t)1 << arch->fp : 0);
+    go_stacks_enter_goroutine(&unwinder->stacks, goroutine, with_c);
     return walk_registers(walker, registers, goroutine->pc_is_exact);
+}
+
+uint32_t unwind_goroutine(struct walker *walker, const struct go_runtime *runtime, const struct goroutine *goroutine,
+                          const struct thread *thread, bool with_c, uint64_t *ret_sp)
+{
+    struct go_unwinder *unwinder = walker_code_context(walker);
+    const struct stack_trie *trie = walker_trie(walker);
+    const struct arch *arch = runtime->image->arch;
+    struct registers registers;
+    bool exact;
+    uint32_t stack;
+    go_stacks_enter_goroutine(&unwinder->stacks, goroutine, with_c);
+    if (goroutine->status == GO_RUNNING && thread != NULL && thread->registers != NULL &&
+        find_running(walker, runtime, goroutine, thread, &registers, &exact)) {
+        *ret_sp = registers.values[arch->sp];
+        go_stacks_enter_goroutine(&unwinder->stacks, goroutine, with_c);
+        stack = walk_registers(walker, registers, exact);
+        if (trie->stacks[stack].end == STACK_END_OUTERMOST || unwinder->stacks.callback_sp == 0)
+            return stack;
+        go_stacks_enter_goroutine(&unwinder->stacks, goroutine, false);
+        return walk_registers(walker, registers, exact);
+    }
+    /* The runtime clears sched.sp of a goroutine that runs (gogo): its pc is an old one then. */
+    *ret_sp = goroutine->sp;
+    if (goroutine->sp == 0)
+        return walker_adopt(walker, NULL, 0, STACK_END_NO_REGISTERS);
+    if (with_c && is_in_c(runtime, goroutine, thread) && walk_from_c(walker, unwinder, goroutine, thread, &stack) &&
+        trie->stacks[stack].end == STACK_END_OUTERMOST) {
+        /* asmcgocall's return address lies below the call's frame, and C's frames elsewhere. */
+        *ret_sp = goroutine->sp - 8;
+        return stack;
+    }
+    stack = walk_parked(walker, unwinder, goroutine, with_c);
+    if (trie->stacks[stack].end == STACK_END_OUTERMOST || unwinder->stacks.callback_sp == 0)
+        return stack;
+    /* What called from C cannot be followed: as the runtime tells it, without. */
+    return walk_parked(walker, unwinder, goroutine, false);
 }

@@ -12,8 +12,10 @@ struct code_plans unwind_go_plans(const struct go_runtime *runtime, struct arena
 
 /* The stack's number in the trie of a walker that has the runtime's plans. `thread` is the one that the goroutine's tid names, NULL: none. A goroutine
  * that runs is walked from that thread's registers, behind a signal handler if it is in one; in the runtime's own code
- * on another stack it is where it left its own. *ret_sp is the stack pointer at the leaf. */
+ * on another stack it is where it left its own. With `with_c` one that is in C begins where its thread stands there, and
+ * the frames of C that called Go stand between those of Go; where they cannot be followed the stack is Go's alone.
+ * *ret_sp is the stack pointer at the leaf, on the goroutine's stack. */
 uint32_t unwind_goroutine(struct walker *walker, const struct go_runtime *runtime, const struct goroutine *goroutine,
-                          const struct thread *thread, uint64_t *ret_sp);
+                          const struct thread *thread, bool with_c, uint64_t *ret_sp);
 
 #endif

@@ -146,6 +146,18 @@ static uint32_t enter_frame(struct walker *walker, uint32_t parent, uint64_t pc,
     return node;
 }
 
+/* The same, of registers that say which stack it lies on. */
+static uint32_t enter_registers(struct walker *walker, uint32_t parent, const struct registers *registers, bool exact,
+                                enum frame_trust trust)
+{
+    size_t count = walker->trie.node_count;
+    uint32_t node = enter_frame(walker, parent, registers->pc, exact, trust);
+    if (walker->trie.node_count != count && walker->code_plans.is_elsewhere != NULL)
+        walker->trie.nodes[node].is_elsewhere = walker->code_plans.is_elsewhere(
+            walker->code_plans.context, registers->values[walker->stepper.arch->sp]);
+    return node;
+}
+
 static struct step_result step_to_caller(struct walker *walker, const struct unwind_plan *plan,
                                          struct registers *registers, bool exact, enum frame_trust trust)
 {
@@ -190,7 +202,7 @@ uint32_t walk_registers(struct walker *walker, struct registers registers, bool 
     enum frame_trust trust = TRUST_REGISTERS; /* of the frame at hand */
     uint64_t kept_pc = 0, kept_sp = 0;
     size_t switches = 0;
-    uint32_t node = enter_frame(walker, 0, registers.pc, exact, TRUST_REGISTERS);
+    uint32_t node = enter_registers(walker, 0, &registers, exact, TRUST_REGISTERS);
     for (size_t depth = 1;; depth++) {
         walker->frames++;
         if (depth == limit_frames || (depth >= limit_frames_crowded && walker->frames > limit_frames_total))
@@ -222,7 +234,7 @@ uint32_t walk_registers(struct walker *walker, struct registers registers, bool 
         exact = result.is_exact;
         trust = result.trust;
         uint32_t callee = node;
-        node = enter_frame(walker, node, registers.pc, exact, result.trust);
+        node = enter_registers(walker, node, &registers, exact, result.trust);
         /* Garbage differs from thread to thread: as a frame it would part equal stacks. */
         if (!exact && walker->plans[walker->trie.nodes[node].plan].kind == PLAN_UNKNOWN)
             return stack_trie_stack(&walker->trie, callee, STACK_END_NO_CODE, registers.pc);
@@ -242,12 +254,12 @@ uint32_t walk_thread(struct walker *walker, const struct thread *thread)
     return walk_registers(walker, registers, true);
 }
 
-bool walker_find_frame(struct walker *walker, struct registers *registers, bool *exact, uint64_t low, uint64_t high)
+bool walker_leave(struct walker *walker, struct registers *registers, bool *exact, uint64_t low, uint64_t high)
 {
     enum frame_trust trust = TRUST_REGISTERS;
     for (size_t depth = 0; depth < limit_frames_crowded; depth++) {
         uint64_t at = registers->values[walker->stepper.arch->sp];
-        if (at >= low && at < high)
+        if (at < low || at >= high)
             return true;
         const struct unwind_plan *plan = &walker->plans[plan_for(walker, registers->pc, *exact)];
         struct step_result result = step_to_caller(walker, plan, registers, *exact, trust);
@@ -288,6 +300,10 @@ bool walker_node_is_exact(const struct walker *walker, uint32_t node)
 bool walker_node_frame_bytes(const struct walker *walker, uint32_t node, uint64_t *ret_bytes)
 {
     const struct unwind_plan *plan = &walker->plans[walker->trie.nodes[node].plan];
+    if (walker->trie.nodes[node].is_elsewhere && plan->kind != PLAN_SWITCH) {
+        *ret_bytes = 0;
+        return true;
+    }
     if ((plan->kind != PLAN_SIMPLE && plan->kind != PLAN_OUTERMOST && plan->kind != PLAN_SWITCH) || plan->cfa_register != walker->stepper.arch->sp ||
         plan->cfa_is_loaded || plan->cfa_offset <= 0)
         return false;

@@ -24,6 +24,8 @@ struct code_plans {
                                struct registers *registers, bool exact);
     /* The steps that follow are of this thread's stack. */
     void (*enter_thread)(void *context, const struct thread *thread);
+    /* Whether a frame lies on another stack than the one that is walked: its size does not count there. */
+    bool (*is_elsewhere)(void *context, uint64_t sp);
     void *context;
 };
 /* Before the first walk. */
@@ -36,9 +38,9 @@ uint32_t walk_thread(struct walker *walker, const struct thread *thread);
 /* The same from registers that are not a thread's own: `exact` says that the pc was about to run, not called from. */
 uint32_t walk_registers(struct walker *walker, struct registers registers, bool exact);
 
-/* Steps from a frame rootwards until the stack pointer lies in [low, high), without making a stack: *registers and *exact
- * are that frame's. False when no frame lies there. */
-bool walker_find_frame(struct walker *walker, struct registers *registers, bool *exact, uint64_t low, uint64_t high);
+/* Steps from a frame rootwards until the stack pointer lies outside of [low, high), without making a stack: *registers and
+ * *exact are that frame's. False when none is found. */
+bool walker_leave(struct walker *walker, struct registers *registers, bool *exact, uint64_t low, uint64_t high);
 
 struct stack_trie *walker_trie(struct walker *walker);
 

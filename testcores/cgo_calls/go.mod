@@ -1,0 +1,3 @@
+module cgo_calls
+
+go 1.18
