@@ -138,7 +138,8 @@ enum sg_status sg_analysis_run(struct sg_analysis *analysis, const struct sg_opt
         .profiles = profiles[options->profiles],
         .goroutines = {.with_system = options->system_goroutines,
                        .with_arguments = options->arguments,
-                       .without_c = options->no_c_frames},
+                       .without_c = options->no_c_frames,
+                       .cross_check = options->cross_check},
         .filter = options->filter,
         .exclude = options->exclude,
     };

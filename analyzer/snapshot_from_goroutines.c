@@ -7,9 +7,11 @@
 #include "golang/labels.h"
 #include "golang/processors.h"
 #include "symbol/symbol_go.h"
+#include "unwind/go_frame_pointers.h"
 #include "waits/wait_go.h"
 
 #include <inttypes.h>
+#include <stdio.h>
 #include <stdlib.h>
 
 enum { prefetch_distance = 8 }; /* goroutines ahead: their records are touched twice, once to find the stack */
@@ -36,6 +38,11 @@ struct build {
     uint32_t state_string;
     struct go_semaphores semaphores;
     struct go_park *parks; /* by member */
+    struct go_chain_check chain;
+    struct {
+        uint64_t equal, without;
+        struct diagnostics *diagnostics; /* NULL: nothing is compared */
+    } check;
     uint64_t signalled; /* id of the goroutine whose thread took the signal, 0 none */
     uint64_t now; /* the latest instant that the target's memory tells of, its monotonic clock */
 };
@@ -88,6 +95,40 @@ static uint32_t state_string(struct build *build, struct text state)
     return build->state_string;
 }
 
+/* Differences are told once a stack, of its first goroutine, and count all. */
+static void check_member(struct build *build, const struct goroutine *goroutine, uint32_t stack)
+{
+    const struct stack_trie *trie = walker_trie(build->walker);
+    struct go_chain_difference difference;
+    char name[32];
+    switch (go_frame_pointers_check(&build->chain, build->runtime, goroutine, trie, stack, &difference)) {
+    case GO_CHAIN_NONE:
+        build->check.without++;
+        break;
+    case GO_CHAIN_EQUAL:
+        build->check.equal++;
+        break;
+    case GO_CHAIN_DIFFERS:
+        snprintf(name, sizeof name, "goroutine stack %" PRIu32, stack);
+        diagnostics_add(build->check.diagnostics, DIAGNOSTIC_LOSS, "unwinders-differ", text_from_string(name),
+                        "goroutine %" PRIu64 ": pclntab finds %" PRIu32 " frames (end: %s); frame %" PRIu32
+                        " is 0x%" PRIx64 ", by frame pointers 0x%" PRIx64,
+                        goroutine->id, trie->nodes[trie->stacks[stack].node].depth,
+                        stack_end_name(trie->stacks[stack].end), difference.frame, difference.pc, difference.other);
+        break;
+    }
+}
+
+static void tell_check(const struct build *build, struct diagnostics *diagnostics)
+{
+    char without[64] = "";
+    if (build->check.without != 0)
+        snprintf(without, sizeof without, "; %" PRIu64 " more run or have no such chain", build->check.without);
+    diagnostics_add(diagnostics, DIAGNOSTIC_NOTE, "cross-check", TEXT("goroutines"),
+                    "cross-check: pclntab and frame pointers agree on %" PRIu64 " of %" PRIu64 " goroutines%s",
+                    build->check.equal, build->snapshot->member_count - build->check.without, without);
+}
+
 /* The stack's number is the trie's until it is moved. */
 static void add_member(struct build *build, const struct goroutine *goroutine)
 {
@@ -101,6 +142,8 @@ static void add_member(struct build *build, const struct goroutine *goroutine)
     uint64_t stack_pointer;
     uint32_t stack = 
         unwind_goroutine(build->walker, build->runtime, goroutine, thread, build->with_c, &stack_pointer);
+    if (build->check.diagnostics != NULL)
+        check_member(build, goroutine, stack);
     if (build->stack_pointers != NULL)
         build->stack_pointers[snapshot->member_count] = stack_pointer;
     build->parks[snapshot->member_count] = go_park_new(goroutine, &build->semaphores);
@@ -175,6 +218,8 @@ void snapshot_from_goroutines(const struct go_runtime *runtime, const struct gor
         .now = now != 0 ? now : go_processors_latest(runtime),
         .labels = go_labels_reader_new(runtime, &ret_snapshot->strings, scratch),
     };
+    build.chain.arena = scratch;
+    build.check.diagnostics = options->cross_check ? diagnostics : NULL;
     snapshot_begin(ret_snapshot, runtime->image, PROFILE_GOROUTINES, arena);
     index_threads(&build, runtime->image, scratch);
     ret_snapshot->members = arena_array(arena, struct member, runtime->goroutine_count + 1);
@@ -212,6 +257,8 @@ void snapshot_from_goroutines(const struct go_runtime *runtime, const struct gor
                         "labels were read up to a limit of %" PRIu64 " bytes: goroutines are shown without theirs",
                         limit_labels_bytes);
     go_labels_reader_close(&build.labels);
+    if (options->cross_check)
+        tell_check(&build, diagnostics);
     struct stack_naming naming = stack_naming_new(ret_snapshot, walker, symbolizer, runtime, scratch);
     if (options->with_arguments)
         stack_naming_want_arguments(&naming);

@@ -9,6 +9,7 @@
 struct goroutine_options {
     bool with_system;    /* the runtime's own too */
     bool without_c;      /* frames of C that Go called, or that called it, are left out */
+    bool cross_check;    /* compare each with its chain of frame pointers; differences are diagnostics */
     bool with_arguments; /* of every call: snapshot.call_values */
 };
 

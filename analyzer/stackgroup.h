@@ -70,7 +70,8 @@ struct sg_options {
     bool arguments;         /* of goroutines' calls are read too: format debug2 prints them */
     enum sg_by by;
     enum sg_unwinder unwinder;
-    bool cross_check;  /* unwind every thread by both unwinders and report differences */
+    bool cross_check;  /* unwind every thread by both unwinders, follow goroutines by frame pointers too, and report
+                        * differences */
     bool no_lines;     /* function names only: debug info is not opened */
     bool no_demangle;
     uint64_t top;       /* groups shown at most, 0: all */

@@ -112,7 +112,9 @@ static uint32_t plan_for(struct walker *walker, uint64_t pc, bool exact)
         if (walker->slots[slot].pc == pc && walker->slots[slot].exact == exact)
             return walker->slots[slot].plan;
     struct unwind_plan plan;
-    if (walker->code_plans.compile == NULL || !walker->code_plans.compile(walker->code_plans.context, pc, &plan))
+    if (walker->code_plans.compile != NULL && walker->code_plans.compile(walker->code_plans.context, pc, &plan))
+        plan.is_of_language = true;
+    else
         plan = compile_plan(&walker->stepper, pc, exact);
     walker->plans =
         arena_grow(walker->stepper.arena, walker->plans, walker->plan_count, &walker->plan_capacity, sizeof *walker->plans);
@@ -295,6 +297,11 @@ bool walker_node_is_exact(const struct walker *walker, uint32_t node)
     const struct trie_node *it = &walker->trie.nodes[node];
     const struct unwind_plan *plan = &walker->plans[it->plan];
     return it->exact || plan->signal_frame || plan->is_entry;
+}
+
+bool walker_node_is_of_language(const struct walker *walker, uint32_t node)
+{
+    return walker->plans[walker->trie.nodes[node].plan].is_of_language;
 }
 
 bool walker_node_frame_bytes(const struct walker *walker, uint32_t node, uint64_t *ret_bytes)

@@ -65,6 +65,9 @@ uint32_t walker_adopt(struct walker *walker, const struct walker_frame *frames, 
  * signal interrupted, or the signal trampoline itself. */
 bool walker_node_is_exact(const struct walker *walker, uint32_t node);
 
+/* Whether the node's code is of the language that has tables of its own (code_plans). */
+bool walker_node_is_of_language(const struct walker *walker, uint32_t node);
+
 /* How far above the stack pointer of a node's frame its caller's lies; false when that differs from stack to stack or is
  * not known. */
 bool walker_node_frame_bytes(const struct walker *walker, uint32_t node, uint64_t *ret_bytes);
