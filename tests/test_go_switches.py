@@ -68,7 +68,27 @@ def test_asmcgocall(stepper, tmp_path):
 def test_that_leaves(stepper, tmp_path, name):
     passage = stepper.follow(name, tmp_path, calls_return=False)
     assert passage.cores > 10
-    check(passage.callers, ["goroutine"], tmp_path)
+    check(passage.callers, ["goroutine", "thread"], tmp_path)
+
+
+def test_on_the_threads_stack(stepper, tmp_path):
+    """Go that runs on g0's stack for a goroutine: of the goroutine its runtime tells where it left, its thread goes on to it."""
+    callers = []
+    for _ in range(go_steps.TRIES_MAX):
+        tid = stepper.run_to(stepper.functions["runtime.systemstack"][0])
+        registers = stepper.registers(tid)
+        callers = [stepper.word(registers["rsp"])] + stepper.chain(registers["rbp"])
+        start, end = stepper.functions["runtime.newproc"]
+        if go_steps.on_goroutine(registers) and start <= callers[0] < end:
+            break
+        stepper.step(tid)
+    stepper.run_to(stepper.functions["runtime.newproc1"][0], tid)
+    stepper.write_core(tmp_path / "newproc1.core")
+    check(callers, ["goroutine", "thread"], tmp_path)
+    rows = [row for row in stacks_of(tmp_path / "newproc1.core") if row[1][-len(callers):] == callers]
+    inside = {name: stepper.functions[f"runtime.{name}"] for name in ("systemstack", "systemstack_switch", "newproc1")}
+    names = {row[0]: [next((name for name, (start, end) in inside.items() if start <= pc < end), "") for pc in row[1]] for row in rows}
+    assert names["goroutine"][0] == "systemstack_switch" and names["thread"][0] == "newproc1" and "systemstack" in names["thread"]
 
 
 def test_gogo(stepper, tmp_path):
