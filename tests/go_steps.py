@@ -45,11 +45,11 @@ class Passage:
 
 
 def functions(executable):
-    """name: (start, end); the names of assembly without the linker's suffix."""
+    """name: (start, end). Of two with one name the one with the linker's suffix is the other's wrapper, or assembly's own."""
     found = {}
     for line in oracles.run([oracles.tool("nm"), "-S", "--defined-only", executable]).stdout.splitlines():
         if match := re.match(r"([0-9a-f]+) ([0-9a-f]+) [tT] (\S+?)(\.abi0)?$", line):
-            found[match[3]] = (int(match[1], 16), int(match[1], 16) + int(match[2], 16))
+            found[match[3] + (match[4] or "")] = (int(match[1], 16), int(match[1], 16) + int(match[2], 16))
     return found
 
 
@@ -115,6 +115,9 @@ class Stepper:
         registers["rip"] -= 1
         raw = struct.pack(f"<{len(corefile.REGISTERS)}Q", *(registers[name] for name in corefile.REGISTERS))
         ptrace(PTRACE_SETREGS, tid, ctypes.create_string_buffer(raw))
+
+    def assembly(self, name):
+        return self.functions.get(name + ".abi0") or self.functions[name]
 
     def word(self, address):
         return struct.unpack("<Q", os.pread(self.memory, 8, address))[0]
@@ -192,7 +195,7 @@ class Stepper:
     def follow(self, name, folder, is_wanted=on_goroutine, calls_return=True):
         """One passage through a function, its calls passed over; it ends where the function returned or jumped to. What calls
         and is not returned to ends in the callee, with a core of its first instruction."""
-        start, end = self.functions[name]
+        start, end = self.assembly(name)
         for _ in range(TRIES_MAX):
             tid = self.run_to(start)
             registers = self.registers(tid)

@@ -171,3 +171,15 @@ def test_live_and_saved(tmp_path, stackgroup):
         child.communicate()
     names = [Counter(tuple(map(name_of, rows)) for rows in check_named(document).values()) for document in (live, read(saved))]
     assert names[0] == names[1]
+
+
+def test_arguments(stackgroup):
+    """Those of Go's calls do not move when C's stand between them."""
+    core = make(VARIANTS["cgo"])
+    texts = [oracles.stackgroup_run("--no-rules", "--goroutines", "--frames=0", "--format=debug2", *options, core.path).stdout
+             for options in ((), ("--no-c-frames",))]
+    with_c, without = (go_dumps.dump_lines(text) for text in texts)
+    assert set(with_c) == set(without) and "c_pause(...)" in texts[0] and "c_pause(...)" not in texts[1]
+    for id, goroutine in without.items():
+        calls = [call for call in with_c[id].calls if call in goroutine.calls]
+        assert calls == goroutine.calls

@@ -75,18 +75,20 @@ def test_on_the_threads_stack(stepper, tmp_path):
     """Go that runs on g0's stack for a goroutine: of the goroutine its runtime tells where it left, its thread goes on to it."""
     callers = []
     for _ in range(go_steps.TRIES_MAX):
-        tid = stepper.run_to(stepper.functions["runtime.systemstack"][0])
+        tid = stepper.run_to(stepper.assembly("runtime.systemstack")[0])
         registers = stepper.registers(tid)
         callers = [stepper.word(registers["rsp"])] + stepper.chain(registers["rbp"])
         start, end = stepper.functions["runtime.newproc"]
         if go_steps.on_goroutine(registers) and start <= callers[0] < end:
             break
         stepper.step(tid)
+    else:
+        raise AssertionError("newproc is not called")
     stepper.run_to(stepper.functions["runtime.newproc1"][0], tid)
     stepper.write_core(tmp_path / "newproc1.core")
     check(callers, ["goroutine", "thread"], tmp_path)
     rows = [row for row in stacks_of(tmp_path / "newproc1.core") if row[1][-len(callers):] == callers]
-    inside = {name: stepper.functions[f"runtime.{name}"] for name in ("systemstack", "systemstack_switch", "newproc1")}
+    inside = {name: stepper.assembly(f"runtime.{name}") for name in ("systemstack", "systemstack_switch", "newproc1")}
     names = {row[0]: [next((name for name, (start, end) in inside.items() if start <= pc < end), "") for pc in row[1]] for row in rows}
     assert names["goroutine"][0] == "systemstack_switch" and names["thread"][0] == "newproc1" and "systemstack" in names["thread"]
 
