@@ -44,6 +44,7 @@ struct detection {
     uint64_t *machinery_functions;         /* a bit a function name; union of all plugins' */
     bool has_machinery;
     struct stack_facts *stacks;
+    uint32_t *stack_of_member; /* NULL until asked for */
     struct match_results *results, *head_results; /* by rule */
     struct capture_list **captures;        /* by rule, by stack; NULL until asked for */
     void *slots[RULE_DETECTOR_COUNT];
