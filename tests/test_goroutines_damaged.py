@@ -6,9 +6,9 @@ import json
 import os
 import random
 import re
-import shutil
 import struct
 import subprocess
+from pathlib import Path
 
 import corefile
 import cores
@@ -409,9 +409,23 @@ def test_semaphores_that_loop(tmp_path, stackgroup):
     assert len(go_dumps.goroutines_of(document)) >= 130
 
 
-def test_executable_is_gone(damaged, tmp_path):
-    """Without the program there are no tables: the threads remain, and the file is named."""
-    moved = tmp_path / "moved"
-    shutil.copy(damaged.core.executable, moved)
-    document = survives(damaged.path, "--exe=/bin/true")
-    assert document is None or document["diagnostics"]
+@pytest.mark.parametrize("program", ["missing", "empty", "another", "half"])
+def test_executable_is_gone(program, damaged, tmp_path):
+    """Without the program there are no tables: the threads remain, and it is said whose goroutines are missing, and why."""
+    bytes_of = {"empty": b"", "another": Path("/bin/true").read_bytes(),
+                "half": damaged.core.executable.read_bytes()[:damaged.core.executable.stat().st_size // 2]}
+    # The core tells of a path at which nothing is.
+    path = str(damaged.core.executable)
+    gone = path[:-1] + "~"
+    text = bytes(damaged.file.data[:damaged.file.loads()[0].offset])
+    places = [match.start() for match in re.finditer(re.escape(path.encode()) + rb"\0", text)]
+    assert places
+    if program in bytes_of:
+        (tmp_path / gone.lstrip("/")).parent.mkdir(parents=True)
+        (tmp_path / gone.lstrip("/")).write_bytes(bytes_of[program])
+    with damaged.bytes_changed({place: gone.encode() for place in places}) as core:
+        document = survives(core, f"--sysroot={tmp_path}")
+    assert document["exit"] == 4 and not go_dumps.goroutines_of(document)
+    told = [row for row in document["diagnostics"] if row["code"] in ("go-program", "go-runtime")]
+    assert len(told) == 1 and told[0]["subject"] == gone and "goroutines cannot be told" in told[0]["message"]
+    assert [profile["kind"] for profile in document["profiles"]] == ["thread"]

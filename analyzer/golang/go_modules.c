@@ -289,8 +289,9 @@ static void find_module(struct go_modules *modules, uint32_t number)
 }
 
 /* Go's linker leaves a note of its own in libraries too, and notes stand in the first page. */
-static bool has_go_note(const struct image *image, const struct module *module)
+bool go_module_has_note(const struct image *image, uint32_t number)
 {
+    const struct module *module = &image->modules[number];
     uint8_t bytes[4096];
     size_t got = memory_read(&image->memory, module->start, bytes, sizeof bytes);
     struct elf_header header;
@@ -314,7 +315,7 @@ static bool has_go_note(const struct image *image, const struct module *module)
 void go_modules_open(const struct image *image, struct module_files *files)
 {
     for (size_t i = 0; i < image->module_count; i++)
-        if (image->modules[i].is_main || has_go_note(image, &image->modules[i]))
+        if (image->modules[i].is_main || go_module_has_note(image, (uint32_t)i))
             module_files_open(files, (uint32_t)i);
 }
 

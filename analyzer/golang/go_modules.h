@@ -36,6 +36,8 @@ struct go_modules {
 void go_modules_open(const struct image *image, struct module_files *files);
 /* Whether the file of a module that is open may be Go's: by its sections, or it has none. */
 bool go_module_is_likely(struct module_files *files, uint32_t module);
+/* By the note of Go's linker, in the target's memory: its file need not be open, or there. */
+bool go_module_has_note(const struct image *image, uint32_t module);
 /* By its sections alone: Go's linker leaves some that nothing else has. */
 bool go_module_has_sections(struct module_files *files, uint32_t module);
 

@@ -151,17 +151,26 @@ static void find_reasons(const struct go_modules *modules, struct go_runtime *ru
     }
 }
 
-/* Go programs whose tables are of no known form say so by their sections. */
+/* Go programs of which nothing more is known say so by their sections, or by the note in their memory. */
 static void tell_unknown(const struct go_modules *modules, struct diagnostics *diagnostics)
 {
     const struct image *image = modules->image;
-    for (size_t i = 0; i < image->module_count; i++)
-        if (go_module_has_sections(modules->files, (uint32_t)i))
+    for (size_t i = 0; i < image->module_count; i++) {
+        uint32_t number = (uint32_t)i;
+        bool is_open = module_files_opened(modules->files, number) != NULL;
+        if (!is_open && go_module_has_note(image, number))
+            diagnostics_add(diagnostics, DIAGNOSTIC_LOST, "go-program", image->modules[i].path,
+                            "a Go program whose file is not at hand, and with it the runtime's tables: goroutines cannot be "
+                            "told (--exe, --sysroot)")
+                ->count = 1;
+        else if (go_module_has_sections(modules->files, number) || (is_open && go_module_has_note(image, number)))
             diagnostics_add(diagnostics, DIAGNOSTIC_LOST, "go-runtime", image->modules[i].path,
                             "a Go program, but its runtime's tables are not found or of no known form (damaged, obfuscated, "
-                            "or of a release newer than 1.%d): goroutines cannot be told",
+                            "of a release newer than 1.%d, or the program's data is not in the core): goroutines cannot be "
+                            "told",
                             go_minor_newest)
                 ->count = 1;
+    }
 }
 
 /* A go statement is in a function's middle, and what it starts is a function's beginning. */
