@@ -19,6 +19,7 @@ struct cli_options {
     uint64_t pid;       /* -p, 0: none */
     uint64_t stop_milliseconds_max;
     uint64_t interval_microseconds; /* --interval, 0: not given */
+    uint64_t timeout_microseconds;  /* of the whole run, 0: none */
     uint64_t memory_fd; /* --memory-fd, 0: none */
     const char *plugins[cli_plugins_max]; /* --plugin, analysis.plugin_count of them */
     const char *save;   /* --save, NULL: not */

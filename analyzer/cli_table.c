@@ -112,12 +112,16 @@ const struct option_row option_rows[] = {
     {NULL, "color", 0, "auto|always|never", "auto: on terminals, unless NO_COLOR",
      "Colours. auto: on a terminal, unless NO_COLOR is set; always: also elsewhere, and in the form for reading.",
      OPTION_CHOICE, FIELD(color)},
-    {NULL, "strict", 0, NULL, "exit 4 for any loss; --stats: what it cost",
+    {NULL, "strict", 0, NULL, "exit 4 for any loss; --stats; --timeout=T",
      "Exit with 4 for any loss. Without it only lost threads and rule files count, not missing names or stacks that end "
      "early.",
      OPTION_FLAG, FIELD(strict)},
     {NULL, "stats", 0, NULL, NULL, "What the analysis cost. Times, memory and cache hits of each step.", OPTION_FLAG,
      FIELD(write.stats)},
+    {NULL, "timeout", 0, "T", NULL,
+     "End after so long, with exit code 3. A number with us, ms, s or m, such as 10s. The message says "
+     "which stage was not done; files are whole or as they were, and a process that is stopped goes on.",
+     OPTION_DURATION, FIELD(timeout_microseconds)},
     {NULL, "help", 'h', NULL, "this text; -V, --version: the version", "All options on one screen.", OPTION_FLAG,
      FIELD(help)},
     {NULL, "version", 'V', NULL, NULL, "The version.", OPTION_FLAG, FIELD(version)},

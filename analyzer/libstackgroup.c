@@ -8,10 +8,12 @@
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <time.h>
 
 struct sg_analysis {
     struct pipeline pipeline;
     jmp_buf exhausted;
+    struct live_hold hold;
     char error[1200];
     bool has_run, is_done;
 };
@@ -113,6 +115,7 @@ enum sg_status sg_analysis_run(struct sg_analysis *analysis, const struct sg_opt
         .journal = options->journal,
         .text = {options->text_bytes, options->text_length},
         .live = {.pid = options->pid,
+                 .hold = &analysis->hold,
                  .stop_kind = options->registers != NULL ? STOP_KIND_HELD : stops[options->stop],
                  .registers = options->registers,
                  .memory_fd = options->memory_fd,
@@ -162,6 +165,13 @@ enum sg_status sg_analysis_run(struct sg_analysis *analysis, const struct sg_opt
         return fail(analysis, status_of(error->code), "%s", error->message);
     analysis->is_done = true;
     return SG_OK;
+}
+
+void sg_analysis_let_go(struct sg_analysis *analysis)
+{
+    atomic_store(&analysis->hold.is_let_go, true);
+    for (int i = 0; i < 1000 && atomic_load(&analysis->hold.is_held); i++)
+        nanosleep(&(struct timespec){0, 1000000}, NULL);
 }
 
 enum sg_status sg_analysis_write(struct sg_analysis *analysis, const char *format, int fd,

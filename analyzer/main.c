@@ -9,14 +9,33 @@
 #include <string.h>
 #include <sys/ioctl.h>
 #include <sys/resource.h>
+#include <sys/time.h>
 #include <time.h>
 #include <unistd.h>
 
 /* formats.md, exit codes */
 enum { EXIT_DONE = 0, EXIT_FOUND = 1, EXIT_USAGE = 2, EXIT_NO_RESULT = 3, EXIT_INCOMPLETE = 4 };
 
+/* What a signal handler has to know of the run. */
+static struct sg_analysis *volatile running;
+static const char *volatile stage = "starting";
+static char timeout_message[80];
+
+static void let_go(void)
+{
+    if (running != NULL)
+        sg_analysis_let_go(running);
+}
+
+static void tell(const char *text)
+{
+    ssize_t ignored = write(STDERR_FILENO, text, strlen(text));
+    (void)ignored;
+}
+
 static void on_end_signal(int number)
 {
+    let_go();
     output_file_remove_all();
     signal(number, SIG_DFL);
     raise(number);
@@ -25,15 +44,42 @@ static void on_end_signal(int number)
 /* A mapped file was cut by somebody else while it was read: its pages are gone. */
 static void on_bus_error(int number)
 {
-    static const char message[] = "stackgroup: a file was cut short while it was read (SIGBUS)\n";
     (void)number;
     output_file_remove_all();
-    ssize_t ignored = write(STDERR_FILENO, message, sizeof message - 1);
-    (void)ignored;
+    tell("stackgroup: a file was cut short while it was read (SIGBUS)\n");
     _exit(EXIT_NO_RESULT);
 }
 
+static void on_timeout(int number)
+{
+    (void)number;
+    let_go();
+    output_file_remove_all();
+    tell(timeout_message);
+    tell(stage);
+    tell("\n");
+    _exit(EXIT_NO_RESULT);
+}
+
+/* 0 ends it. */
+static void set_timeout(uint64_t microseconds)
+{
+    struct itimerval timer = {.it_value = {(time_t)(microseconds / 1000000), (suseconds_t)(microseconds % 1000000)}};
+    sigset_t alarm_only;
+    if (microseconds != 0) {
+        snprintf(timeout_message, sizeof timeout_message, "stackgroup: not done after %g s (--timeout); it was at: ",
+                 (double)microseconds * 1e-6);
+        signal(SIGALRM, on_timeout);
+        /* Whoever started us may have blocked it. */
+        sigemptyset(&alarm_only);
+        sigaddset(&alarm_only, SIGALRM);
+        sigprocmask(SIG_UNBLOCK, &alarm_only, NULL);
+    }
+    setitimer(ITIMER_REAL, &timer, NULL);
+}
+
 struct progress {
+    bool is_shown;
     double started;
     double printed; /* when the line was last drawn, 0 never */
 };
@@ -46,15 +92,19 @@ static double seconds_now(void)
 }
 
 /* Work over a second shows itself, on a terminal alone. */
-static void show_progress(void *context, const char *stage, uint64_t done, uint64_t total)
+static void show_progress(void *context, const char *new_stage, uint64_t done, uint64_t total)
 {
     struct progress *progress = context;
+    stage = new_stage;
+    if (!progress->is_shown)
+        return;
     double now = seconds_now();
     if (now - progress->started < 1 || now - progress->printed < 0.2)
         return;
     progress->printed = now;
-    fprintf(stderr, "\r\033[Kstackgroup: %s, %llu of %llu", stage, (unsigned long long)done,
-            (unsigned long long)total);
+    fprintf(stderr, "\r\033[Kstackgroup: %s", new_stage);
+    if (total != 0)
+        fprintf(stderr, ", %llu of %llu", (unsigned long long)done, (unsigned long long)total);
     fflush(stderr);
 }
 
@@ -89,11 +139,10 @@ static int fail_write(const char *path, int failed)
 
 static int run(struct cli_options *options)
 {
-    struct progress progress = {.started = seconds_now()};
-    if (isatty(STDERR_FILENO)) {
-        options->analysis.progress = show_progress;
-        options->analysis.progress_context = &progress;
-    }
+    struct progress progress = {.is_shown = isatty(STDERR_FILENO) != 0, .started = seconds_now()};
+    options->analysis.progress = show_progress;
+    options->analysis.progress_context = &progress;
+    set_timeout(options->timeout_microseconds);
     struct output_file saved = {0};
     if (options->save != NULL) {
         /* Before a target is stopped for a file that cannot be written. It holds the target's memory: 0600. */
@@ -109,6 +158,7 @@ static int run(struct cli_options *options)
         return EXIT_NO_RESULT;
     }
     int code = EXIT_DONE;
+    running = analysis;
     enum sg_status status = sg_analysis_run(analysis, &options->analysis);
     int save_failed = sg_analysis_save_errno(analysis);
     int close_failed = output_file_close(&saved, status == SG_OK && save_failed == 0);
@@ -117,6 +167,7 @@ static int run(struct cli_options *options)
     if (progress.printed != 0)
         fputs("\r\033[K", stderr);
     if (status == SG_OK) {
+        stage = "writing the report";
         struct output_file report;
         int failed = output_file_open(&report, options->output, 0666);
         if (failed == 0) {
@@ -127,6 +178,7 @@ static int run(struct cli_options *options)
         if (failed != 0)
             code = fail_write(options->output, failed);
     }
+    set_timeout(0);
     if (status != SG_OK) {
         fprintf(stderr, "stackgroup: %s\n", sg_analysis_error(analysis));
         code = status == SG_USAGE ? EXIT_USAGE : EXIT_NO_RESULT;
@@ -138,6 +190,7 @@ static int run(struct cli_options *options)
         else if (loss == SG_LOSS_THREADS || (loss == SG_LOSS_DETAIL && options->strict))
             code = EXIT_INCOMPLETE;
     }
+    running = NULL;
     sg_analysis_free(analysis);
     return code;
 }
@@ -155,6 +208,7 @@ static void prepare_process(void)
         if (signal(end_signals[i], on_end_signal) == SIG_IGN) /* nohup, background jobs */
             signal(end_signals[i], SIG_IGN);
     signal(SIGBUS, on_bus_error);
+    signal(SIGXFSZ, SIG_IGN); /* write says EFBIG then, which is told as a full disk is */
 }
 
 int main(int count, char **arguments)

@@ -80,6 +80,12 @@ static const struct error *check_paths(const struct pipeline_options *options, s
     return NULL;
 }
 
+static void enter(const struct pipeline_options *options, const char *stage)
+{
+    if (options->unwind.progress != NULL)
+        options->unwind.progress(options->unwind.progress_context, stage, 0, 0);
+}
+
 /* Go code is walked and named by its own tables. The runtime is in the program; where it is in a library of a C program,
  * that file is open once a thread of the runtime's was walked through it, and the threads are walked again. */
 static void find_go(struct pipeline *pipeline, const struct pipeline_options *options, struct arena *arena)
@@ -120,6 +126,7 @@ static const struct error *look(struct pipeline *pipeline, const struct pipeline
 {
     const struct error *error;
     pipeline->live.memory_fd = -1;
+    enter(options, options->live.pid != 0 ? "reading the process" : "opening the core");
     diagnostics_init(&pipeline->diagnostics, arena);
     if (options->live.pid != 0)
         error = source_live_open(&options->live, arena, &pipeline->diagnostics, &pipeline->live, &pipeline->image);
@@ -140,6 +147,7 @@ static const struct error *look(struct pipeline *pipeline, const struct pipeline
 
     struct function_starts starts = {find_function_start, pipeline->symbolizer};
     pipeline->walker = walker_new(&pipeline->image, pipeline->files, starts, arena);
+    enter(options, "unwinding");
     find_go(pipeline, options, arena);
     pipeline->thread_stacks = unwind_threads(&pipeline->image, pipeline->files, pipeline->walker, &options->unwind,
                                              arena, &pipeline->scratch, &pipeline->diagnostics);
@@ -338,10 +346,12 @@ static const struct error *read_image(struct pipeline *pipeline, const struct pi
     if (options->live.pid != 0)
         source_live_read_descriptors(&pipeline->live, &pipeline->keep, &pipeline->diagnostics, &pipeline->image);
     if (options->save_fd != 0) {
+        enter(options, "saving");
         pipeline->save_errno = core_writer_write(&pipeline->image, options->save_fd, &pipeline->scratch);
         arena_reset(&pipeline->scratch);
     }
 
+    enter(options, "naming");
     struct image_stacks stacks = {
         .walker = pipeline->walker,
         .thread_stacks = pipeline->thread_stacks,
@@ -445,6 +455,7 @@ const struct error *pipeline_run(struct pipeline *pipeline, const struct pipelin
     struct report_stats *stats = &pipeline->stats;
     const struct error *error = NULL;
     double at = seconds_now();
+    enter(options, "reading the rules");
     pipeline->core.file.fd = -1;
     diagnostics_init(&pipeline->early_diagnostics, keep);
     if (options->filter != NULL)
@@ -457,6 +468,7 @@ const struct error *pipeline_run(struct pipeline *pipeline, const struct pipelin
         return error;
     lap(&at, &stats->seconds_detect);
 
+    enter(options, "reading");
     if (options->core != NULL && options->text.data == NULL)
         error = packed_file_unpack(options->core,
                                    (struct packed_progress){options->unwind.progress, options->unwind.progress_context},
@@ -467,11 +479,13 @@ const struct error *pipeline_run(struct pipeline *pipeline, const struct pipelin
     if (error != NULL)
         return error;
 
+    enter(options, "grouping");
     for (size_t i = 0; i < pipeline->profile_count; i++)
         group_profile(pipeline, options, &pipeline->profiles[i]);
     diagnose_limits(pipeline);
     lap(&at, &stats->seconds_group);
     tell_early_diagnostics(pipeline);
+    enter(options, "applying the rules");
     for (size_t i = 0; !options->no_rules && i < pipeline->profile_count; i++)
         apply_rules(pipeline, options, &pipeline->profiles[i]);
     lap(&at, &stats->seconds_detect);

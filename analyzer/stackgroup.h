@@ -86,7 +86,7 @@ struct sg_options {
     bool no_plugin_search; /* of the configuration folders */
     bool explain;       /* why rules found nothing, for sg_analysis_explanation */
     uint64_t memory_max; /* bytes of memory an analysis may take, 0: the library's own ceiling */
-    /* Called now and then from within sg_analysis_run; NULL: never. */
+    /* Called from within sg_analysis_run at the start of each stage, with a `total` of 0, and now and then; NULL: never. */
     void (*progress)(void *context, const char *stage, uint64_t done, uint64_t total);
     void *progress_context;
 };
@@ -118,6 +118,10 @@ SG_PUBLIC void sg_analysis_free(struct sg_analysis *analysis);
 
 /* Reads, unwinds, names, groups and applies the rules. Once per analysis. */
 SG_PUBLIC enum sg_status sg_analysis_run(struct sg_analysis *analysis, const struct sg_options *options);
+
+/* For a signal handler that ends the process: lets the process go on that the analysis holds still at this moment, with the
+ * signals that were on their way to it, and waits until it does (a second at most). The analysis is not to be used then. */
+SG_PUBLIC void sg_analysis_let_go(struct sg_analysis *analysis);
 
 /* Writes the results to a file descriptor; `options` may be NULL. SG_USAGE: no such format. */
 SG_PUBLIC enum sg_status sg_analysis_write(struct sg_analysis *analysis, const char *format, int fd,

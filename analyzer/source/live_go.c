@@ -602,10 +602,11 @@ static void check_known(struct live_go *go, struct known *table, size_t count, s
     }
 }
 
-void live_go_copy(struct live_go *go, uint64_t deadline, struct arena *arena)
+void live_go_copy(struct live_go *go, uint64_t deadline, const atomic_bool *let_go, struct arena *arena)
 {
     for (; go != NULL; go = go->next) {
         go->copier.deadline = deadline;
+        go->copier.let_go = let_go;
         copy_all(go, arena);
         if (go->target.is_stopped)
             continue;

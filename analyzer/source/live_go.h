@@ -18,6 +18,8 @@
 #include "base/diagnostics.h"
 #include "golang/go_runtime.h"
 
+#include <stdatomic.h>
+
 struct live_go;
 
 struct live_go_target {
@@ -32,9 +34,9 @@ struct live_go *live_go_find(const struct live_go_target *target, struct image *
                              struct arena *arena);
 void live_go_close(struct live_go *go);
 
-/* What was planned, and what changed since. `deadline` as in live_pieces.h; what it cuts off is told by live_go_take.
+/* What was planned, and what changed since. `deadline` and `let_go` as in live_pieces.h; what it cuts off is told by live_go_take.
  * Small things that turn out to be needed go to `arena`. */
-void live_go_copy(struct live_go *go, uint64_t deadline, struct arena *arena);
+void live_go_copy(struct live_go *go, uint64_t deadline, const atomic_bool *let_go, struct arena *arena);
 
 /* Where the goroutine's or the runtime's stack ends that a thread stands on; 0: on none of theirs. `thread_pointer` as
  * arch->thread_pointer. */

@@ -32,6 +32,8 @@ void live_copier_close(struct live_copier *copier)
 bool live_copier_time_is_up(const struct live_copier *copier)
 {
     struct timespec now;
+    if (copier->let_go != NULL && atomic_load(copier->let_go))
+        return true;
     if (copier->deadline == 0)
         return false;
     clock_gettime(CLOCK_MONOTONIC, &now);

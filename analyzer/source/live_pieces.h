@@ -7,6 +7,7 @@
 
 #include "model/memory.h"
 
+#include <stdatomic.h>
 #include <sys/uio.h>
 
 struct live_piece {
@@ -27,6 +28,7 @@ struct live_copier {
     uint8_t *places; /* one mapping of address space, used from its start */
     size_t places_bytes, places_used;
     uint64_t deadline; /* nanoseconds of CLOCK_MONOTONIC after which nothing is copied any more; 0: none */
+    const atomic_bool *let_go; /* the same once it is set; NULL: none */
 };
 
 /* False with errno. `places_bytes` are reserved, not yet used. */

@@ -10,6 +10,7 @@
 #include <inttypes.h>
 #include <pthread.h>
 #include <sched.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -311,9 +312,16 @@ static void take_report(struct stopper *stopper, struct live_thread *thread, con
         thread->outcome = LIVE_THREAD_GONE;
 }
 
+static bool is_let_go(const struct live_stop *stop)
+{
+    return stop->hold != NULL && atomic_load(&stop->hold->is_let_go);
+}
+
 static bool time_is_up(const struct stopper *stopper)
 {
     uint64_t limit = stopper->stop->stop_microseconds_max;
+    if (is_let_go(stopper->stop))
+        return true;
     return limit != 0 && nanoseconds_now() - stopper->started > limit * 1000;
 }
 
@@ -354,6 +362,10 @@ static void collect_stops(struct stopper *stopper)
         for (size_t i = 0; i < stop->thread_count; i++) {
             struct live_thread *thread = &stop->threads[i];
             siginfo_t report;
+            if ((i & 63) == 0 && time_is_up(stopper)) {
+                stop->cut_short = true;
+                return;
+            }
             if (thread->outcome != LIVE_THREAD_UNKNOWN)
                 continue;
             pid_t got = look_for_report((pid_t)thread->tid, &report);
@@ -362,10 +374,6 @@ static void collect_stops(struct stopper *stopper)
             } else if (got < 0 && errno != EINTR) {
                 stopper->waiting--;
                 thread->outcome = LIVE_THREAD_GONE;
-            }
-            if ((i & 63) == 0 && time_is_up(stopper)) {
-                stop->cut_short = true;
-                return;
             }
         }
         if (stopper->waiting != before) {
@@ -434,7 +442,7 @@ static void stop_all(struct stopper *stopper)
 {
     struct live_stop *stop = stopper->stop;
     /* Those that begin later are taken when the others stand, and begin no more. */
-    for (int round = 0; round < limit_live_rounds && seize_new(stopper) != 0; round++)
+    for (int round = 0; round < limit_live_rounds && !is_let_go(stop) && seize_new(stopper) != 0; round++)
         ;
     if (stop->thread_count == 0 || !reserve(stopper))
         return;
@@ -450,7 +458,7 @@ static void stop_all(struct stopper *stopper)
     if (stop->go != NULL)
         live_go_copy(stop->go,
                      stop->stop_microseconds_max == 0 ? 0 : stopper->started + stop->stop_microseconds_max * 1000,
-                     &stop->arena);
+                     stop->hold != NULL ? &stop->hold->is_let_go : NULL, &stop->arena);
     detach_all(stopper);
     stop->stop_microseconds = (nanoseconds_now() - stopper->started) / 1000;
 }
@@ -584,7 +592,7 @@ static void stop_rolling(struct stopper *stopper)
         if (stop->thread_count == done || (stop->stacks == NULL && !reserve(stopper)))
             break;
         stop->rounds_exhausted = round == limit_live_rounds;
-        if (stop->rounds_exhausted)
+        if (stop->rounds_exhausted || is_let_go(stop))
             break;
         done = stop->thread_count;
         uint32_t *longer = arena_array(&stop->arena, uint32_t, stop->thread_count);
@@ -593,14 +601,14 @@ static void stop_rolling(struct stopper *stopper)
         durations = longer;
         size_t turn_count;
         const struct turn *turns = list_turns(stop, &turn_count);
-        for (size_t i = 0; i < turn_count; i++) {
+        for (size_t i = 0; i < turn_count && !is_let_go(stop); i++) {
             live_processors_move(&stopper->processors, turns[i].processor);
             stop_one(stopper, turns[i].tid, durations, &duration_count);
         }
     }
     live_processors_close(&stopper->processors);
     uint64_t started = nanoseconds_now();
-    while (stopper->waiting != 0 && !is_given_up(stop, started)) {
+    while (stopper->waiting != 0 && !is_let_go(stop) && !is_given_up(stop, started)) {
         struct timespec pause = {0, 50000};
         nanosleep(&pause, NULL);
         roll_collect(stopper, NULL, 0);
@@ -622,14 +630,22 @@ static void stop_rolling(struct stopper *stopper)
 static void *stopper_main(void *context)
 {
     struct stopper *stopper = context;
+    struct live_hold *hold = stopper->stop->hold;
+    /* First this, then the look at is_let_go: who sets that sees one of the two. */
+    if (hold != NULL)
+        atomic_store(&hold->is_held, true);
     stopper->stop->arena.exhausted = &stopper->exhausted;
     if (setjmp(stopper->exhausted) != 0)
         stopper->out_of_memory = true; /* the kernel lets every thread go */
+    else if (is_let_go(stopper->stop))
+        stopper->failed_errno = ECANCELED;
     else if (stopper->stop->kind == STOP_KIND_ROLLING)
         stop_rolling(stopper);
     else
         stop_all(stopper);
     live_processors_close(&stopper->processors);
+    if (hold != NULL)
+        atomic_store(&hold->is_held, false);
     return NULL;
 }
 
@@ -653,7 +669,15 @@ const struct error *live_stop_run(struct live_stop *stop, struct arena *arena)
     struct stopper stopper = {.stop = stop};
     pthread_t thread;
     arena_init(&stop->arena, limit_arena_bytes, NULL);
+    /* A handler that waits for this thread must not run in it. */
+    static const int own_faults[] = {SIGBUS, SIGFPE, SIGILL, SIGSEGV};
+    sigset_t blocked, before;
+    sigfillset(&blocked);
+    for (size_t i = 0; i < sizeof own_faults / sizeof own_faults[0]; i++)
+        sigdelset(&blocked, own_faults[i]);
+    pthread_sigmask(SIG_BLOCK, &blocked, &before);
     int failed = pthread_create(&thread, NULL, stopper_main, &stopper);
+    pthread_sigmask(SIG_SETMASK, &before, NULL);
     if (failed != 0)
         return error_new(arena, ERROR_LIMIT, "process %u: no thread to attach with: %s", stop->pid, strerror(failed));
     pthread_join(thread, NULL);

@@ -51,12 +51,20 @@ struct live_thread {
     bool stood_still;        /* live_read_again */
 };
 
+/* Between the thread that holds a target and a signal handler of the caller's that ends the process: were the kernel to
+ * let the target go instead, signals that were on their way to it when it was stopped would be lost. */
+struct live_hold {
+    atomic_bool is_held;
+    atomic_bool is_let_go; /* set once, by the handler, which then waits until the target is not held */
+};
+
 struct live_stop {
     uint32_t pid;
     const struct image *image; /* arch and mappings, read before the stop */
     int memory_fd;             /* /proc/PID/mem */
     uint64_t main_stack_start, main_stack_end; /* [stack] in its maps; both 0 when there is none */
     enum stop_kind kind;
+    struct live_hold *hold;    /* NULL: none */
     uint64_t stop_microseconds_max; /* 0: no limit */
     struct live_go *go;        /* copied in a stop of all; NULL: no Go program */
 

@@ -478,6 +478,7 @@ const struct error *source_live_open(const struct live_options *options, struct 
                                           .main_stack_start = reader.main_stack_start,
                                           .main_stack_end = reader.main_stack_end,
                                           .kind = options->stop_kind,
+                                          .hold = options->hold,
                                           .stop_microseconds_max = options->stop_microseconds_max};
     ret_source->tid = reader.tid;
     ret_source->status = reader.status;
@@ -510,7 +511,7 @@ const struct error *source_live_read(struct live_source *source, struct module_f
     if (stop->kind == STOP_KIND_ROLLING || stop->kind == STOP_KIND_NONE)
         live_read_again(stop);
     if (stop->kind != STOP_KIND_ALL && stop->go != NULL)
-        live_go_copy(stop->go, 0, arena);
+        live_go_copy(stop->go, 0, NULL, arena);
     take_threads(&reader);
     image->memory.target = arena_new(arena, struct memory_target);
     *image->memory.target =

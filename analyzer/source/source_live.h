@@ -24,6 +24,7 @@ struct live_options {
     const char *registers; /* of STOP_KIND_HELD: the file that tells them, "-" standard input */
     int memory_fd;         /* /proc/PID/mem as that debugger opened it, for where only it may; 0: none */
     uint64_t stop_microseconds_max; /* of STOP_KIND_ALL, 0: no limit */
+    struct live_hold *hold; /* NULL: nobody breaks a stop off */
     bool to_be_saved; /* by core_writer: live_core_copy adds what only a core needs */
 };
 
