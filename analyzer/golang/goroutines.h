@@ -13,6 +13,7 @@ struct goroutine {
     struct text state;    /* as the runtime prints it: "chan receive", "runnable", "waiting (leaked)" */
     uint64_t stack_low, stack_high;
     uint64_t pc, sp, bp;  /* to unwind from */
+    uint64_t lr;          /* arm64: the return address of a function that has no frame yet, 0 none */
     bool pc_is_exact;     /* it has not run yet: pc is its function's first instruction */
     uint64_t machine;     /* address of its m, 0 none */
     uint32_t tid;         /* of the thread that runs it or that it sits in a system call on; 0 none */

@@ -38,6 +38,37 @@ static bool moves_stacks(const struct go_runtime *runtime, const struct pclntab_
     return go_switch_of(name) != GO_SWITCH_OTHER;
 }
 
+/* A plan for code whose frame has `delta` bytes: on amd64 without the return address, which a call pushed; on arm64 with it,
+ * at the lowest address, and the caller's frame pointer below that. */
+static struct unwind_plan frame_plan(const struct arch *arch, const struct pclntab_function *function, int32_t delta,
+                                     bool is_trap)
+{
+    struct unwind_plan plan = {.kind = PLAN_SIMPLE, .cfa_register = arch->sp};
+    bool is_linked = arch_has_link_register(arch);
+    plan.cfa_offset = is_linked ? delta : delta + 8;
+    plan.return_address_offset = is_linked ? -delta : -8;
+    /* Before a function has made its frame, and in one without, which calls nothing. */
+    if (is_linked && delta == 0)
+        plan.return_place = RETURN_IN_REGISTER_OR_SAVED;
+    /* A function with a frame keeps its caller's frame pointer; assembly need not. */
+    int32_t kept = plan.return_address_offset - 8;
+    if (delta >= 8 && (function->flags & GO_FUNCTION_ASM) == 0 && kept == (int16_t)kept) {
+        plan.saved[plan.saved_count].register_number = arch->fp;
+        plan.saved[plan.saved_count++].offset = (int16_t)kept;
+    }
+    /* On arm64 what was interrupted had the register in use: the made-up call saved it in two words of its own
+     * (preparePanic, pushCall). */
+    if (is_linked && is_trap && kept - 16 == (int16_t)(kept - 16)) {
+        plan.cfa_offset += 16;
+        plan.return_address_offset -= 16;
+        if (plan.saved_count != 0)
+            plan.saved[0].offset = (int16_t)(kept - 16);
+        plan.saved[plan.saved_count].register_number = arch->return_address;
+        plan.saved[plan.saved_count++].offset = -16;
+    }
+    return plan;
+}
+
 static bool compile_plan(void *context, uint64_t pc, struct unwind_plan *ret_plan)
 {
     const struct go_runtime *runtime = ((const struct go_unwinder *)context)->runtime;
@@ -57,36 +88,21 @@ static bool compile_plan(void *context, uint64_t pc, struct unwind_plan *ret_pla
     /* Code of another language's that lies between Go's has no table. */
     if (function.sp_values == 0 || delta < 0)
         return false;
+    bool is_trap = NAME_IS_ONE_OF(name, traps);
+    *ret_plan = frame_plan(arch, &function, delta, is_trap);
+    /* Up to 1.20 the runtime's traceback takes only a panic's pc for exact. */
+    ret_plan->is_trap = is_trap && (runtime->minor >= 21 || text_equals(name, TEXT("runtime.sigpanic")));
     enum go_switch move = moves_stacks(runtime, &function, name) ? go_switch_of(name) : GO_SWITCH_NONE;
     if (move != GO_SWITCH_NONE) {
-        *ret_plan = (struct unwind_plan){
-            .kind = PLAN_SWITCH,
-            .cfa_register = arch->sp,
-            .cfa_offset = delta + 8,
-            .return_address_offset = -8,
-            .switch_kind = move,
-        };
-        return true;
-    }
-    if (is_outermost(runtime, &function, name)) {
+        ret_plan->kind = PLAN_SWITCH;
+        ret_plan->switch_kind = move;
+        ret_plan->saved_count = 0;
+    } else if (is_outermost(runtime, &function, name)) {
         /* There is no caller, but its arguments lie where they always do. */
-        *ret_plan = (struct unwind_plan){.kind = PLAN_OUTERMOST, .cfa_register = arch->sp, .cfa_offset = delta + 8};
-        return true;
-    }
-    *ret_plan = (struct unwind_plan){
-        .kind = PLAN_SIMPLE,
-        .is_trap = NAME_IS_ONE_OF(name, traps),
+        ret_plan->kind = PLAN_OUTERMOST;
+    } else {
         /* Go's traceback takes it so too; cgocallback lays systemstack_switch's entry where nothing called it. */
-        .is_entry = pc == function.entry,
-        .cfa_register = arch->sp,
-        .cfa_offset = delta + 8,
-        .return_address_offset = -8,
-    };
-    /* A function with a frame keeps its caller's frame pointer below the return address; assembly need not. */
-    if (delta >= 8 && (function.flags & GO_FUNCTION_ASM) == 0) {
-        ret_plan->saved_count = 1;
-        ret_plan->saved[0].register_number = arch->fp;
-        ret_plan->saved[0].offset = -16;
+        ret_plan->is_entry = pc == function.entry;
     }
     return true;
 }
@@ -169,5 +185,9 @@ uint32_t unwind_goroutine(struct walker *walker, const struct go_runtime *runtim
     /* A stack pointer elsewhere is none: what lies there are not this goroutine's frames. */
     if (goroutine->sp > goroutine->stack_low && goroutine->sp <= goroutine->stack_high)
         registers.known = (uint64_t)1 << arch->sp | (goroutine->bp != 0 ? (uint64_t)1 << arch->fp : 0);
+    if (arch_has_link_register(arch) && goroutine->lr != 0) {
+        registers.values[arch->return_address] = goroutine->lr;
+        registers.known |= (uint64_t)1 << arch->return_address;
+    }
     return walk_registers(walker, registers, goroutine->pc_is_exact);
 }
