@@ -90,11 +90,13 @@ static void add_places(struct stack_naming *naming, uint32_t location, uint64_t 
 {
     struct stack_arguments *arguments = naming->arguments;
     const struct go_arguments *own = location < arguments->location_capacity ? &arguments->locations[location] : NULL;
+    /* Where calls leave the return address in a register, the word below the arguments is the callee's, to save it in. */
+    uint64_t before = arch_has_link_register(naming->go->image->arch) ? 8 : 0;
     for (size_t i = 0; own != NULL && i < own->place_count; i++) {
         arguments->places = arena_grow(naming->scratch, arguments->places, arguments->place_count,
                                        &arguments->place_capacity, sizeof *arguments->places);
         arguments->places[arguments->place_count++] =
-            (struct stack_argument){base + own->places[i].offset, own->places[i].size_bytes};
+            (struct stack_argument){base + before + own->places[i].offset, own->places[i].size_bytes};
     }
 }
 

@@ -57,19 +57,20 @@ class GoCore:
     truth: str = ""  # what the program wrote of itself
 
 
-def build(program, variant):
-    """program: a folder of testcores/."""
+def build(program, variant, machine=""):
+    """program: a folder of testcores/; machine: another than this one's, as Go calls it."""
     go = cores.compiler("go")
     if variant.cgo:
         cores.compiler("gcc")
     source = cores.SOURCES / program
     files = sorted(path for path in source.rglob("*") if path.is_file())
     environment = oracles.environment(GOFLAGS="", CGO_ENABLED=str(int(variant.cgo)), GOTOOLCHAIN="local", GOWORK="off",
-                                      GOCACHE=os.environ.get("GOCACHE") or str(cores.cache_folder() / "go-build"))
+                                      GOCACHE=os.environ.get("GOCACHE") or str(cores.cache_folder() / "go-build"),
+                                      **({"GOARCH": machine} if machine else {}))
     version = cores.run([go, "version"], env=environment)
     stamp_text = cores.digest(version, variant, *(part for path in files
                                                   for part in (str(path.relative_to(source)), path.read_bytes())))
-    folder = cores.cache_folder() / f"{program}-go-{variant.name}"
+    folder = cores.cache_folder() / f"{program}-go-{machine}{variant.name}"
     folder.mkdir(exist_ok=True)
     executable, stamp = folder / program, folder / "stamp"
     with cores.locked(folder / "lock"):
@@ -93,6 +94,16 @@ def take_core(folder, target):
     if not found:
         raise cores.Unavailable("the kernel wrote no core (RLIMIT_CORE?)")
     found[0].rename(target)
+
+
+def emulated_core(folder):
+    """The core that the emulator wrote of its program; the one that the kernel wrote of the emulator is of no use."""
+    for path in Path(folder).glob("core*"):
+        path.unlink()
+    found = list(Path(folder).glob("qemu_*.core"))
+    if not found:
+        raise cores.Unavailable("the emulator wrote no core (RLIMIT_CORE?)")
+    return found[0]
 
 
 def write_kernel_core(executable, arguments, base):
@@ -294,16 +305,16 @@ def way_of(foreign):
     return (start_bundling, settled) if old else (start_serving, serving)
 
 
-def foreign_core(foreign, folder):
+def foreign_core(foreign, folder, emulator=()):
     """Gets a SIGQUIT at its work and leaves a core and a dump in the folder. Not cached: other runs have other addresses."""
     reason = cores.kernel_writes_plain_cores()
-    if reason:
+    if reason and not emulator:
         raise cores.Unavailable(reason)
     executable = fetch(foreign)
     port = free_port()
     start, at_work = way_of(foreign)
     with open(folder / "dump", "wb") as errors:
-        child = subprocess.Popen([executable, *start(folder, port)], cwd=folder, stdin=subprocess.PIPE, stdout=subprocess.DEVNULL,
+        child = subprocess.Popen([*emulator, executable, *start(folder, port)], cwd=folder, stdin=subprocess.PIPE, stdout=subprocess.DEVNULL,
                                  stderr=errors, env=crash_environment(HOME=str(folder)), preexec_fn=cores.allow_core,
                                  start_new_session=True)
         try:
@@ -314,5 +325,8 @@ def foreign_core(foreign, folder):
             with contextlib.suppress(ProcessLookupError):
                 os.killpg(child.pid, signal.SIGKILL)  # what it started too
             child.communicate()
-    take_core(folder, folder / "foreign.core")
+    if emulator:
+        shutil.move(emulated_core(folder), folder / "foreign.core")
+    else:
+        take_core(folder, folder / "foreign.core")
     return GoCore(folder / "foreign.core", executable, (folder / "dump").read_text(errors="replace"))

@@ -10,7 +10,8 @@ PLACE = re.compile(r"\t(.*):(\d+)(?: \+(0x[0-9a-f]+))?(?: fp=\S+ sp=\S+ pc=(0x[0
 REGISTER = re.compile(r"[a-z]\w+ +0x[0-9a-f]+$")
 CREATED = re.compile(r"created by (.*?)(?: in goroutine (\d+))?$")
 # Functions that a signal interrupted stand above frames whose pc is not a return address.
-TRAPS = ("runtime.sigpanic", "runtime.asyncPreempt")
+PANIC = "runtime.sigpanic"
+TRAPS = (PANIC, "runtime.asyncPreempt")
 WRAPPER = re.compile(r"(\.(func|gowrap|deferwrap)\d+|·dwrap·\d+|-fm|^reflect\.(callReflect|callMethod|makeFuncStub|methodValueCall)"
                      r"|^runtime\.(call\d+|deferreturn|deferCallSave|runOpenDeferFrame))$")
 
@@ -192,7 +193,9 @@ def frames_difference(ours, at, theirs, first, end):
         else:
             # A function's first instruction was not called from; nor where a goroutine stands itself.
             innermost = ours.frames[inner]
-            exact = frame.offset == 0 or (i > 0 and theirs.frames[i - 1].function in TRAPS) or (
+            # A preempted one's pc counts as exact from 1.21 on: the line in the dump tells how it was looked up.
+            callee = theirs.frames[i - 1].function if i else ""
+            exact = frame.offset == 0 or callee == PANIC or (callee in TRAPS and innermost.offset == frame.offset) or (
                 inner == 0 and innermost.offset == frame.offset and theirs.state in ("running", "runnable", "syscall"))
             problem = frame_difference(ours.frames[at], frame, innermost, exact)
         if not problem:

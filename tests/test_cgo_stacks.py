@@ -99,7 +99,9 @@ def test_c_part(core):
     if core.executable.parent.name.endswith("cgo-stripped"):
         # As many calls of C as where they have names.
         named = stacks_of(read(make(VARIANTS["cgo"]).path))
-        sizes = [Counter((tuple(go_part(rows)), len(rows)) for rows in stacks.values()) for stacks in (stacks_of(document), named)]
+        # The main goroutine is caught on its way to where it waits.
+        sizes = [Counter((tuple(go_part(rows)), len(rows)) for rows in stacks.values() if "main.main" not in go_part(rows))
+                 for stacks in (stacks_of(document), named)]
         assert sizes[0] == sizes[1]
     else:
         check_named(document)

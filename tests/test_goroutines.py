@@ -64,13 +64,13 @@ def test_every_goroutine(shapes):
                       "semacquire", "sync.Cond.Wait", "sleep", "IO wait", "syscall", "runnable"}, "the program shows less than it should"
 
 
-def test_debug2(shapes):
+def check_debug2(core, *arguments):
     """Arguments, the places of go statements and locks to threads, as the runtime printed them: what is shown is there, and what is
     not is the runtime's own or a wrapper's."""
-    done = oracles.stackgroup_run("--no-rules", "--system", "--no-c-frames", "--frames=0", "--format=debug2", shapes.path)
+    done = oracles.stackgroup_run("--no-rules", "--system", "--no-c-frames", "--frames=0", "--format=debug2", *arguments, core.path)
     assert done.returncode == 0, done.stderr
-    ours, theirs = go_dumps.dump_lines(done.stdout), go_dumps.dump_lines(shapes.dump)
-    dump = go_dumps.parse_dump(shapes.dump)
+    ours, theirs = go_dumps.dump_lines(done.stdout), go_dumps.dump_lines(core.dump)
+    dump = go_dumps.parse_dump(core.dump)
     assert set(ours) == set(theirs) - {0}
     for id, goroutine in ours.items():
         if moves(dump[id]):
@@ -92,6 +92,10 @@ def test_debug2(shapes):
                 assert is_hidden, f"goroutine {id}: {other} is not shown, {call} is not there"
             else:
                 raise AssertionError(f"goroutine {id}: {call} is not in the runtime's dump: {theirs[id].calls}")
+
+
+def test_debug2(shapes):
+    check_debug2(shapes)
 
 
 def test_nothing_is_lost(shapes):
@@ -149,8 +153,8 @@ def count(group):
     return int(group[0].split()[0])
 
 
-def check_profile(core):
-    done = oracles.stackgroup_run("--no-rules", "--no-c-frames", core.path)
+def check_profile(core, *arguments):
+    done = oracles.stackgroup_run("--no-rules", "--no-c-frames", *arguments, core.path)
     assert done.returncode == 0, done.stderr
     ours, theirs = go_dumps.profile_groups(done.stdout), go_dumps.profile_groups(core.debug1)
     with_labels = any(line.startswith("# labels: ") for group in ours for line in group)

@@ -3,7 +3,7 @@
 
 const struct arch *arch_find(uint16_t elf_machine)
 {
-    static const struct arch *const table[] = {&arch_x86_64};
+    static const struct arch *const table[] = {&arch_x86_64, &arch_aarch64};
     for (size_t i = 0; i < sizeof table / sizeof table[0]; i++)
         if (table[i]->elf_machine == elf_machine)
             return table[i];

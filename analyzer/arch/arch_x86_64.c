@@ -249,6 +249,7 @@ const struct arch arch_x86_64 = {
     .return_address = 16,
     .callee_saved = 1u << 3 | 1u << 6 | 1u << 12 | 1u << 13 | 1u << 14 | 1u << 15,
     .call_return_offset = -8,
+    .return_address_mask = UINT64_MAX,
     .prstatus_size_bytes = 336,
     .prstatus_cursig = 12,
     .prstatus_pid = 32,

@@ -25,6 +25,8 @@ enum {
     limit_note_segments = 16,
     /* Program headers of a module: real ones have 9 to 15. */
     limit_module_segments = 256,
+    /* Of a program's data in which the loader's list is looked for, where nothing says where it is. */
+    limit_loader_search_bytes = 64 << 20,
     /* Milliseconds that a stop waits for threads that do not stop (uninterruptible calls) after the last that did. */
     limit_live_wait_milliseconds = 50,
     /* … and for threads that could stop, but were given no processor yet. */

@@ -13,6 +13,7 @@ enum core_note_type {
     CORE_NOTE_AUXV = 6,
     CORE_NOTE_SIGINFO = 0x53494749,
     CORE_NOTE_FILE = 0x46494c45,
+    CORE_NOTE_ARM_TLS = 0x401, /* of the name "LINUX" */
     CORE_NOTE_OWN_THREAD = 0x53475448, /* of the name below; readelf goes by the number alone */
 };
 

@@ -183,6 +183,7 @@ enum goroutine_outcome goroutine_read(struct goroutine_reader *reader, uint64_t 
     goroutine.sp = in_call ? syscall_sp : load_u64(g + go_g_sp);
     goroutine.call_sp = syscall_sp;
     goroutine.bp = in_call ? 0 : load_u64(g + layout->bp);
+    goroutine.lr = in_call ? 0 : load_u64(g + layout->lr);
     goroutine.tid = machine_tid(runtime, goroutine.machine, address);
     goroutine.pc_is_exact = is_entry(reader, goroutine.pc);
     goroutine.is_system = is_system(reader, &goroutine);

@@ -14,6 +14,7 @@ struct goroutine {
     uint64_t stack_low, stack_high;
     uint64_t pc, sp, bp;  /* to unwind from */
     uint64_t call_sp;     /* the sp above when it is in a system call or in C, else 0 */
+    uint64_t lr;          /* arm64: the return address of a function that has no frame yet, 0 none */
     bool pc_is_exact;     /* it has not run yet: pc is its function's first instruction */
     uint64_t machine;     /* address of its m, 0 none */
     uint64_t locked_machine; /* of the one that it is locked to, 0 none */

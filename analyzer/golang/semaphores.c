@@ -5,7 +5,13 @@
 #include "base/number_sort.h"
 
 /* runtime/sema.go: semTabSize entries, each padded to a cache line; a lock, the tree's root, the number of waiters. */
-enum { table_entries = 251, entry_bytes = 64, entry_root = 8, entry_waiters = 16, bases_max = 256, sudog_bytes_max = 128 };
+enum { table_entries = 251, entry_root = 8, entry_waiters = 16, bases_max = 256, sudog_bytes_max = 128 };
+
+/* internal/cpu's CacheLinePadSize; the smallest instruction tells arm64. */
+static uint64_t entry_bytes(const struct go_runtime *runtime)
+{
+    return runtime->modules[0].table.quantum == 4 ? 128 : 64;
+}
 
 struct sudog {
     uint64_t goroutine, next, previous, element, wait_link, channel;
@@ -59,7 +65,7 @@ static bool is_table(const struct go_runtime *runtime, uint64_t base)
 {
     for (uint64_t i = 0; i < table_entries; i++) {
         uint8_t entry[entry_waiters + 4];
-        if (!read_bytes(runtime, base + i * entry_bytes, entry, sizeof entry) ||
+        if (!read_bytes(runtime, base + i * entry_bytes(runtime), entry, sizeof entry) ||
             (load_u64(entry + entry_root) != 0 && load_u32(entry + entry_waiters) == 0))
             return false;
     }
@@ -82,7 +88,7 @@ uint64_t go_semaphores_find(const struct go_runtime *runtime)
             if (!memory_read_u64(&runtime->image->memory, at, &word) || word == 0 || !sudog_read(runtime, word, &sudog) ||
                 !is_goroutine(runtime, sudog.goroutine))
                 continue;
-            uint64_t base = at - entry_root - entry_bytes * bucket_of(sudog.element);
+            uint64_t base = at - entry_root - entry_bytes(runtime) * bucket_of(sudog.element);
             size_t found = 0;
             while (found < count && bases[found].base != base)
                 found++;
@@ -150,7 +156,7 @@ const struct go_semaphore_wait *go_semaphores_read(const struct go_runtime *runt
     uint64_t table = runtime->semaphores != 0 ? runtime->semaphores : go_semaphores_find(runtime);
     uint8_t root[8];
     for (collector.bucket = 0; table != 0 && collector.bucket < table_entries; collector.bucket++)
-        if (read_bytes(runtime, table + collector.bucket * entry_bytes + entry_root, root, sizeof root))
+        if (read_bytes(runtime, table + collector.bucket * entry_bytes(runtime) + entry_root, root, sizeof root))
             collect_tree(&collector, load_u64(root));
     number_sort(collector.waits, collector.count, arena_array(arena, struct numbered, collector.count + 1));
     struct go_semaphore_wait *waits = arena_array(arena, struct go_semaphore_wait, collector.count + 1);

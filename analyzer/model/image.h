@@ -45,6 +45,7 @@ struct thread {
     uint32_t tid;
     const uint8_t *registers; /* arch->registers_size_bytes raw bytes; NULL when lost */
     uint64_t registers_known; /* bits by DWARF number of those that are known, 0: all */
+    uint64_t thread_pointer;   /* where no register has it (NT_ARM_TLS), 0: unknown, or a register has; thread_pointer_of */
     uint64_t cpu_microseconds; /* user + system */
     uint64_t started_microseconds; /* when it began, since 1970; 0 unknown */
     bool cpu_known;
@@ -121,5 +122,8 @@ bool image_is_executable(const struct image *image, uint64_t address);
 /* The system call that a thread stands in; of one that was interrupted and restarted (restart_syscall) the first, whose
  * arguments still stand, as far as the code before its pc tells. False when it is in none, or its registers are lost. */
 bool thread_system_call(const struct image *image, const struct thread *thread, struct system_call *ret_call);
+
+/* What points at the thread's block, 0 unknown. */
+uint64_t thread_pointer_of(const struct image *image, const struct thread *thread);
 
 #endif

@@ -171,6 +171,41 @@ static struct text read_target_string(struct module_search *search, uint64_t add
     return length == count ? (struct text){"", 0} : text_copy(search->arena, (struct text){bytes, length});
 }
 
+/* A module of which the core has no header (emulators leave code out, and where it begins a file's header stands in it): what is
+ * mapped in one go from there. The module's own file tells more, once it is opened. */
+static void span_mappings(const struct image *image, const struct mapping *first, struct module *module)
+{
+    const struct mapping *end = image->mappings + image->mapping_count;
+    module->start = first->start;
+    module->end = first->end;
+    module->is_elf = true;
+    for (const struct mapping *next = first + 1; next < end && next->start == module->end; next++)
+        module->end = next->end;
+}
+
+/* DT_DEBUG's value in a program whose headers are not at hand: by the list that it leads to, whose first entry is the program
+ * itself and has the address of the section that is searched. */
+static uint64_t find_loader_list(const struct image *image, const struct module *module)
+{
+    uint64_t at_most = limit_loader_search_bytes;
+    for (size_t i = 0; i < image->mapping_count; i++) {
+        const struct mapping *mapping = &image->mappings[i];
+        if (mapping->start < module->start || mapping->end > module->end || (mapping->access & MAPPING_EXECUTE) != 0)
+            continue;
+        for (uint64_t at = mapping->start; at + 16 <= mapping->end && at_most > 0; at += 8, at_most -= 8) {
+            uint64_t tag, value, list, dynamic, previous;
+            if (!memory_read_u64(&image->memory, at, &tag))
+                at |= page_bytes - 8;
+            else if (tag == 21 && memory_read_u64(&image->memory, at + 8, &value) &&
+                     memory_read_u64(&image->memory, value + 8, &list) &&
+                     memory_read_u64(&image->memory, list + 16, &dynamic) && dynamic <= at && at - dynamic < 1u << 16 &&
+                     dynamic >= mapping->start && memory_read_u64(&image->memory, list + 32, &previous) && previous == 0)
+                return list;
+        }
+    }
+    return 0;
+}
+
 /* Without NT_FILE: the loader's list, found through the main program's DT_DEBUG (glibc's and musl's struct link_map
  * begin alike: l_addr, l_name, l_ld, l_next, l_prev; gABI "Program Loading", <link.h>). */
 static void find_modules_by_loader(struct module_search *search, uint64_t program_headers, struct text exe)
@@ -178,14 +213,17 @@ static void find_modules_by_loader(struct module_search *search, uint64_t progra
     struct image *image = search->image;
     const struct mapping *mapping = image_find_mapping(image, program_headers);
     struct module main_module = {.path = exe};
-    if (mapping == NULL || !module_read_header(image, mapping->start, &main_module))
+    if (mapping == NULL)
         return;
+    bool has_header = module_read_header(image, mapping->start, &main_module);
+    if (!has_header)
+        span_mappings(image, mapping, &main_module);
     add_module(search, main_module);
     const uint8_t *header_bytes = memory_view(&image->memory, main_module.start, elf_header_bytes);
-    struct elf_header header;
-    if (header_bytes == NULL || elf_header_parse(header_bytes, elf_header_bytes, &header) != NULL)
+    struct elf_header header = {0};
+    if (has_header && (header_bytes == NULL || elf_header_parse(header_bytes, elf_header_bytes, &header) != NULL))
         return;
-    uint64_t list = 0;
+    uint64_t list = has_header ? 0 : find_loader_list(image, &main_module);
     for (size_t i = 0; i < header.segment_count && list == 0; i++) {
         const uint8_t *bytes =
             memory_view(&image->memory, main_module.start + header.segments_offset + i * elf_segment_bytes,
@@ -215,9 +253,16 @@ static void find_modules_by_loader(struct module_search *search, uint64_t progra
             !memory_read_u64(&image->memory, list + 24, &next))
             break;
         struct module module = {.path = read_target_string(search, name)};
-        if (module.path.length != 0 && bias != 0 && module_read_header(image, bias, &module) &&
-            module.bias != main_module.bias)
+        const struct mapping *first = bias == 0 ? NULL : image_find_mapping(image, bias);
+        if (module.path.length != 0 && bias != 0 && module_read_header(image, bias, &module)) {
+            if (module.bias != main_module.bias)
+                add_module(search, module);
+        } else if (!has_header && module.path.length != 0 && first != NULL && first->start == bias) {
+            span_mappings(image, first, &module);
+            module.bias = bias;
+            module.bias_known = true;
             add_module(search, module);
+        }
         list = next;
     }
 }

@@ -63,7 +63,8 @@ static const struct error *header_check(struct core_reader *reader, struct elf_h
     if (reader->image->arch == NULL) {
         const char *name = arch_machine_name(ret_header->machine);
         return error_new(reader->arena, ERROR_SUPPORT,
-                         "%s: core of another architecture: e_machine %u%s%s%s at offset 18, expected 62 (x86-64)",
+                         "%s: core of another architecture: e_machine %u%s%s%s at offset 18, expected 62 (x86-64) or 183 "
+                         "(AArch64)",
                          reader->path, ret_header->machine, name ? " (" : "", name ? name : "", name ? ")" : "");
     }
     return NULL;
@@ -239,6 +240,10 @@ static void read_notes(struct core_reader *reader, uint64_t offset, uint64_t siz
         note.offset += offset;
         if (text_equals(note.name, TEXT(CORE_NOTE_OWN_NAME)) && note.type == CORE_NOTE_OWN_THREAD)
             read_thread_facts(reader, &note);
+        /* tpidr_el0 and, from newer kernels, tpidr2_el0, of the thread whose NT_PRSTATUS came last. */
+        if (note.type == CORE_NOTE_ARM_TLS && text_equals(note.name, TEXT("LINUX")) && note.size_bytes >= 8 &&
+            image->thread_count != 0)
+            image->threads[image->thread_count - 1].thread_pointer = load_u64(note.bytes);
         if (!core)
             continue;
         if (reader->note_types[0] == 0)

@@ -5,6 +5,8 @@
  * linked in has variables of its own. */
 enum { thread_words_max = 512 };
 
+enum { arm64_g = 28 }; /* the register that holds g while Go runs */
+
 enum go_switch go_switch_of(struct text name)
 {
     static const struct {
@@ -85,7 +87,11 @@ static void find_machine(struct go_stacks *stacks)
     if (thread == NULL || thread->registers == NULL)
         return;
     uint32_t tid = thread->namespace_tid != 0 ? thread->namespace_tid : thread->tid;
-    uint64_t pointer = image->arch->thread_pointer(thread->registers), g;
+    uint64_t pointer = thread_pointer_of(image, thread), g;
+    struct registers registers;
+    image->arch->registers_decode(thread->registers, &registers);
+    if (arch_has_link_register(image->arch) && is_g_of(stacks, registers.values[arm64_g], tid))
+        return;
     for (uint64_t i = 1; pointer != 0 && i <= thread_words_max && pointer > 8 * i; i++)
         if (memory_read_u64(&image->memory, pointer - 8 * i, &g) && is_g_of(stacks, g, tid))
             return;
@@ -138,26 +144,47 @@ static struct step_result step_clock(const struct go_stacks *stacks, struct step
 {
     const struct go_m_layout *layout = &stacks->runtime->layout.m;
     uint64_t noted_sp, noted_pc, returns, sp = registers->values[stepper->arch->sp];
+    bool is_linked = arch_has_link_register(stepper->arch); /* nothing stands below the caller's frame then */
     if (!read_word(stacks, stacks->machine, layout->vdso_sp, &noted_sp) ||
         !read_word(stacks, stacks->machine, layout->vdso_sp + 8, &noted_pc))
         return unknown(registers);
     if (noted_sp == 0 && exact)
         return step_plainly(stepper, plan, registers); /* g0 asks for the time, and it is not noted yet */
-    if ((!go_stacks_is_own(stacks, noted_sp) && noted_sp <= sp) || !stepper_read_u64(stepper, noted_sp - 8, &returns) ||
-        returns != noted_pc)
+    if ((!go_stacks_is_own(stacks, noted_sp) && noted_sp <= sp) ||
+        (!is_linked && (!stepper_read_u64(stepper, noted_sp - 8, &returns) || returns != noted_pc)))
         return unknown(registers);
     return step_onto(stacks, stepper, noted_pc, noted_sp, registers);
 }
 
+/* How far above the stack pointer that such a function left behind its caller's is. */
+static uint64_t caller_offset(const struct stepper *stepper, const struct unwind_plan *plan)
+{
+    return arch_has_link_register(stepper->arch) ? (uint64_t)plan->cfa_offset : 8;
+}
+
+/* Where a function of the runtime left a stack with the stack pointer `place`, its frame was as the plan tells: the caller
+ * is behind its return address there. */
+static struct step_result step_behind(const struct go_stacks *stacks, struct stepper *stepper,
+                                      const struct unwind_plan *plan, uint64_t place, struct registers *registers)
+{
+    uint64_t returns;
+    if (!stepper_read_u64(stepper, place, &returns))
+        return unknown(registers);
+    return step_onto(stacks, stepper, returns, place + caller_offset(stepper, plan), registers);
+}
+
 /* asmcgocall keeps g and how deep its stack was above where C was called with the stack pointer as it is: 48 and 40
- * bytes, or 8 and 0 since registers are no longer spared for Windows there. */
-static struct step_result step_from_c(struct go_stacks *stacks, struct stepper *stepper, struct registers *registers)
+ * bytes, or 8 and 0 since registers are no longer spared for Windows there; on arm64 0 and 8. */
+static struct step_result step_from_c(struct go_stacks *stacks, struct stepper *stepper, const struct unwind_plan *plan,
+                                      struct registers *registers)
 {
     static const struct {
         uint8_t g, depth;
-    } places[] = {{48, 40}, {8, 0}};
+    } places[] = {{48, 40}, {8, 0}, {0, 8}};
     uint64_t sp = registers->values[stepper->arch->sp], g, self, depth, low, high, returns;
-    for (size_t i = 0; i < sizeof places / sizeof places[0]; i++) {
+    uint64_t offset = caller_offset(stepper, plan);
+    bool is_linked = arch_has_link_register(stepper->arch);
+    for (size_t i = is_linked ? 2 : 0; i < (is_linked ? 3 : 2); i++) {
         if (!stepper_read_u64(stepper, sp + places[i].g, &g) ||
             !stepper_read_u64(stepper, sp + places[i].depth, &depth))
             continue;
@@ -172,27 +199,26 @@ static struct step_result step_from_c(struct go_stacks *stacks, struct stepper *
             stacks->high = high;
         }
         /* The call that the goroutine is in at present: its account begins at an earlier call of the same function. */
-        if (read_word(stacks, g, stacks->runtime->layout.g.syscall_sp, &call_sp) && call_sp == place + 8 &&
+        if (read_word(stacks, g, stacks->runtime->layout.g.syscall_sp, &call_sp) && call_sp == place + offset &&
             read_word(stacks, g, stacks->runtime->layout.g.syscall_pc, &call_pc)) {
             stacks->is_back |= g == stacks->goroutine;
             returns = call_pc; /* of a live target's stack only what that account covers was read */
         } else if (!stepper_read_u64(stepper, place, &returns)) {
             continue;
         }
-        return step_onto(stacks, stepper, returns, place + 8, registers);
+        return step_onto(stacks, stepper, returns, place + offset, registers);
     }
     return unknown(registers);
 }
 
 /* Where the goroutine was when it went over to g0's stack: sched, as long as it has not come back. */
 static struct step_result step_from_system(const struct go_stacks *stacks, struct stepper *stepper,
-                                           struct registers *registers)
+                                           const struct unwind_plan *plan, struct registers *registers)
 {
-    uint64_t sp, returns;
-    if (!read_word(stacks, stacks->goroutine, go_g_sp, &sp) || !go_stacks_is_own(stacks, sp) ||
-        !stepper_read_u64(stepper, sp, &returns))
+    uint64_t sp;
+    if (!read_word(stacks, stacks->goroutine, go_g_sp, &sp) || !go_stacks_is_own(stacks, sp))
         return unknown(registers);
-    return step_onto(stacks, stepper, returns, sp + 8, registers);
+    return step_behind(stacks, stepper, plan, sp, registers);
 }
 
 static bool is_crosscall(const struct go_stacks *stacks, struct stepper *stepper, uint64_t pc)
@@ -210,7 +236,7 @@ static bool step_into_c(struct go_stacks *stacks, struct stepper *stepper, uint6
 {
     const struct arch *arch = stepper->arch;
     uint64_t g0, frame, returns;
-    if (!stacks->with_c || stacks->runtime->minor < 16)
+    if (!stacks->with_c || stacks->runtime->minor < 16 || arch_has_link_register(arch)) /* untried there */
         return false;
     if (stacks->callback_sp != 0 ? !stepper_read_u64(stepper, stacks->callback_sp, &frame)
                                  : !read_word(stacks, stacks->machine, stacks->runtime->layout.m.g0, &g0) ||
@@ -258,14 +284,14 @@ static struct step_result step_back(struct go_stacks *stacks, struct stepper *st
     case GO_SWITCH_CLOCK:
         return step_clock(stacks, stepper, plan, registers, exact);
     case GO_SWITCH_C:
-        return exact ? step_from_system(stacks, stepper, registers) : step_from_c(stacks, stepper, registers);
+        return exact ? step_from_system(stacks, stepper, plan, registers) : step_from_c(stacks, stepper, plan, registers);
     case GO_SWITCH_SYSTEM:
         /* It moves to where g0's stack begins; deeper, it is called by what runs there already. */
         if (read_word(stacks, stacks->machine, stacks->runtime->layout.m.g0, &g0))
             read_word(stacks, g0, go_g_sp, &bottom);
         if (exact && sp != bottom)
             return bottom == 0 ? unknown(registers) : step_plainly(stepper, plan, registers);
-        return step_from_system(stacks, stepper, registers);
+        return step_from_system(stacks, stepper, plan, registers);
     case GO_SWITCH_TO:
     case GO_SWITCH_BACK:
         return step_plainly(stepper, plan, registers);

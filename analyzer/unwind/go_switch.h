@@ -2,7 +2,7 @@
 /* Steps through code of Go's runtime that moves between stacks: a goroutine's own, and g0's of the thread that runs it
  * (systemstack, asmcgocall, the clock's readers, mcall, gogo, morestack). Its frame sizes hold while the stack pointer
  * is the goroutine's; what it left there when it moved, the runtime's records tell. Source: runtime/asm_amd64.s and
- * sys_linux_amd64.s of Go 1.13 to 1.27. */
+ * sys_linux_amd64.s of Go 1.13 to 1.27, and the same for arm64, where their frames hold their return address at the bottom. */
 #ifndef SG_UNWIND_GO_SWITCH_H
 #define SG_UNWIND_GO_SWITCH_H
 

@@ -33,6 +33,7 @@ struct step_result {
     enum frame_trust trust;
     bool stack_may_switch; /* to any other, as a signal frame may */
     bool is_exact;         /* the caller's pc: nothing called from there */
+    bool from_register;    /* the return address was in a register: the stack pointer may be the same */
 };
 
 /* Each step replaces the registers by the caller's, by a plan of the kind that its name tells; on an end they are
@@ -43,6 +44,8 @@ struct step_result step_general(struct stepper *stepper, const struct unwind_pla
 struct step_result step_signal_return(struct stepper *stepper, struct registers *registers);
 struct step_result step_call(struct stepper *stepper, struct registers *registers);
 struct step_result step_frame_pointer(struct stepper *stepper, struct registers *registers);
+/* Where a thread stands or was interrupted in code without tables: by the link register as long as it is the frame's own. */
+struct step_result step_link_register(struct stepper *stepper, struct registers *registers);
 
 /* step_code.c: the plan of a pc without unwind data, and a step by it. */
 struct code_plan *code_plan_new(struct stepper *stepper, uint64_t pc, bool exact);
@@ -64,6 +67,12 @@ static inline bool register_is_known(const struct registers *registers, unsigned
 static inline struct step_result step_ended(enum stack_end end, uint64_t address)
 {
     return (struct step_result){.end = end, .end_address = address};
+}
+
+/* A return address without its signature. */
+static inline uint64_t stepper_plain_address(const struct stepper *stepper, uint64_t return_address)
+{
+    return return_address & stepper->arch->return_address_mask;
 }
 
 static inline bool stepper_read_u64(struct stepper *stepper, uint64_t address, uint64_t *ret_value)

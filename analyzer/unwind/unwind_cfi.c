@@ -102,6 +102,10 @@ static bool compile_simple(Dwarf_Frame *frame, const struct arch *arch, int retu
         if (!rule_read(frame, arch, i, &rule))
             return false;
         if (i == return_address) {
+            if (rule.same && arch_has_link_register(arch)) {
+                plan->return_place = RETURN_IN_REGISTER;
+                continue;
+            }
             if (!rule_is_saved(&rule, &offset) || offset != (int32_t)offset)
                 return false;
             plan->return_address_offset = (int32_t)offset;
@@ -115,7 +119,7 @@ static bool compile_simple(Dwarf_Frame *frame, const struct arch *arch, int retu
             if (rule.same && !callee_saved)
                 return false;
             if (rule.undefined && callee_saved)
-                plan->undefined |= (uint16_t)(1u << i);
+                plan->undefined |= 1u << i;
             continue;
         }
         if (!callee_saved || !rule_is_saved(&rule, &offset) || offset != (int16_t)offset ||

@@ -309,7 +309,7 @@ static bool plan_at_return(const struct explorer *explorer, const struct path *p
             plan.saved[plan.saved_count].register_number = (uint8_t)i;
             plan.saved[plan.saved_count++].offset = (int16_t)(value.offset - plan.cfa_offset);
         } else {
-            plan.undefined |= (uint16_t)(1u << i);
+            plan.undefined |= 1u << i;
         }
     }
     *ret_plan = plan;
@@ -342,7 +342,7 @@ static bool plan_from_entry(const struct explorer *explorer, const struct path *
             plan.saved[plan.saved_count].register_number = (uint8_t)i;
             plan.saved[plan.saved_count++].offset = (int16_t)(path->slots[slot].offset - 8);
         } else {
-            plan.undefined |= (uint16_t)(1u << i);
+            plan.undefined |= 1u << i;
         }
     }
     *ret_plan = plan;

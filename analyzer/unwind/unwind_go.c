@@ -49,6 +49,36 @@ static enum go_switch find_switch(const struct go_runtime *runtime, const struct
     return is_go ? GO_SWITCH_NONE : move;
 }
 
+/* A plan for code whose frame has `delta` bytes: on amd64 without the return address, which a call pushed; on arm64 with it,
+ * at the lowest address, and the caller's frame pointer below that. */
+static struct unwind_plan frame_plan(const struct arch *arch, bool keeps_frame_pointer, int32_t delta, bool is_trap)
+{
+    struct unwind_plan plan = {.kind = PLAN_SIMPLE, .cfa_register = arch->sp};
+    bool is_linked = arch_has_link_register(arch);
+    plan.cfa_offset = is_linked ? delta : delta + 8;
+    plan.return_address_offset = is_linked ? -delta : -8;
+    /* Before a function has made its frame, and in one without, which calls nothing. */
+    if (is_linked && delta == 0)
+        plan.return_place = RETURN_IN_REGISTER_OR_SAVED;
+    /* A function with a frame keeps its caller's frame pointer; assembly need not. */
+    int32_t kept = plan.return_address_offset - 8;
+    if (delta >= 8 && keeps_frame_pointer && kept == (int16_t)kept) {
+        plan.saved[plan.saved_count].register_number = arch->fp;
+        plan.saved[plan.saved_count++].offset = (int16_t)kept;
+    }
+    /* On arm64 what was interrupted had the register in use: the made-up call saved it in two words of its own
+     * (preparePanic, pushCall). */
+    if (is_linked && is_trap && kept - 16 == (int16_t)(kept - 16)) {
+        plan.cfa_offset += 16;
+        plan.return_address_offset -= 16;
+        if (plan.saved_count != 0)
+            plan.saved[0].offset = (int16_t)(kept - 16);
+        plan.saved[plan.saved_count].register_number = arch->return_address;
+        plan.saved[plan.saved_count++].offset = -16;
+    }
+    return plan;
+}
+
 static bool compile_plan(void *context, uint64_t pc, struct unwind_plan *ret_plan)
 {
     const struct go_runtime *runtime = ((const struct go_unwinder *)context)->runtime;
@@ -69,28 +99,22 @@ static bool compile_plan(void *context, uint64_t pc, struct unwind_plan *ret_pla
     if (function.sp_values == 0 || delta < 0)
         return false;
     enum go_switch move = find_switch(runtime, &function, name);
+    bool is_trap = NAME_IS_ONE_OF(name, traps);
+    /* crosscall2 keeps C's frame pointer where Go keeps its own. */
+    bool is_crosscall = runtime->minor >= 17 && !arch_has_link_register(arch) && text_equals(name, TEXT("crosscall2"));
+    *ret_plan = frame_plan(arch, (function.flags & GO_FUNCTION_ASM) == 0 || is_crosscall, delta, is_trap);
     if (move == GO_SWITCH_NONE && is_outermost(runtime, &function, name)) {
         /* There is no caller, but its arguments lie where they always do. */
-        *ret_plan = (struct unwind_plan){.kind = PLAN_OUTERMOST, .cfa_register = arch->sp, .cfa_offset = delta + 8};
+        ret_plan->kind = PLAN_OUTERMOST;
         return true;
     }
-    *ret_plan = (struct unwind_plan){
-        .kind = move == GO_SWITCH_NONE ? PLAN_SIMPLE : PLAN_SWITCH,
-        .is_trap = NAME_IS_ONE_OF(name, traps),
-        /* Go's traceback takes it so too; cgocallback lays systemstack_switch's entry where nothing called it. */
-        .is_entry = pc == function.entry,
-        .cfa_register = arch->sp,
-        .cfa_offset = delta + 8,
-        .return_address_offset = -8,
-        .switch_kind = move,
-    };
-    /* crosscall2 keeps C's frame pointer there too. */
-    bool is_crosscall = runtime->minor >= 17 && text_equals(name, TEXT("crosscall2"));
-    /* A function with a frame keeps its caller's frame pointer below the return address; assembly need not. */
-    if (delta >= 8 && ((function.flags & GO_FUNCTION_ASM) == 0 || is_crosscall)) {
-        ret_plan->saved_count = 1;
-        ret_plan->saved[0].register_number = arch->fp;
-        ret_plan->saved[0].offset = -16;
+    /* Up to 1.20 the runtime's traceback takes only a panic's pc for exact. */
+    ret_plan->is_trap = is_trap && (runtime->minor >= 21 || text_equals(name, TEXT("runtime.sigpanic")));
+    /* Go's traceback takes it so too; cgocallback lays systemstack_switch's entry where nothing called it. */
+    ret_plan->is_entry = pc == function.entry;
+    if (move != GO_SWITCH_NONE) {
+        ret_plan->kind = PLAN_SWITCH;
+        ret_plan->switch_kind = move;
     }
     return true;
 }
@@ -198,6 +222,10 @@ static uint32_t walk_parked(struct walker *walker, struct go_unwinder *unwinder,
     if (goroutine->sp > goroutine->stack_low && goroutine->sp <= goroutine->stack_high)
         registers.known = (uint64_t)1 << arch->sp | (goroutine->bp != 0 ? (uint64_t)1 << arch->fp : 0);
     go_stacks_enter_goroutine(&unwinder->stacks, goroutine, with_c);
+    if (arch_has_link_register(arch) && goroutine->lr != 0) {
+        registers.values[arch->return_address] = goroutine->lr;
+        registers.known |= (uint64_t)1 << arch->return_address;
+    }
     return walk_registers(walker, registers, goroutine->pc_is_exact);
 }
 

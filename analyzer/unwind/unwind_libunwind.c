@@ -126,7 +126,7 @@ static void answers_decode_and_free(struct answers *answers, struct arena *arena
     free(answers->bytes);
 }
 
-static bool arch_is_ours(const struct arch *arch)
+bool unwind_libunwind_knows(const struct arch *arch)
 {
     return arch->elf_machine == EM_X86_64 && arch->prstatus_size_bytes == sizeof(struct elf_prstatus) &&
            arch->prstatus_pid == offsetof(struct elf_prstatus, pr_pid) &&
@@ -195,7 +195,7 @@ bool unwind_libunwind_run(const struct image *image, struct module_files *files,
                           struct libunwind_stack *ret_stacks)
 {
     memset(ret_stacks, 0, count * sizeof *ret_stacks);
-    if (!arch_is_ours(image->arch)) {
+    if (!unwind_libunwind_knows(image->arch)) {
         diagnostics_add(diagnostics, DIAGNOSTIC_LOSS, "libunwind-unsupported", TEXT(""),
                         "this libunwind does not unwind %s, not asked", image->arch->name);
         return false;

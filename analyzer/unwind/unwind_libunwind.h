@@ -20,6 +20,9 @@ struct libunwind_stack {
     bool done;      /* false: the child ended before this thread's turn */
 };
 
+/* Whether the libunwind at hand knows the architecture: there is one for each, and it is that of this machine. */
+bool unwind_libunwind_knows(const struct arch *arch);
+
 /* Unwinds the threads of image->threads[thread_indices[0 … count)]; ret_stacks has `count` elements. Frames live in
  * `arena`. False when the child could not be run at all; a child that crashed or ran out of time leaves the rest with
  * done = false and a diagnostic that says so. */

@@ -22,6 +22,13 @@ enum unwind_plan_kind {
 
 enum { plan_saved_max = 6 };
 
+/* Where a simple plan finds the return address. */
+enum return_place {
+    RETURN_SAVED,                /* in memory, at an offset from the CFA */
+    RETURN_IN_REGISTER,          /* where the call left it, if that register is known */
+    RETURN_IN_REGISTER_OR_SAVED, /* in memory if the register is not known */
+};
+
 /* A DWARF location of a register's value in the caller: memory, another register, or a value. */
 struct register_rule {
     uint8_t register_number;
@@ -47,6 +54,7 @@ struct unwind_plan {
     bool cfa_is_loaded; /* CFA = [register + load offset] + offset; from unwind_code.c alone */
     uint8_t cfa_register;
     uint8_t saved_count;
+    uint8_t return_place; /* enum return_place */
     int16_t cfa_load_offset;
     int32_t cfa_offset;
     int32_t return_address_offset; /* from the CFA */
@@ -54,7 +62,7 @@ struct unwind_plan {
         uint8_t register_number;
         int16_t offset; /* from the CFA */
     } saved[plan_saved_max];
-    uint16_t undefined; /* bits: callee-saved registers whose value is lost */
+    uint32_t undefined; /* bits: callee-saved registers whose value is lost */
     union {
         const struct general_plan *general; /* PLAN_GENERAL */
         struct code_plan *code;             /* PLAN_NO_TABLE */

@@ -258,7 +258,7 @@ uint32_t *unwind_threads(const struct image *image, struct module_files *files, 
         cross_check(image, walker, stacks, results, scratch, diagnostics);
     if (options->unwinder == UNWINDER_LIBUNWIND)
         adopt_all(image, walker, results, stacks, scratch, diagnostics);
-    if (options->unwinder == UNWINDER_AUTO)
+    if (options->unwinder == UNWINDER_AUTO && unwind_libunwind_knows(image->arch))
         complete_early_stacks(image, files, walker, stacks, scratch, diagnostics);
     return stacks;
 }

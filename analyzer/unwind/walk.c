@@ -82,12 +82,17 @@ enum { entry_bytes_max = 64 }; /* of the code at AT_ENTRY before its call; 22 to
 
 static struct unwind_plan compile_plan(struct stepper *stepper, uint64_t pc, bool exact)
 {
+    const struct unwind_plan signal_return = {.kind = PLAN_SIGNAL_RETURN, .signal_frame = true};
     struct unwind_plan plan = {0};
+    /* Before Linux 5.9 the arm64 vdso's trampoline had CFI that passes over the frame that was interrupted. */
+    if (arch_has_link_register(stepper->arch) && image_is_executable(stepper->image, pc) &&
+        stepper_is_signal_trampoline(stepper, pc))
+        return signal_return;
     if (compile_by_cfi(stepper, exact ? pc : pc - 1, &plan))
         return plan;
     bool is_code = image_is_executable(stepper->image, exact ? pc : pc - 1);
     if (is_code && stepper_is_signal_trampoline(stepper, pc))
-        return (struct unwind_plan){.kind = PLAN_SIGNAL_RETURN, .signal_frame = true};
+        return signal_return;
     if (!is_code)
         return (struct unwind_plan){.kind = exact ? PLAN_CALL : PLAN_UNKNOWN};
     /* psABI: the program's first instruction has no caller; what it calls (musl's _start_c) never returns. */
@@ -164,10 +169,16 @@ static struct step_result step_to_caller(struct walker *walker, const struct unw
                                          struct registers *registers, bool exact, enum frame_trust trust)
 {
     struct stepper *stepper = &walker->stepper;
+    /* Above a step by the frame pointer that left the stack pointer open, it goes on so. */
+    bool has_no_stack_pointer = arch_has_link_register(stepper->arch) && !register_is_known(registers, stepper->arch->sp);
     switch ((enum unwind_plan_kind)plan->kind) {
     case PLAN_SIMPLE:
+        if (has_no_stack_pointer && plan->cfa_register == stepper->arch->sp)
+            return step_frame_pointer(stepper, registers);
         return step_simple(stepper, plan, registers);
     case PLAN_GENERAL:
+        if (has_no_stack_pointer)
+            return step_frame_pointer(stepper, registers);
         return step_general(stepper, plan, registers, exact);
     case PLAN_OUTERMOST:
         return step_ended(STACK_END_OUTERMOST, 0);
@@ -177,6 +188,8 @@ static struct step_result step_to_caller(struct walker *walker, const struct unw
         return step_call(stepper, registers);
     case PLAN_NO_TABLE: {
         struct step_result result = step_code(stepper, plan->code, registers, exact, trust);
+        if (result.end != STACK_END_UNKNOWN && exact)
+            result = step_link_register(stepper, registers);
         return result.end == STACK_END_UNKNOWN ? result : step_frame_pointer(stepper, registers);
     }
     case PLAN_SWITCH:
@@ -217,9 +230,11 @@ uint32_t walk_registers(struct walker *walker, struct registers registers, bool 
         /* Where a signal interrupted, zero is a call through NULL; else hand-made stacks end so, and overwritten ones. */
         if (registers.pc == 0 && !result.stack_may_switch)
             return stack_trie_stack(&walker->trie, node, STACK_END_ZERO, 0);
-        /* Where a thread stands its caller may have the same stack pointer: vfork keeps the return address in a register. */
-        bool is_popped = exact && plan->kind == PLAN_GENERAL && !result.stack_may_switch &&
-                         registers.values[sp] == old_sp && walker_follows_call(walker, registers.pc);
+        /* Where a thread stands its caller may have the same stack pointer: vfork keeps the return address in a register.
+         * What is in a link register is so used once: no caller has it again. */
+        bool is_popped = registers.values[sp] == old_sp &&
+                         (result.from_register || (exact && plan->kind == PLAN_GENERAL && !result.stack_may_switch &&
+                                                   walker_follows_call(walker, registers.pc)));
         if (registers.values[sp] <= old_sp && !is_popped) {
             if (!result.stack_may_switch && !is_other_stack(walker, &result, &registers, old_sp))
                 return stack_trie_stack(&walker->trie, node, STACK_END_NO_PROGRESS, old_sp);
@@ -311,8 +326,8 @@ bool walker_node_frame_bytes(const struct walker *walker, uint32_t node, uint64_
         *ret_bytes = 0;
         return true;
     }
-    if ((plan->kind != PLAN_SIMPLE && plan->kind != PLAN_OUTERMOST && plan->kind != PLAN_SWITCH) || plan->cfa_register != walker->stepper.arch->sp ||
-        plan->cfa_is_loaded || plan->cfa_offset <= 0)
+    if ((plan->kind != PLAN_SIMPLE && plan->kind != PLAN_OUTERMOST && plan->kind != PLAN_SWITCH) ||
+        plan->cfa_register != walker->stepper.arch->sp || plan->cfa_is_loaded || plan->cfa_offset < 0)
         return false;
     *ret_bytes = (uint64_t)plan->cfa_offset;
     return true;

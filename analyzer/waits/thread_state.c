@@ -100,7 +100,9 @@ struct thread_state thread_state_read(const struct image *image, const struct th
             if (blocking_calls[i].has_fd && (int32_t)call.arguments[0] >= 0)
                 state.fd = (int32_t)call.arguments[0];
         }
-    if (!call.blocked) /* it has its result, and was caught on its way back: by a fatal signal, for one */
+    if (call.may_be_over)
+        snprintf(state.name, sizeof state.name, "in or returning from %s", name);
+    else if (!call.blocked) /* it has its result, and was caught on its way back: by a fatal signal, for one */
         snprintf(state.name, sizeof state.name, "returning from %s", name);
     else
         snprintf(state.name, sizeof state.name, "%s", word != NULL ? word : name);

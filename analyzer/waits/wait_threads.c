@@ -23,11 +23,6 @@ static const struct block_layout {
     uint16_t self, tid;
 } layouts[] = {{LIBC_GLIBC, glibc_self, glibc_tid}, {LIBC_MUSL, musl_self, musl_tid}};
 
-static uint64_t thread_block_address(const struct image *image, const struct thread *thread)
-{
-    return thread->registers == NULL ? 0 : image->arch->thread_pointer(thread->registers);
-}
-
 /* The id in the thread's block; 0 when the block is not there or is none of this layout. */
 static uint32_t block_id(const struct image *image, uint64_t block, const struct block_layout *layout)
 {
@@ -73,7 +68,7 @@ static struct layout_fit fit_layout(const struct wait_threads *threads, const st
 {
     struct layout_fit fit = {.ids = arena_array(arena, uint32_t, image->thread_count + 1)};
     for (size_t i = 0; i < image->thread_count; i += stride) {
-        fit.ids[i] = block_id(image, thread_block_address(image, &image->threads[i]), layout);
+        fit.ids[i] = block_id(image, thread_pointer_of(image, &image->threads[i]), layout);
         fit.found += fit.ids[i] != 0;
         fit.equal += fit.ids[i] != 0 && fit.ids[i] == threads->ids[i];
     }
@@ -126,7 +121,7 @@ static void read_blocks(struct wait_threads *threads)
     const struct image *image = threads->image;
     threads->blocks = arena_array(threads->arena, struct thread_block, image->thread_count + 1);
     for (size_t i = 0; i < image->thread_count; i++) {
-        uint64_t address = thread_block_address(image, &image->threads[i]);
+        uint64_t address = thread_pointer_of(image, &image->threads[i]);
         if (address != 0)
             threads->blocks[threads->block_count++] = (struct thread_block){address, (uint32_t)i};
     }

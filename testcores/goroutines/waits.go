@@ -92,7 +92,7 @@ func readPipe() {
 }
 
 // In one that it does not: the goroutine counts as running.
-func rawPause() { syscall.RawSyscall(syscall.SYS_PAUSE, 0, 0, 0) }
+func rawPause() { syscall.RawSyscall(syscall.SYS_PPOLL, 0, 0, 0) }
 
 func readFile() {
 	reader, writer, err := os.Pipe()

@@ -13,11 +13,16 @@ static void store_u32(struct literal_elf *elf, size_t at, uint32_t value)
 
 void literal_elf_init(struct literal_elf *elf)
 {
-    *elf = (struct literal_elf){.frame_next = frame_table};
+    literal_elf_init_of(elf, EM_X86_64, 16);
+}
+
+void literal_elf_init_of(struct literal_elf *elf, uint16_t machine, uint8_t return_column)
+{
+    *elf = (struct literal_elf){.frame_next = frame_table, .return_column = return_column};
     Elf64_Ehdr header = {
         .e_ident = {0x7f, 'E', 'L', 'F', ELFCLASS64, ELFDATA2LSB, EV_CURRENT},
         .e_type = ET_DYN,
-        .e_machine = EM_X86_64,
+        .e_machine = machine,
         .e_version = EV_CURRENT,
         .e_phoff = sizeof header,
         .e_ehsize = sizeof header,
@@ -50,8 +55,8 @@ void literal_elf_cie(struct literal_elf *elf, const char *augmentation, const vo
     elf->bytes[at++] = 1;
     memcpy(elf->bytes + at, augmentation, strlen(augmentation) + 1);
     at += strlen(augmentation) + 1;
-    /* code alignment 1, data alignment -8, column 16, one byte of augmentation: pointers are pcrel sdata4 */
-    memcpy(elf->bytes + at, (uint8_t[]){1, 0x78, 16, 1, 0x1b}, 5);
+    /* code alignment 1, data alignment -8, column, one byte of augmentation: pointers are pcrel sdata4 */
+    memcpy(elf->bytes + at, (uint8_t[]){1, 0x78, elf->return_column, 1, 0x1b}, 5);
     memcpy(elf->bytes + at + 5, instructions, count);
     record_end(elf, start, at + 5 + count);
 }

@@ -13,11 +13,14 @@ struct literal_elf {
     uint8_t bytes[literal_elf_bytes]; /* code goes to literal_elf_text and above */
     size_t frame_next;                /* where the next CIE or FDE goes */
     size_t cie;                       /* the last one */
+    uint8_t return_column;
 };
 
+/* Of x86-64, whose return address is in column 16. */
 void literal_elf_init(struct literal_elf *elf);
+void literal_elf_init_of(struct literal_elf *elf, uint16_t machine, uint8_t return_column);
 
-/* Augmentation "zR" or "zRS"; code alignment 1, data alignment -8, return address in column 16. */
+/* Augmentation "zR" or "zRS"; code alignment 1, data alignment -8. */
 void literal_elf_cie(struct literal_elf *elf, const char *augmentation, const void *instructions, size_t count);
 
 /* For code at [start, start + length), under the last CIE. */
