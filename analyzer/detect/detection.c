@@ -142,6 +142,28 @@ static bool is_machinery(struct detection *detection, const struct stack_frame *
     return false;
 }
 
+static uint32_t module_of(const struct detection *detection, const struct stack_frame *frame)
+{
+    return detection->snapshot->locations[frame->location].module;
+}
+
+/* How many frames from `at` on are machinery: that one; or, of a library whose own functions have no names (libc without
+ * its debug file), those that one of its machinery called. 0: it is none. */
+static size_t machinery_run(struct detection *detection, const struct stack_frame *frames, size_t count, size_t at)
+{
+    if (is_machinery(detection, &frames[at]))
+        return 1;
+    uint32_t module = module_of(detection, &frames[at]);
+    size_t end = at;
+    while (end < count && detection->snapshot->frames[frames[end].frame].function == 0 && module != index_none &&
+           module_of(detection, &frames[end]) == module)
+        end++;
+    return end != at && end < count && module_of(detection, &frames[end]) == module &&
+                   is_machinery(detection, &frames[end])
+               ? end - at + 1
+               : 0;
+}
+
 /* A stack of nothing else is not passed over whole: then none of it is. */
 size_t detection_machinery(struct detection *detection, uint32_t stack)
 {
@@ -152,8 +174,9 @@ size_t detection_machinery(struct detection *detection, uint32_t stack)
         if (!detection->has_machinery)
             make_machinery(detection);
         facts->has_machinery = true;
-        while (facts->machinery < frame_count && is_machinery(detection, &frames[facts->machinery]))
-            facts->machinery++;
+        for (size_t run; facts->machinery < frame_count &&
+                         (run = machinery_run(detection, frames, frame_count, facts->machinery)) != 0;)
+            facts->machinery += run;
         facts->root = frame_count;
         while (facts->root > facts->machinery && is_machinery(detection, &frames[facts->root - 1]))
             facts->root--;
