@@ -2,10 +2,16 @@
 #include "report/report_facts.h"
 
 #include "base/limits.h"
-#include "report/report_waits.h"
 
 #include <inttypes.h>
 #include <time.h>
+
+const char *member_noun(const struct snapshot *snapshot)
+{
+    static const char *const nouns[] = {
+        [PROFILE_THREADS] = "thread", [PROFILE_GOROUTINES] = "goroutine", [PROFILE_HEAP] = "allocation site"};
+    return nouns[snapshot->kind];
+}
 
 enum {
     states_shown = 8,

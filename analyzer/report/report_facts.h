@@ -15,6 +15,9 @@ enum {
     report_sockets_shown = 6,
 };
 
+/* "thread", "goroutine", "allocation site". */
+const char *member_noun(const struct snapshot *snapshot);
+
 /* At most limit_name_bytes of the text, escaped, and "…" where it was cut: lines over 64 KiB kill pprof's reader. */
 void report_write_text(struct text_writer *writer, struct text text);
 

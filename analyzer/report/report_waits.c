@@ -7,13 +7,6 @@
 
 enum { holders_shown = 16, fingerprint_digits_shown = 8 };
 
-const char *member_noun(const struct snapshot *snapshot)
-{
-    static const char *const nouns[] = {
-        [PROFILE_THREADS] = "thread", [PROFILE_GOROUTINES] = "goroutine", [PROFILE_HEAP] = "allocation site"};
-    return nouns[snapshot->kind];
-}
-
 static const struct member *holder_at(const struct snapshot *snapshot, const struct resource *resource, uint32_t place)
 {
     return &snapshot->members[snapshot->holds[resource->hold_first + place].member];

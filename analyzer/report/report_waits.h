@@ -5,9 +5,6 @@
 
 #include "report/report.h"
 
-/* "thread", "goroutine", "allocation site". */
-const char *member_noun(const struct snapshot *snapshot);
-
 /* The weakest of what the row and the resource's holds rest on. */
 enum learnt resource_wait_learnt(const struct snapshot *snapshot, const struct resource_wait *row);
 
