@@ -73,8 +73,9 @@ const struct option_row option_rows[] = {
     {NULL, "no-c-frames", 0, NULL, NULL,
      "Goroutines as their runtime tells them: without the calls of C that they are in, and those that called them.",
      OPTION_FLAG, FIELD(analysis.no_c_frames)},
-    {"Groups", "by", 0, "line|pc|function", "what makes stacks equal [line; Go: pc]",
-     "What makes two stacks equal. If not given: line for threads, pc for goroutines, as Go's own profiles have it.",
+    {"Groups", "by", 0, "line|pc|function|creator|start", "equal in a group [line; Go: pc]",
+     "What the stacks of a group agree in. If not given: line for threads, pc for goroutines, as Go's own profiles have it. "
+     "creator and start look at where goroutines and threads come from alone: who started them, what they began with.",
      OPTION_CHOICE, FIELD(by)},
     {NULL, "top", 0, "N", "the N largest groups; --min-count=N: of N up",
      "Only the N largest groups. The group of the thread that got the fatal signal is shown whatever its size.",

@@ -85,7 +85,7 @@ enum sg_status sg_analysis_run(struct sg_analysis *analysis, const struct sg_opt
     if (options->text_bytes == NULL && (options->core == NULL) == (options->pid == 0))
         return fail(analysis, SG_USAGE, options->core == NULL ? "no core, no text and no process given"
                                                                     : "a core or text and a process given");
-    if ((unsigned)options->by > SG_BY_FUNCTION || (unsigned)options->unwinder > SG_UNWINDER_LIBUNWIND ||
+    if ((unsigned)options->by > SG_BY_START || (unsigned)options->unwinder > SG_UNWINDER_LIBUNWIND ||
         (unsigned)options->stop > SG_STOP_NONE)
         return fail(analysis, SG_USAGE, "no such grouping, unwinder or stop");
     if ((unsigned)options->profiles > SG_PROFILES_THREADS)
@@ -101,7 +101,7 @@ enum sg_status sg_analysis_run(struct sg_analysis *analysis, const struct sg_opt
     analysis->has_run = true;
     analysis->error[0] = 0;
     static const enum group_by by[] = {
-        [SG_BY_DEFAULT] = GROUP_BY_LINE, [SG_BY_LINE] = GROUP_BY_LINE, [SG_BY_PC] = GROUP_BY_PC, [SG_BY_FUNCTION] = GROUP_BY_FUNCTION};
+        [SG_BY_DEFAULT] = GROUP_BY_LINE, [SG_BY_LINE] = GROUP_BY_LINE, [SG_BY_PC] = GROUP_BY_PC, [SG_BY_FUNCTION] = GROUP_BY_FUNCTION, [SG_BY_CREATOR] = GROUP_BY_CREATOR, [SG_BY_START] = GROUP_BY_START};
     static const enum profile_choice profiles[] = {[SG_PROFILES_ALL] = PROFILES_ALL,
                                                    [SG_PROFILES_GOROUTINES] = PROFILES_GOROUTINES,
                                                    [SG_PROFILES_THREADS] = PROFILES_THREADS};

@@ -443,6 +443,9 @@ static void group_profile(struct pipeline *pipeline, const struct pipeline_optio
     struct group_options group = options->group;
     if (options->by_kind && profile->snapshot.kind != PROFILE_THREADS)
         group.by = GROUP_BY_PC;
+    if (group.by == GROUP_BY_CREATOR)
+        snapshot_split_by_creator(&profile->snapshot, &pipeline->scratch);
+    arena_reset(&pipeline->scratch);
     group.filter = pipeline->filter;
     group.exclude = pipeline->exclude;
     profile->grouping = group_snapshot(&profile->snapshot, &group, &pipeline->keep, &pipeline->scratch);

@@ -35,7 +35,9 @@ enum sg_status {
 };
 
 /* Default: threads by line; goroutines and allocation sites by pc, as Go's own profiles do. */
-enum sg_by { SG_BY_DEFAULT, SG_BY_LINE, SG_BY_PC, SG_BY_FUNCTION };
+/* CREATOR: members that the same function started, where that is known (goroutines); else as START: members that began with the
+ * same function, wherever they stand. */
+enum sg_by { SG_BY_DEFAULT, SG_BY_LINE, SG_BY_PC, SG_BY_FUNCTION, SG_BY_CREATOR, SG_BY_START };
 /* How a process is read: all threads at one instant; each thread stopped alone; without any stop, from /proc alone. */
 enum sg_stop { SG_STOP_ALL, SG_STOP_ROLLING, SG_STOP_NONE };
 /* Of a Go program: its goroutines, then its threads; or only one of the two. */

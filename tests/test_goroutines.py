@@ -2,6 +2,7 @@
 """Goroutines read from cores, against what the runtime itself printed of the same moment: every goroutine, state, frame, line and
 offset; debug=1 byte by byte; stripped programs of other Go releases; a pool's deadlock found in a stripped core."""
 
+import collections
 import json
 import os
 import re
@@ -96,6 +97,17 @@ def check_debug2(core, *arguments):
 
 def test_debug2(shapes):
     check_debug2(shapes)
+
+
+def test_by_creator(shapes):
+    """One group a go statement's function, with as many as the runtime tells."""
+    done = oracles.stackgroup_run("--no-rules", "--goroutines", "--format=json", "--by=creator", shapes.path)
+    assert done.returncode == 0, done.stderr
+    groups = json.loads(done.stdout)["profiles"][0]["groups"]
+    ours = {group["created_by"]: group["count"] for group in groups if "created_by" in group}
+    theirs = collections.Counter(goroutine.creator for goroutine in go_dumps.parse_dump(shapes.dump).values()
+                                 if goroutine.creator and not goroutine.is_system)
+    assert ours == dict(theirs) and len(ours) >= 8
 
 
 def test_nothing_is_lost(shapes):

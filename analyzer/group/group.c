@@ -4,6 +4,7 @@
 #include "group/descriptor_waits.h"
 #include "group/fingerprint.h"
 #include "group/resource_waits.h"
+#include "group/start_function.h"
 
 #include <inttypes.h>
 #include <stdio.h>
@@ -39,6 +40,14 @@ static uint32_t location_key(const struct snapshot *snapshot, const struct locat
     address.function = by == GROUP_BY_PC ? location->exact : real->function != 0 ? real->function : location->module;
     address.value = by == GROUP_BY_PC || location->module == index_none ? location->pc : location->offset;
     return intern_table_add(keys, (struct text){(const char *)&address, sizeof address});
+}
+
+/* What stacks are equal by that differ else, a string; 0: their frames decide. */
+static uint32_t begun_by(const struct snapshot *snapshot, const struct stack *stack, enum group_by by)
+{
+    if (by == GROUP_BY_CREATOR && stack->creator != 0)
+        return stack->creator;
+    return by == GROUP_BY_CREATOR || by == GROUP_BY_START ? start_function(snapshot, stack) : 0;
 }
 
 /* Compares the texts "@ 0x… 0x…" of two stacks without making them. */
@@ -78,7 +87,9 @@ static int compare_group(const void *left, const void *right, void *context)
     if (a->count != b->count)
         return a->count > b->count ? -1 : 1;
     int order = compare_addresses(context, a->stack, b->stack);
-    return order != 0 ? order : compare_labels(context, a->stack, b->stack);
+    if (order == 0)
+        order = compare_labels(context, a->stack, b->stack);
+    return order != 0 ? order : (a->stack > b->stack) - (a->stack < b->stack);
 }
 
 /* A member's place and what it is sorted by: a million records of their own size would miss the cache at each compare. */
@@ -341,6 +352,12 @@ struct grouping group_snapshot(const struct snapshot *snapshot, const struct gro
     uint32_t *group_of_stack = arena_array(scratch, uint32_t, snapshot->stack_count + 1);
     for (size_t i = 0; i < snapshot->stack_count; i++) {
         const struct stack *stack = &snapshot->stacks[i];
+        uint32_t begun = begun_by(snapshot, stack, options->by);
+        if (begun != 0) {
+            const uint32_t one[2] = {begun, stack->creator != 0 && options->by == GROUP_BY_CREATOR};
+            group_of_stack[i] = intern_table_add(&stack_keys, (struct text){(const char *)one, sizeof one}) - 1;
+            continue;
+        }
         uint32_t *run = arena_array(scratch, uint32_t, (size_t)stack->step_count + 2);
         for (uint32_t j = 0; j < stack->step_count; j++)
             run[j] = location_keys[snapshot->steps[stack->step_first + j].location];

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Merges equal stacks into groups, counts, sorts and filters them. Equality is by program counter, by source line
- * (function + offset where there is no line), or by function. */
+ * (function + offset where there is no line), by function; or only by what they began with. */
 #ifndef SG_GROUP_GROUP_H
 #define SG_GROUP_GROUP_H
 

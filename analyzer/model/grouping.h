@@ -5,7 +5,11 @@
 
 #include "model/snapshot.h"
 
-enum group_by { GROUP_BY_LINE, GROUP_BY_PC, GROUP_BY_FUNCTION };
+/* CREATOR: who started the members, where that is known, else as START: the function that they began with. */
+enum group_by { GROUP_BY_LINE, GROUP_BY_PC, GROUP_BY_FUNCTION, GROUP_BY_CREATOR, GROUP_BY_START };
+
+/* "line", "pc", "function", "creator", "start". */
+const char *group_by_name(enum group_by by);
 
 struct state_count {
     uint32_t state; /* string */

@@ -92,3 +92,27 @@ struct stack_frame *snapshot_stack_frames(const struct snapshot *snapshot, const
     *ret_count = count;
     return frames;
 }
+
+void snapshot_split_by_creator(struct snapshot *snapshot, struct arena *scratch)
+{
+    struct intern_table keys;
+    uint32_t *stack_of_key = NULL;
+    size_t capacity = 0;
+    intern_table_init(&keys, scratch);
+    for (size_t i = 0; i < snapshot->member_count; i++) {
+        struct member *member = &snapshot->members[i];
+        const uint32_t pair[2] = {member->stack, member->creator};
+        uint32_t number = intern_table_add(&keys, (struct text){(const char *)pair, sizeof pair});
+        while (capacity <= number)
+            stack_of_key = arena_grow(scratch, stack_of_key, capacity, &capacity, sizeof *stack_of_key);
+        if (stack_of_key[number] == 0) {
+            snapshot->stacks = arena_grow(snapshot->arena, snapshot->stacks, snapshot->stack_count,
+                                          &snapshot->stack_capacity, sizeof *snapshot->stacks);
+            struct stack stack = snapshot->stacks[member->stack];
+            stack.creator = member->creator;
+            snapshot->stacks[snapshot->stack_count] = stack;
+            stack_of_key[number] = (uint32_t)snapshot->stack_count++;
+        }
+        member->stack = stack_of_key[number];
+    }
+}

@@ -89,6 +89,7 @@ struct stack {
                            * stack pointer that did not advance, the pc at the frame limit; 0 when it does not apply or
                            * threads of the stack differ in it */
     uint32_t labels; /* string: goroutines of other labels stand in another stack, as in Go's profiles; 0 none */
+    uint32_t creator; /* string: once snapshot_split_by_creator told them apart, who started its members; 0 unknown */
 };
 
 /* Between several looks at a live process. */
@@ -224,5 +225,9 @@ struct stack_frame *snapshot_stack_frames(const struct snapshot *snapshot, const
 /* "SIGSEGV" and "SEGV_MAPERR"; NULL for numbers without a name. */
 const char *signal_name(int32_t number);
 const char *signal_code_name(int32_t number, int32_t code);
+
+/* Members of one stack that were started by different functions stand in different stacks from here on, of the same
+ * steps. */
+void snapshot_split_by_creator(struct snapshot *snapshot, struct arena *scratch);
 
 #endif

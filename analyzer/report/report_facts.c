@@ -199,8 +199,6 @@ static const char *plural(uint64_t count)
 
 void report_write_totals(struct text_writer *writer, const struct report_input *input)
 {
-    static const char *const by_names[] = {
-        [GROUP_BY_LINE] = "line", [GROUP_BY_PC] = "pc", [GROUP_BY_FUNCTION] = "function"};
     const struct snapshot *snapshot = input->snapshot;
     const struct grouping *grouping = input->grouping;
     const char *noun = member_noun(snapshot);
@@ -215,7 +213,7 @@ void report_write_totals(struct text_writer *writer, const struct report_input *
     uint64_t groups = grouping->group_count + grouping->hidden_groups;
     bool by_number = grouping->by == GROUP_BY_PC && snapshot->pcs_are_numbers;
     text_writer_printf(writer, " in %" PRIu64 " group%s by %s", groups, plural(groups),
-                       by_number ? "call sites" : by_names[grouping->by]);
+                       by_number ? "call sites" : group_by_name(grouping->by));
     if (grouping->hidden_groups != 0)
         text_writer_printf(writer, ", %" PRIu64 " group%s of %" PRIu64 " %s%s hidden by filters or limits",
                            grouping->hidden_groups, plural(grouping->hidden_groups), grouping->hidden_members, noun,
@@ -569,6 +567,16 @@ void report_write_waited(struct text_writer *writer, const struct group *group)
                        plural(group->waited_seconds_max / unit));
     if (group->waited_count != group->count)
         text_writer_printf(writer, " (%" PRIu32 " of %" PRIu32 ")", group->waited_count, group->count);
+}
+
+bool report_shows_variants(const struct report_input *input, const struct group *group)
+{
+    return group->variants > 1 && (input->grouping->by == GROUP_BY_CREATOR || input->grouping->by == GROUP_BY_START);
+}
+
+void report_write_variants(struct text_writer *writer, const struct group *group)
+{
+    text_writer_printf(writer, "stacks: %" PRIu32 ", the most frequent is shown", group->variants);
 }
 
 void report_write_creators(struct text_writer *writer, const struct report_input *input, const struct group *group)

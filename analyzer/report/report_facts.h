@@ -81,6 +81,10 @@ void report_write_states(struct text_writer *writer, const struct report_input *
 /* "waiting: 2 to 3 minutes (23 of 32)"; of groups with waited_count. */
 void report_write_waited(struct text_writer *writer, const struct group *group);
 
+/* "stacks: 12, the most frequent is shown"; of groups whose stacks differ in more than lines. */
+bool report_shows_variants(const struct report_input *input, const struct group *group);
+void report_write_variants(struct text_writer *writer, const struct group *group);
+
 /* "created by main.start (23), main.main (9)"; of groups with creator_count. */
 void report_write_creators(struct text_writer *writer, const struct report_input *input, const struct group *group);
 

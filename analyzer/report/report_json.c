@@ -510,8 +510,6 @@ static void write_profile(struct json_writer *json, const struct report_input *i
 {
     static const char *const kinds[] = {
         [PROFILE_THREADS] = "thread", [PROFILE_GOROUTINES] = "goroutine", [PROFILE_HEAP] = "heap"};
-    static const char *const by_names[] = {
-        [GROUP_BY_LINE] = "line", [GROUP_BY_PC] = "pc", [GROUP_BY_FUNCTION] = "function"};
     const struct snapshot *snapshot = input->snapshot;
     const struct grouping *grouping = input->grouping;
     json_writer_open_object(json, NULL, JSON_BLOCK);
@@ -527,7 +525,7 @@ static void write_profile(struct json_writer *json, const struct report_input *i
         write_heap(json, "heap", &grouping->heap);
     if (snapshot->pcs_are_numbers)
         json_writer_bool(json, "pcs_are_numbers", true);
-    json_writer_string(json, "by", by_names[grouping->by]);
+    json_writer_string(json, "by", group_by_name(grouping->by));
     if (grouping->hidden_groups != 0) {
         json_writer_open_object(json, "hidden", JSON_LINE);
         json_writer_number(json, "groups", grouping->hidden_groups);

@@ -358,6 +358,10 @@ static void show_group(const struct report_input *input, const struct group *gro
         report_write_creators(screen_phrase_new(screen), input, group);
         screen_paragraph(screen, STYLE_PLAIN, fact_indent);
     }
+    if (report_shows_variants(input, group)) {
+        report_write_variants(screen_phrase_new(screen), group);
+        screen_paragraph(screen, STYLE_PLAIN, fact_indent);
+    }
     if (group->cpu_known && group->cpu_microseconds != 0) {
         struct text_writer *phrase = screen_phrase_new(screen);
         text_writer_string(phrase, "cpu: ");

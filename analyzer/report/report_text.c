@@ -391,6 +391,11 @@ static void write_group(const struct report_input *input, const struct group *gr
         report_write_creators(writer, input, group);
         text_writer_string(writer, "\n");
     }
+    if (report_shows_variants(input, group)) {
+        text_writer_string(writer, "# ");
+        report_write_variants(writer, group);
+        text_writer_string(writer, "\n");
+    }
     if (group->cpu_known && group->cpu_microseconds != 0) {
         text_writer_string(writer, "# cpu: ");
         report_write_cpu(writer, group->cpu_microseconds, group->cpu_at_most);

@@ -24,7 +24,7 @@ static void *grow(struct literal *literal, void *array, size_t count, size_t *ca
     return arena_grow(&literal->arena, array, count, capacity, size);
 }
 
-static uint32_t literal_string(struct literal *literal, const char *string)
+uint32_t literal_string(struct literal *literal, const char *string)
 {
     return string == NULL ? 0 : intern_table_add(&literal->snapshot.strings, text_from_string(string));
 }

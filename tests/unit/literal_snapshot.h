@@ -23,6 +23,9 @@ struct literal {
 void literal_init(struct literal *literal);
 void literal_deinit(struct literal *literal);
 
+/* The number of a string, 0 for NULL. */
+uint32_t literal_string(struct literal *literal, const char *string);
+
 /* Indices of what was added. Strings may be NULL: unknown. */
 uint32_t literal_module(struct literal *literal, const char *path, uint64_t start, uint64_t end);
 void literal_mapping(struct literal *literal, uint64_t start, uint64_t end, uint64_t file_offset, uint8_t access,

@@ -373,6 +373,40 @@ static void test_plain_waits_are_one_row(void **state)
     assert_true(rows[0].is_several && !rows[1].is_several && !rows[2].is_several);
 }
 
+/* Who started whom, where that is known; else, and for START, what they began with, wherever they stand. */
+static void test_beginnings(void **state)
+{
+    (void)state;
+    uint32_t begin = named(0x50, "start_thread", 0, 0), one = named(0x10, "one", 1, 0), two = named(0x20, "two", 2, 0);
+    uint32_t lock = named(0x30, "lock", 3, 0), read = named(0x40, "read", 4, 0);
+    uint32_t one_locks = STACK(lock, one, begin), one_reads = STACK(read, one, begin), two_locks = STACK(lock, two, begin);
+    members(1, 3, one_locks);
+    members(4, 2, one_reads);
+    members(6, 1, two_locks);
+    struct grouping grouping = grouped_by(GROUP_BY_START);
+    assert_int_equal(grouping.group_count, 2);
+    assert_int_equal(grouping.groups[0].count, 5);
+    assert_int_equal(grouping.groups[0].variants, 2);
+    assert_int_equal(grouping.groups[0].stack, one_locks);
+    /* One stack, two creators; one creator, two stacks; one whose creator is not known. */
+    uint32_t serve = literal_string(&literal, "serve"), poll = literal_string(&literal, "poll");
+    const uint32_t creators[] = {serve, serve, poll, serve, 0, poll};
+    for (size_t i = 0; i < 6; i++)
+        literal.snapshot.members[i].creator = creators[i];
+    snapshot_split_by_creator(&literal.snapshot, &scratch);
+    grouping = grouped_by(GROUP_BY_CREATOR);
+    assert_int_equal(grouping.group_count, 3);
+    assert_int_equal(grouping.groups[0].count, 3);
+    assert_int_equal(grouping.groups[1].count, 2);
+    assert_int_equal(grouping.groups[2].count, 1);
+    assert_int_equal(literal.snapshot.stacks[grouping.groups[0].stack].creator, serve);
+    assert_int_equal(literal.snapshot.stacks[grouping.groups[1].stack].creator, poll);
+    for (size_t i = 0; i < 6; i++) {
+        uint32_t group = grouping.group_of_stack[literal.snapshot.members[i].stack];
+        assert_int_equal(group, creators[i] == serve ? 0 : creators[i] == poll ? 1 : 2);
+    }
+}
+
 static void test_empty(void **state)
 {
     (void)state;
@@ -403,6 +437,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_cpu_times, setup, teardown),
         cmocka_unit_test_setup_teardown(test_resource_waits, setup, teardown),
         cmocka_unit_test_setup_teardown(test_plain_waits_are_one_row, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_beginnings, setup, teardown),
         cmocka_unit_test_setup_teardown(test_empty, setup, teardown),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
