@@ -162,17 +162,17 @@ static void channel_tell(struct detection *detection, struct finding *finding, c
             detection_count_text(detection, channel->capacity),
             is_full && channel->capacity != 0 && channel->kind == WAIT_CHANNEL_SEND ? ": it is full" : "");
     /* Others who know it: the same address as another kind of wait. */
-    for (size_t i = 0; i < snapshot->resource_count; i++) {
-        const struct resource *other = &snapshot->resources[i];
-        if (i == place->resource || other->address != channel->address ||
-            !(kind_is_channel(other->kind) || other->kind == WAIT_SELECT))
+    static const enum wait_kind kinds[] = {WAIT_CHANNEL_SEND, WAIT_CHANNEL_RECEIVE, WAIT_SELECT};
+    for (size_t i = 0; i < sizeof kinds / sizeof kinds[0]; i++) {
+        uint32_t number = snapshot_find_resource(snapshot, kinds[i], channel->address);
+        if (number == index_none || number == place->resource)
             continue;
+        uint64_t waiters = snapshot->resources[number].waiters;
         others_wait = true;
         detection_add_evidence(detection, finding, "%s more %s on the same channel: %.*s.",
-                               detection_count_text(detection, other->waiters),
-                               for_count(other->waiters, "waits", "wait"),
-                               (int)detection_resource_text(detection, (uint32_t)i).length,
-                               detection_resource_text(detection, (uint32_t)i).data);
+                               detection_count_text(detection, waiters), for_count(waiters, "waits", "wait"),
+                               (int)detection_resource_text(detection, number).length,
+                               detection_resource_text(detection, number).data);
     }
     if (!others_wait && detection_program(detection) != NULL)
         detection_add_evidence(detection, finding, "No goroutine waits to %s (read).",
@@ -184,9 +184,10 @@ static void channel_tell(struct detection *detection, struct finding *finding, c
     /* Its members can stand at several call sites. */
     struct tally sites;
     tally_init(&sites, detection);
-    for (uint32_t i = 0; i < snapshot->member_count; i++)
-        if (places->place_of_member[i] == place - places->entries)
-            tally_add(&sites, detection_call_site(detection, snapshot->members[i].stack), snapshot->members[i].count);
+    for (uint32_t i = 0; i < place->member_count; i++) {
+        const struct member *member = &snapshot->members[places->members[place->member_first + i]];
+        tally_add(&sites, detection_call_site(detection, member->stack), member->count);
+    }
     if (sites.count > 2) /* [0] is "" */
         detection_add_evidence(detection, finding, "They stand at several places: %s.", tally_text(&sites, " in "));
 }
@@ -277,17 +278,17 @@ static void channels_run(struct detection *detection, const struct compiled_rule
     }
     const struct snapshot *snapshot = detection_snapshot(detection);
     /* Conditions of the rule say what a wait on a channel looks like in dumps without states. */
-    struct places *places =
-        places_read(detection, rule, false, rule_has_conditions(source) ? NULL : waits_on_channel, channel_of);
+    const struct places *places = places_read(detection, rule, false, members_least, 0,
+                                              rule_has_conditions(source) ? NULL : waits_on_channel, channel_of);
     for (size_t i = 0, told = 0; i < places->count && told < limit_masses_of_rule; i++) {
-        struct place *place = &places->entries[i];
-        if (!place_is_worth_telling(detection, rule, place, members_least, 0) ||
-            (splits_by_resource(source) && place->resource == index_none))
+        const struct place *place = &places->entries[i];
+        struct circumstances circumstances;
+        if (splits_by_resource(source) && place->resource == index_none)
             continue;
         told++;
         struct finding *finding = detection_add(detection, rule);
         finding->confidence = place->resource != index_none ? CONFIDENCE_READ : CONFIDENCE_INFERRED;
-        place_tell(detection, rule, places, i, finding, "waits");
+        place_tell(detection, rule, places, i, finding, "waits", &circumstances);
         const char *site = frame_place(snapshot, place->frame, detection_scratch(detection));
         if (place->resource != index_none) {
             struct text channel = detection_resource_text(detection, place->resource);
@@ -301,7 +302,7 @@ static void channels_run(struct detection *detection, const struct compiled_rule
         if (splits_by_resource(source) && place->members < members_least &&
             !channel_is_abandoned(detection, place->resource))
             finding->severity = SEVERITY_INFO;
-        circumstances_tell(&place->circumstances, finding);
+        circumstances_tell(&circumstances, finding);
         stack_memory_tell(detection, finding, place->members);
         detection_set_title(detection, finding, rule,
                             place->resource != index_none ? "{members} {kind} wait on one {resource}"
