@@ -20,7 +20,7 @@ struct places_search {
      * and where there is none the stack. */
     bool by_resource, by_resource_alone, by_creator;
     struct intern_table keys;
-    uint32_t *of_key;         /* by key: entry + 1 */
+    uint32_t *of_key; /* by key: entry + 1 */
     size_t of_key_capacity;
     uint32_t *of_resource; /* by_resource_alone: entry + 1; made at the first */
     struct counted *entries;
@@ -236,8 +236,8 @@ struct places *places_read(struct detection *detection, const struct compiled_ru
             *spot = spot_of(&search, member->stack);
         uint32_t resource = resource_of == NULL ? index_none : resource_of(snapshot, member);
         /* A leak has a million channels, one goroutine at each: there is no place for each. */
-        if (spot->has_frame &&
-            !(search.by_resource && resource != index_none && !is_enough(&search, snapshot->resources[resource].waiters)))
+        if (spot->has_frame && !(search.by_resource && resource != index_none &&
+                                 !is_enough(&search, snapshot->resources[resource].waiters)))
             entries[i] = count_member(&search, spot, matching[i], resource) + 1;
     }
     places_take(&search, places);
