@@ -418,59 +418,97 @@ static bool is_asked(const struct knower_search *search, uint32_t member)
     return false;
 }
 
+static struct go_stack_range stack_range(const struct knower_search *search, const struct goroutine *goroutine,
+                                         uint32_t member)
+{
+    const struct snapshot *snapshot = search->program->snapshot;
+    bool is_member = member < snapshot->member_count && snapshot->members[member].id == goroutine->id;
+    bool is_parked = goroutine->status != GO_RUNNING && goroutine->sp > goroutine->stack_low &&
+                     goroutine->sp <= goroutine->stack_high;
+    return (struct go_stack_range){
+        .low = goroutine->stack_low,
+        .sp = is_parked ? goroutine->sp : goroutine->stack_low,
+        .high = goroutine->stack_high,
+        .number = is_member ? member : index_none,
+    };
+}
+
+/* Sorted, so that each word's stack is found. */
+static void add_stack(struct knower_search *search, struct go_stack_range stack)
+{
+    if (stack.low < stack.high)
+        search->stacks[search->stack_count++] = stack;
+}
+
+/* The runtime's records of a wait that is asked for, and where the one that waits began. */
+static void add_records(struct knower_search *search, const struct goroutine *goroutine)
+{
+    const struct go_runtime *runtime = search->program->runtime;
+    struct arena *arena = search->program->arena;
+    uint64_t sudog = goroutine->waiting;
+    search->starts =
+        arena_grow(arena, search->starts, search->start_count, &search->start_capacity, sizeof *search->starts);
+    search->starts[search->start_count++] = goroutine->start_pc;
+    for (size_t i = 0; sudog != 0 && i < limit_go_cases; i++) {
+        search->sudogs =
+            arena_grow(arena, search->sudogs, search->sudog_count, &search->sudog_capacity, sizeof *search->sudogs);
+        search->sudogs[search->sudog_count++] = sudog;
+        if (!memory_read_u64(&runtime->image->memory, sudog + (uint64_t)runtime->layout.sudog.wait_link, &sudog))
+            break;
+    }
+}
+
 /* The stacks of all goroutines, ended ones too, whose words are left over; the records of those who wait. */
 static void knower_search_fill(struct knower_search *search)
 {
     const struct go_runtime *runtime = search->program->runtime;
-    const struct snapshot *snapshot = search->program->snapshot;
     const struct memory *memory = &runtime->image->memory;
-    struct arena *arena = search->program->arena;
     struct goroutine_reader reader = goroutine_reader_new(runtime);
     uint32_t member = 0;
+    search->stacks = arena_array(search->program->arena, struct go_stack_range, runtime->goroutine_count + 1);
     for (uint64_t slot = 0; slot < runtime->goroutine_count; slot++) {
         struct goroutine goroutine;
-        struct go_stack_range *stack = &search->stacks[search->stack_count];
-        uint64_t g;
         if (goroutine_read(&reader, slot, &goroutine) != GOROUTINE_READ) {
+            struct go_stack_range stack = {.number = index_none};
+            uint64_t g;
             if (memory_read_u64(memory, runtime->goroutines + 8 * slot, &g) &&
-                memory_read_u64(memory, g + go_g_stack_low, &stack->low) &&
-                memory_read_u64(memory, g + go_g_stack_high, &stack->high) && stack->low < stack->high) {
-                stack->sp = stack->high;
-                stack->number = index_none;
-                search->stack_count++;
+                memory_read_u64(memory, g + go_g_stack_low, &stack.low) &&
+                memory_read_u64(memory, g + go_g_stack_high, &stack.high)) {
+                stack.sp = stack.high;
+                add_stack(search, stack);
             }
             continue;
         }
-        bool is_member = member < snapshot->member_count && snapshot->members[member].id == goroutine.id;
-        bool is_parked = goroutine.status != GO_RUNNING && goroutine.sp > goroutine.stack_low &&
-                         goroutine.sp <= goroutine.stack_high;
-        *stack = (struct go_stack_range){
-            .low = goroutine.stack_low,
-            .sp = is_parked ? goroutine.sp : goroutine.stack_low,
-            .high = goroutine.stack_high,
-            .number = is_member ? member : index_none,
-        };
-        search->stack_count += stack->low < stack->high;
-        if (is_member && is_asked(search, member)) {
-            uint64_t sudog = goroutine.waiting;
-            search->starts =
-                arena_grow(arena, search->starts, search->start_count, &search->start_capacity, sizeof *search->starts);
-            search->starts[search->start_count++] = goroutine.start_pc;
-            for (size_t i = 0; sudog != 0 && i < limit_go_cases; i++) {
-                search->sudogs = arena_grow(arena, search->sudogs, search->sudog_count, &search->sudog_capacity,
-                                            sizeof *search->sudogs);
-                search->sudogs[search->sudog_count++] = sudog;
-                if (!memory_read_u64(memory, sudog + (uint64_t)runtime->layout.sudog.wait_link, &sudog))
-                    break;
-            }
-        }
-        member += is_member;
+        struct go_stack_range stack = stack_range(search, &goroutine, member);
+        add_stack(search, stack);
+        if (stack.number != index_none && is_asked(search, member))
+            add_records(search, &goroutine);
+        member += stack.number != index_none;
     }
     qsort(search->stacks, search->stack_count, sizeof *search->stacks, compare_stacks);
     if (search->sudog_count != 0)
         qsort(search->sudogs, search->sudog_count, sizeof *search->sudogs, compare_words);
     if (search->start_count != 0)
         qsort(search->starts, search->start_count, sizeof *search->starts, compare_words);
+}
+
+/* A million stacks are gone through where they lie: sorted they would take as much memory as all else. */
+static void scan_stacks(struct knower_search *search, struct go_reference_pass *pass)
+{
+    enum { prefetch_distance = 8 };
+    const struct go_runtime *runtime = search->program->runtime;
+    struct goroutine_reader reader = goroutine_reader_new(runtime);
+    uint32_t member = 0;
+    for (uint64_t slot = 0; slot < runtime->goroutine_count; slot++) {
+        struct goroutine goroutine;
+        goroutine_prefetch(&reader, slot + prefetch_distance);
+        goroutine_prefetch_stack(&reader, slot + prefetch_distance / 2);
+        if (goroutine_read(&reader, slot, &goroutine) != GOROUTINE_READ)
+            continue;
+        struct go_stack_range stack = stack_range(search, &goroutine, member);
+        go_reference_pass_stack(pass, &stack);
+        member += stack.number != index_none;
+    }
 }
 
 /* What a thread has in its registers alone. */
@@ -509,13 +547,15 @@ static enum program_heap program_knowers(void *context, struct program_knower *k
         .knowers = knowers,
         .asked = arena_array(program->arena, struct go_referenced, count + 1),
         .count = count,
-        .stacks = arena_array(program->arena, struct go_stack_range, runtime->goroutine_count + 1),
     };
     for (size_t i = 0; i < count; i++) {
         search.asked[i].address = knowers[i].address;
         knowers[i].member = index_none;
     }
-    knower_search_fill(&search);
+    uint64_t bytes;
+    enum program_heap heap = program_heap(program, &bytes);
+    if (heap == PROGRAM_HEAP_SEARCHED)
+        knower_search_fill(&search);
     struct go_reference_search references = {
         .runtime = runtime,
         .asked = search.asked,
@@ -530,9 +570,13 @@ static enum program_heap program_knowers(void *context, struct program_knower *k
         .is_own = is_waiter,
         .context = &search,
     };
-    uint64_t bytes;
-    enum program_heap heap = program_heap(program, &bytes);
-    go_references_find(&references, heap == PROGRAM_HEAP_SEARCHED);
+    if (heap == PROGRAM_HEAP_SEARCHED) {
+        go_references_find(&references);
+    } else {
+        struct go_reference_pass *pass = go_reference_pass_new(&references, program->arena);
+        scan_stacks(&search, pass);
+        go_reference_pass_variables(pass);
+    }
     knowers_add_registers(&search);
     for (size_t i = 0; i < count; i++) {
         knowers[i].stacks = search.asked[i].stacks;

@@ -51,7 +51,7 @@ static bool waits_on_channel(const struct snapshot *snapshot, const struct membe
     return text_starts_with(snapshot_string(snapshot, member->state), TEXT("chan "));
 }
 
-/* What is known of who else knows channels: asked once for all. */
+/* What is known of who else knows channels, from one pass over the program's memory. */
 struct channel_knowers {
     struct program_knower *knowers; /* by address */
     size_t count;
@@ -72,43 +72,61 @@ static int compare_knowers(const void *left, const void *right)
     return a->address < b->address ? -1 : a->address > b->address;
 }
 
-/* The channels with most waiters are asked for. NULL: nobody to ask. */
-static const struct channel_knowers *channel_knowers_get(struct detection *detection)
+static const struct channel_knowers *knowers_get(struct detection *detection)
 {
-    const struct snapshot *snapshot = detection_snapshot(detection);
-    const struct program *program = detection_program(detection);
-    struct arena *scratch = detection_scratch(detection);
-    void **slot = detection_slot(detection, RULE_CHANNEL);
-    if (program == NULL || *slot != NULL)
-        return *slot;
-    struct channel_knowers *result = arena_new(scratch, struct channel_knowers);
-    const struct resource **channels = arena_array(scratch, const struct resource *, snapshot->resource_count + 1);
-    size_t count = 0;
-    for (size_t i = 0; i < snapshot->resource_count; i++)
-        if (kind_is_channel(snapshot->resources[i].kind) && snapshot->resources[i].address != 0)
-            channels[count++] = &snapshot->resources[i];
-    if (count != 0)
-        qsort(channels, count, sizeof *channels, compare_waiters);
-    if (count > limit_go_channels_asked)
-        count = limit_go_channels_asked;
-    result->knowers = arena_array(scratch, struct program_knower, count + 1);
-    for (size_t i = 0; i < count; i++)
-        result->knowers[i].address = channels[i]->address;
-    if (count != 0)
-        qsort(result->knowers, count, sizeof *result->knowers, compare_knowers);
-    for (size_t i = 0; i < count; i++)
-        if (result->count == 0 || result->knowers[result->count - 1].address != result->knowers[i].address)
-            result->knowers[result->count++] = result->knowers[i];
-    if (result->count != 0)
-        result->heap = program->knowers(program->context, result->knowers, result->count);
-    *slot = result;
-    return result;
+    return *detection_slot(detection, RULE_CHANNEL);
 }
 
 static const struct program_knower *knower_of(const struct channel_knowers *knowers, uint64_t address)
 {
     struct program_knower key = {.address = address};
     return knowers == NULL ? NULL : bsearch(&key, knowers->knowers, knowers->count, sizeof key, compare_knowers);
+}
+
+/* Whether so little memory is at hand that all of it may be searched before anything has been found. */
+static bool heap_is_quick(struct detection *detection)
+{
+    const struct program *program = detection_program(detection);
+    uint64_t bytes;
+    return program != NULL && program->heap(program->context, &bytes) == PROGRAM_HEAP_SEARCHED &&
+           bytes <= limit_go_quick_heap_bytes;
+}
+
+/* Asks for the channels, and for those with most waiters, which other rules will speak of. Where that is quick even one
+ * with a single waiter may be that nobody else knows. */
+static void knowers_ask(struct detection *detection, const uint32_t *wanted, size_t wanted_count)
+{
+    bool is_quick = heap_is_quick(detection);
+    size_t count_max = is_quick ? (size_t)limit_go_channels_asked : (size_t)limit_masses_of_rule;
+    uint64_t waiters_least = is_quick ? 1 : 2;
+    const struct snapshot *snapshot = detection_snapshot(detection);
+    const struct program *program = detection_program(detection);
+    struct arena *scratch = detection_scratch(detection);
+    struct channel_knowers *result = arena_new(scratch, struct channel_knowers);
+    const struct resource **channels = NULL;
+    size_t count = 0, capacity = 0, total = 0;
+    for (size_t i = 0; i < snapshot->resource_count; i++) {
+        const struct resource *resource = &snapshot->resources[i];
+        if (!kind_is_channel(resource->kind) || resource->address == 0 || resource->waiters < waiters_least)
+            continue;
+        channels = arena_grow(scratch, channels, count, &capacity, sizeof(const struct resource *));
+        channels[count++] = resource;
+    }
+    if (count > 1)
+        qsort(channels, count, sizeof *channels, compare_waiters);
+    result->knowers = arena_array(scratch, struct program_knower, wanted_count + count_max + 1);
+    for (size_t i = 0; i < wanted_count; i++)
+        result->knowers[total++].address = snapshot->resources[wanted[i]].address;
+    for (size_t i = 0; i < count && i < count_max; i++)
+        result->knowers[total++].address = channels[i]->address;
+    if (total > 1)
+        qsort(result->knowers, total, sizeof *result->knowers, compare_knowers);
+    for (size_t i = 0; i < total; i++)
+        if (result->count == 0 || result->knowers[result->count - 1].address != result->knowers[i].address)
+            result->knowers[result->count++] = result->knowers[i];
+    if (result->count != 0)
+        result->heap = program->knowers(program->context, result->knowers, result->count);
+    *detection_slot(detection, RULE_CHANNEL) = result;
 }
 
 static bool is_known_by_nobody(const struct channel_knowers *knowers, const struct program_knower *knower)
@@ -162,38 +180,39 @@ static void channel_tell(struct detection *detection, struct finding *finding, c
             detection_count_text(detection, channel->capacity),
             is_full && channel->capacity != 0 && channel->kind == WAIT_CHANNEL_SEND ? ": it is full" : "");
     /* Others who know it: the same address as another kind of wait. */
-    for (size_t i = 0; i < snapshot->resource_count; i++) {
-        const struct resource *other = &snapshot->resources[i];
-        if (i == place->resource || other->address != channel->address ||
-            !(kind_is_channel(other->kind) || other->kind == WAIT_SELECT))
+    static const enum wait_kind kinds[] = {WAIT_CHANNEL_SEND, WAIT_CHANNEL_RECEIVE, WAIT_SELECT};
+    for (size_t i = 0; i < sizeof kinds / sizeof kinds[0]; i++) {
+        uint32_t number = snapshot_find_resource(snapshot, kinds[i], channel->address);
+        if (number == index_none || number == place->resource)
             continue;
+        uint64_t waiters = snapshot->resources[number].waiters;
         others_wait = true;
         detection_add_evidence(detection, finding, "%s more %s on the same channel: %.*s.",
-                               detection_count_text(detection, other->waiters),
-                               for_count(other->waiters, "waits", "wait"),
-                               (int)detection_resource_text(detection, (uint32_t)i).length,
-                               detection_resource_text(detection, (uint32_t)i).data);
+                               detection_count_text(detection, waiters), for_count(waiters, "waits", "wait"),
+                               (int)detection_resource_text(detection, number).length,
+                               detection_resource_text(detection, number).data);
     }
     if (!others_wait && detection_program(detection) != NULL)
         detection_add_evidence(detection, finding, "No goroutine waits to %s (read).",
                                channel->kind == WAIT_CHANNEL_SEND ? "receive from it" : "send to it");
-    const struct channel_knowers *knowers = channel_knowers_get(detection);
+    const struct channel_knowers *knowers = knowers_get(detection);
     const struct program_knower *knower = knower_of(knowers, channel->address);
     if (knower != NULL)
         knower_tell(detection, finding, knowers, knower);
     /* Its members can stand at several call sites. */
     struct tally sites;
     tally_init(&sites, detection);
-    for (uint32_t i = 0; i < snapshot->member_count; i++)
-        if (places->place_of_member[i] == place - places->entries)
-            tally_add(&sites, detection_call_site(detection, snapshot->members[i].stack), snapshot->members[i].count);
+    for (uint32_t i = 0; i < place->member_count; i++) {
+        const struct member *member = &snapshot->members[places->members[place->member_first + i]];
+        tally_add(&sites, detection_call_site(detection, member->stack), member->count);
+    }
     if (sites.count > 2) /* [0] is "" */
         detection_add_evidence(detection, finding, "They stand at several places: %s.", tally_text(&sites, " in "));
 }
 
 static bool channel_is_abandoned(struct detection *detection, uint32_t resource)
 {
-    const struct channel_knowers *knowers = channel_knowers_get(detection);
+    const struct channel_knowers *knowers = knowers_get(detection);
     const struct program_knower *knower =
         knower_of(knowers, detection_snapshot(detection)->resources[resource].address);
     return knower != NULL && is_known_by_nobody(knowers, knower);
@@ -214,12 +233,7 @@ static void abandoned_run(struct detection *detection, const struct compiled_rul
 {
     const struct snapshot *snapshot = detection_snapshot(detection);
     struct arena *scratch = detection_scratch(detection);
-    const struct channel_knowers *knowers = NULL;
-    const struct program *program = detection_program(detection);
-    uint64_t heap_bytes;
-    /* Nothing has been found yet: only what costs little is searched. */
-    if (program == NULL || program->heap(program->context, &heap_bytes) != PROGRAM_HEAP_SEARCHED ||
-        heap_bytes > limit_go_quick_heap_bytes)
+    if (!heap_is_quick(detection))
         return;
     uint32_t *waiting = arena_array(scratch, uint32_t, snapshot->member_count + 1);
     uint64_t members = 0;
@@ -233,7 +247,9 @@ static void abandoned_run(struct detection *detection, const struct compiled_rul
         uint32_t channel = channel_of(snapshot, member);
         if (channel == index_none || member->wait_count != 1)
             continue;
-        knowers = knowers == NULL ? channel_knowers_get(detection) : knowers;
+        if (knowers_get(detection) == NULL)
+            knowers_ask(detection, NULL, 0);
+        const struct channel_knowers *knowers = knowers_get(detection);
         const struct program_knower *knower = knower_of(knowers, snapshot->resources[channel].address);
         if (knower == NULL || !is_known_by_nobody(knowers, knower))
             continue;
@@ -268,6 +284,24 @@ static void abandoned_run(struct detection *detection, const struct compiled_rul
     detection_set_title(detection, finding, rule, "{members} {kind} wait on channels that nothing else refers to");
 }
 
+/* Asks who knows the channels that will be told. */
+static void places_ask(struct detection *detection, const struct places *places)
+{
+    const struct snapshot *snapshot = detection_snapshot(detection);
+    uint32_t wanted[limit_masses_of_rule];
+    size_t count = 0;
+    bool are_known = true;
+    for (size_t i = 0; i < places->count && count < limit_masses_of_rule; i++) {
+        uint32_t channel = places->entries[i].resource;
+        if (channel == index_none)
+            continue;
+        wanted[count++] = channel;
+        are_known &= knower_of(knowers_get(detection), snapshot->resources[channel].address) != NULL;
+    }
+    if (detection_program(detection) != NULL && count != 0 && !are_known)
+        knowers_ask(detection, wanted, count);
+}
+
 static void channels_run(struct detection *detection, const struct compiled_rule *rule)
 {
     const struct rule *source = compiled_rule_source(rule);
@@ -277,17 +311,18 @@ static void channels_run(struct detection *detection, const struct compiled_rule
     }
     const struct snapshot *snapshot = detection_snapshot(detection);
     /* Conditions of the rule say what a wait on a channel looks like in dumps without states. */
-    struct places *places =
-        places_read(detection, rule, false, rule_has_conditions(source) ? NULL : waits_on_channel, channel_of);
+    const struct places *places = places_read(detection, rule, false, members_least, 0,
+                                              rule_has_conditions(source) ? NULL : waits_on_channel, channel_of);
+    places_ask(detection, places);
     for (size_t i = 0, told = 0; i < places->count && told < limit_masses_of_rule; i++) {
-        struct place *place = &places->entries[i];
-        if (!place_is_worth_telling(detection, rule, place, members_least, 0) ||
-            (splits_by_resource(source) && place->resource == index_none))
+        const struct place *place = &places->entries[i];
+        struct circumstances circumstances;
+        if (splits_by_resource(source) && place->resource == index_none)
             continue;
         told++;
         struct finding *finding = detection_add(detection, rule);
         finding->confidence = place->resource != index_none ? CONFIDENCE_READ : CONFIDENCE_INFERRED;
-        place_tell(detection, rule, places, i, finding, "waits");
+        place_tell(detection, rule, places, i, finding, "waits", &circumstances);
         const char *site = frame_place(snapshot, place->frame, detection_scratch(detection));
         if (place->resource != index_none) {
             struct text channel = detection_resource_text(detection, place->resource);
@@ -301,7 +336,7 @@ static void channels_run(struct detection *detection, const struct compiled_rule
         if (splits_by_resource(source) && place->members < members_least &&
             !channel_is_abandoned(detection, place->resource))
             finding->severity = SEVERITY_INFO;
-        circumstances_tell(&place->circumstances, finding);
+        circumstances_tell(&circumstances, finding);
         stack_memory_tell(detection, finding, place->members);
         detection_set_title(detection, finding, rule,
                             place->resource != index_none ? "{members} {kind} wait on one {resource}"

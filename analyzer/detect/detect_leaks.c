@@ -337,23 +337,21 @@ static void place_evidence(struct detection *detection, struct finding *finding,
 static void place_find(struct detection *detection, const struct compiled_rule *rule)
 {
     const struct rule *source = compiled_rule_source(rule);
-    struct places *places = places_read(detection, rule, true, NULL, NULL);
-    for (size_t i = 0, told = 0; i < places->count && told < limit_masses_of_rule; i++) {
-        struct place *place = &places->entries[i];
-        if (!place_is_worth_telling(detection, rule, place, place_members_least,
-                                    rule_has_conditions(source) ? 0 : place_share_permille))
-            continue;
-        told++;
+    struct places *places = places_read(detection, rule, true, place_members_least,
+                                        rule_has_conditions(source) ? 0 : place_share_permille, NULL, NULL);
+    for (size_t i = 0; i < places->count && i < limit_masses_of_rule; i++) {
+        const struct place *place = &places->entries[i];
+        struct circumstances circumstances;
         struct finding *finding = detection_add(detection, rule);
         finding->confidence = CONFIDENCE_INFERRED;
-        place_tell(detection, rule, places, i, finding, "waits");
+        place_tell(detection, rule, places, i, finding, "waits", &circumstances);
         place_evidence(detection, finding, place);
         if (place->unnamed_count != 0)
             detection_add_evidence(detection, finding,
                                    "What they wait for there is not told: the dump names no function of the %zu calls "
                                    "in front of it.",
                                    place->unnamed_count);
-        circumstances_tell(&place->circumstances, finding);
+        circumstances_tell(&circumstances, finding);
         stack_memory_tell(detection, finding, place->members);
         detection_set_title(detection, finding, rule, "{members} {kind}, {share} of all, stand in {place}");
     }

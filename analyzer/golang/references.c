@@ -5,8 +5,10 @@
 
 enum { filter_bits = 1 << 16 };
 
-struct pass {
+struct go_reference_pass {
     struct go_reference_search *search;
+    const struct go_stack_range *stack; /* that is gone through; NULL: the search's stacks tell */
+    struct memory_range near;           /* as memory_view_near wants it */
     uint64_t lowest, highest;
     uint64_t filter[filter_bits / 64]; /* by the addresses' low bits: most words lead elsewhere */
 };
@@ -91,14 +93,14 @@ static bool is_in_start(const struct go_reference_search *search, uint64_t at)
     return false;
 }
 
-static void note(struct pass *pass, uint64_t at, uint64_t address)
+static void note(struct go_reference_pass *pass, uint64_t at, uint64_t address)
 {
     struct go_reference_search *search = pass->search;
     size_t number = find_asked(search, address);
     if (number == search->asked_count)
         return;
     struct go_referenced *asked = &search->asked[number];
-    const struct go_stack_range *stack = find_stack(search, at);
+    const struct go_stack_range *stack = pass->stack != NULL ? pass->stack : find_stack(search, at);
     if (stack != NULL) {
         asked->stacks += at >= stack->sp && !search->is_own(search->context, stack->number, number);
     } else if (is_variable(search->runtime, at)) {
@@ -109,7 +111,30 @@ static void note(struct pass *pass, uint64_t at, uint64_t address)
     }
 }
 
-static void scan(struct pass *pass, uint64_t start, uint64_t end)
+static void note_word(struct go_reference_pass *pass, uint64_t at, uint64_t word)
+{
+    size_t bit = filter_bit(word);
+    if (word - pass->lowest <= pass->highest - pass->lowest && (pass->filter[bit / 64] >> bit % 64 & 1) != 0)
+        note(pass, at, word);
+}
+
+/* Most words of four are no addresses, or of code: one branch for them. */
+static void scan_bytes(struct go_reference_pass *pass, uint64_t at, const uint8_t *bytes, size_t size_bytes)
+{
+    uint64_t lowest = pass->lowest, span = pass->highest - pass->lowest;
+    for (; size_bytes >= 32; size_bytes -= 32, bytes += 32, at += 32) {
+        uint64_t words[] = {load_u64(bytes), load_u64(bytes + 8), load_u64(bytes + 16), load_u64(bytes + 24)};
+        if (!((words[0] - lowest <= span) | (words[1] - lowest <= span) | (words[2] - lowest <= span) |
+              (words[3] - lowest <= span)))
+            continue;
+        for (size_t i = 0; i < 4; i++)
+            note_word(pass, at + 8 * i, words[i]);
+    }
+    for (; size_bytes >= 8; size_bytes -= 8, bytes += 8, at += 8)
+        note_word(pass, at, load_u64(bytes));
+}
+
+static void scan(struct go_reference_pass *pass, uint64_t start, uint64_t end)
 {
     const struct memory *memory = &pass->search->runtime->image->memory;
     start = (start + 7) & ~(uint64_t)7;
@@ -118,15 +143,7 @@ static void scan(struct pass *pass, uint64_t start, uint64_t end)
         if (range == NULL)
             return;
         uint64_t stop = range->end < end ? range->end : end;
-        const uint8_t *bytes = range->bytes + (start - range->start);
-        for (uint64_t at = start; at + 8 <= stop; at += 8, bytes += 8) {
-            uint64_t word = load_u64(bytes);
-            if (word < pass->lowest || word > pass->highest)
-                continue;
-            size_t bit = filter_bit(word);
-            if ((pass->filter[bit / 64] >> bit % 64 & 1) != 0)
-                note(pass, at, word);
-        }
+        scan_bytes(pass, start, range->bytes + (start - range->start), (size_t)(stop - start));
         start = (stop + 7) & ~(uint64_t)7;
     }
 }
@@ -140,26 +157,58 @@ uint64_t go_references_heap_bytes(const struct go_runtime *runtime)
     return total;
 }
 
-bool go_references_find(struct go_reference_search *search, bool with_heap)
+static void pass_begin(struct go_reference_pass *pass, struct go_reference_search *search)
 {
-    const struct memory *memory = &search->runtime->image->memory;
-    struct pass pass = {.search = search, .lowest = UINT64_MAX};
+    *pass = (struct go_reference_pass){.search = search, .lowest = UINT64_MAX};
     for (size_t i = 0; i < search->asked_count; i++) {
         uint64_t address = search->asked[i].address;
         size_t bit = filter_bit(address);
-        pass.filter[bit / 64] |= (uint64_t)1 << bit % 64;
-        pass.lowest = address < pass.lowest ? address : pass.lowest;
-        pass.highest = address > pass.highest ? address : pass.highest;
+        pass->filter[bit / 64] |= (uint64_t)1 << bit % 64;
+        pass->lowest = address < pass->lowest ? address : pass->lowest;
+        pass->highest = address > pass->highest ? address : pass->highest;
     }
-    if (with_heap && go_references_heap_bytes(search->runtime) <= limit_go_heap_bytes) {
-        for (size_t i = 0; i < memory->core.count; i++)
-            scan(&pass, memory->core.ranges[i].start, memory->core.ranges[i].end);
+}
+
+bool go_references_find(struct go_reference_search *search)
+{
+    const struct memory_layer *core = &search->runtime->image->memory.core;
+    struct go_reference_pass pass;
+    if (search->asked_count == 0)
         return true;
-    }
-    for (size_t i = 0; i < search->stack_count; i++)
-        scan(&pass, search->stacks[i].sp, search->stacks[i].high);
-    for (size_t i = 0; i < search->runtime->module_count; i++)
+    if (go_references_heap_bytes(search->runtime) > limit_go_heap_bytes)
+        return false;
+    pass_begin(&pass, search);
+    for (size_t i = 0; i < core->count; i++)
+        scan(&pass, core->ranges[i].start, core->ranges[i].end);
+    return true;
+}
+
+struct go_reference_pass *go_reference_pass_new(struct go_reference_search *search, struct arena *arena)
+{
+    struct go_reference_pass *pass = arena_new(arena, struct go_reference_pass);
+    pass_begin(pass, search);
+    return pass;
+}
+
+void go_reference_pass_stack(struct go_reference_pass *pass, const struct go_stack_range *stack)
+{
+    const struct memory *memory = &pass->search->runtime->image->memory;
+    if (pass->search->asked_count == 0 || stack->sp >= stack->high)
+        return;
+    size_t size_bytes = (size_t)(stack->high - stack->sp);
+    const uint8_t *bytes = (stack->sp & 7) != 0 ? NULL : memory_view_near(memory, &pass->near, stack->sp, size_bytes);
+    pass->stack = stack;
+    if (bytes != NULL)
+        scan_bytes(pass, stack->sp, bytes, size_bytes);
+    else
+        scan(pass, stack->sp, stack->high);
+    pass->stack = NULL;
+}
+
+void go_reference_pass_variables(struct go_reference_pass *pass)
+{
+    const struct go_runtime *runtime = pass->search->runtime;
+    for (size_t i = 0; i < runtime->module_count && pass->search->asked_count != 0; i++)
         for (size_t j = 0; j < 4; j++)
-            scan(&pass, search->runtime->modules[i].data[j].start, search->runtime->modules[i].data[j].end);
-    return false;
+            scan(pass, runtime->modules[i].data[j].start, runtime->modules[i].data[j].end);
 }

@@ -39,8 +39,12 @@ struct go_reference_search {
 /* Bytes of memory at hand. */
 uint64_t go_references_heap_bytes(const struct go_runtime *runtime);
 
-/* Fills in the counts. `with_heap`: all memory at hand is gone through, at most limit_go_heap_bytes; false when that is
- * more: then only stacks and variables are. */
-bool go_references_find(struct go_reference_search *search, bool with_heap);
+/* Fills in the counts: all memory at hand is gone through, at most limit_go_heap_bytes; false when that is more. */
+bool go_references_find(struct go_reference_search *search);
+
+/* Where all memory is too much: variables, and stacks one by one. Neither `stacks` nor `records` nor `starts` is asked. */
+struct go_reference_pass *go_reference_pass_new(struct go_reference_search *search, struct arena *arena);
+void go_reference_pass_stack(struct go_reference_pass *pass, const struct go_stack_range *stack);
+void go_reference_pass_variables(struct go_reference_pass *pass);
 
 #endif

@@ -116,3 +116,19 @@ void snapshot_split_by_creator(struct snapshot *snapshot, struct arena *scratch)
         member->stack = stack_of_key[number];
     }
 }
+
+uint32_t snapshot_find_resource(const struct snapshot *snapshot, enum wait_kind kind, uint64_t address)
+{
+    size_t low = 0, high = snapshot->resource_count;
+    while (low < high) {
+        size_t middle = low + (high - low) / 2;
+        const struct resource *resource = &snapshot->resources[middle];
+        if (resource->kind < kind || (resource->kind == kind && resource->address < address))
+            low = middle + 1;
+        else
+            high = middle;
+    }
+    bool is_it = low < snapshot->resource_count && snapshot->resources[low].kind == kind &&
+                 snapshot->resources[low].address == address;
+    return is_it ? (uint32_t)low : index_none;
+}

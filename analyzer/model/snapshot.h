@@ -200,6 +200,9 @@ struct snapshot {
     const struct descriptors *descriptors; /* NULL: not known */
 };
 
+/* index_none: there is none such. */
+uint32_t snapshot_find_resource(const struct snapshot *snapshot, enum wait_kind kind, uint64_t address);
+
 /* `member` is one of the snapshot's. All unknown where nothing is known. */
 static inline struct member_thread snapshot_thread(const struct snapshot *snapshot, const struct member *member)
 {
