@@ -168,9 +168,10 @@ def test_nginx(tmp_path):
             assert_healthy(pid, tmp_path, "nginx at work", LOOKS)
 
 
-@pytest.mark.long
-def test_postgres(tmp_path):
-    initdb, postgres, bench = (needed(name, *POSTGRES_FOLDERS) for name in ("initdb", "postgres", "pgbench"))
+@contextlib.contextmanager
+def postgres_server(tmp_path):
+    """Its process, its port, and the options to run a client as the server's user."""
+    initdb, postgres = (needed(name, *POSTGRES_FOLDERS) for name in ("initdb", "postgres"))
     options = {}
     if os.geteuid() == 0:
         # The server does not run as root.
@@ -190,6 +191,13 @@ def test_postgres(tmp_path):
     cores.run([initdb, "-D", data, "-U", "test", "-A", "trust", "--no-sync"], **options)
     port = free_port()
     with service([postgres, "-D", data, "-p", port, "-h", "127.0.0.1", "-k", data, "-F"], port, **options) as pid:
+        yield pid, port, options
+
+
+@pytest.mark.long
+def test_postgres(tmp_path):
+    bench = needed("pgbench", *POSTGRES_FOLDERS)
+    with postgres_server(tmp_path) as (pid, port, options):
         access = ["-h", "127.0.0.1", "-p", str(port), "-U", "test"]
         cores.run([bench, *access, "-i", "-q", "postgres"], **options)
         assert_healthy(pid, tmp_path, "postgres idle")

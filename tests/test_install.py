@@ -67,7 +67,8 @@ def test_files(installed):
     wanted = {"bin/stackgroup", "include/stackgroup.h", "share/stackgroup/stackgroup.schema.json",
               "share/bash-completion/completions/stackgroup", "share/zsh/site-functions/_stackgroup",
               "share/fish/vendor_completions.d/stackgroup.fish", "share/doc/stackgroup/LICENSE",
-              "share/doc/stackgroup/README.md", "share/doc/stackgroup/examples/api_example.c",
+              "share/doc/stackgroup/README.md", "share/doc/stackgroup/scripts.md", "share/stackgroup/hung-test",
+              "share/doc/stackgroup/examples/api_example.c",
               *(f"share/doc/stackgroup/plugins/{name}" for name in PLUGINS)}
     if has_scdoc():
         wanted.add("share/man/man1/stackgroup.1")

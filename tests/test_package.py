@@ -47,5 +47,5 @@ def test_every_binary_package_has_files():
 
 
 def test_scripts_are_well_formed():
-    for script in ("scripts/build-package", "scripts/try-package", "debian/stackgroup.prerm", "debian/tests/installed"):
+    for script in ("scripts/build-package", "scripts/try-package", "scripts/hung-test", "debian/stackgroup.prerm", "debian/tests/installed"):
         subprocess.run(["bash", "-n", ROOT / script], check=True)

@@ -79,7 +79,7 @@ def test_built_in():
 @pytest.fixture
 def license_dump(tmp_path):
     """The dump of the README's worked example."""
-    dump = re.search(r"```\n(14 @ .*?)```", README, re.DOTALL)[1]
+    dump = re.search(r"```text\n(14 @ .*?)```", README, re.DOTALL)[1]
     path = tmp_path / "dump.txt"
     path.write_text("thread profile: total 14\n" + dump)
     return path
