@@ -295,7 +295,7 @@ def fish(installed, folder, lines):
 
 def test_fish(installed, tmp_path):
     (tmp_path / "some.core").touch()
-    lines = {"stackgroup --by=": ["--by=function", "--by=line", "--by=pc"], "stackgroup -c some.c": ["some.core"],
+    lines = {"stackgroup --by=": ["--by=creator", "--by=function", "--by=line", "--by=pc", "--by=start"], "stackgroup -c some.c": ["some.core"],
              "stackgroup rules show pthread/dea": ["pthread/deadlock"], "stackgroup rules ex": ["explain"],
              "stackgroup rules explain some.c": ["some.core"], "stackgroup --frames=": [], "stackgroup ru": ["rules", "runbook"], "stackgroup runbook pthread/dea": ["pthread/deadlock"],
              "stackgroup rules --p": ["--plugin", "--plugin="]}
