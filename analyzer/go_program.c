@@ -418,19 +418,12 @@ static bool is_asked(const struct knower_search *search, uint32_t member)
     return false;
 }
 
-static struct go_stack_range stack_range(const struct knower_search *search, const struct goroutine *goroutine,
+static struct go_stack_range stack_range(const struct knower_search *search, const struct goroutine_stack *stack,
                                          uint32_t member)
 {
     const struct snapshot *snapshot = search->program->snapshot;
-    bool is_member = member < snapshot->member_count && snapshot->members[member].id == goroutine->id;
-    bool is_parked = goroutine->status != GO_RUNNING && goroutine->sp > goroutine->stack_low &&
-                     goroutine->sp <= goroutine->stack_high;
-    return (struct go_stack_range){
-        .low = goroutine->stack_low,
-        .sp = is_parked ? goroutine->sp : goroutine->stack_low,
-        .high = goroutine->stack_high,
-        .number = is_member ? member : index_none,
-    };
+    bool is_member = member < snapshot->member_count && snapshot->members[member].id == stack->id;
+    return (struct go_stack_range){stack->low, stack->sp, stack->high, is_member ? member : index_none};
 }
 
 /* Sorted, so that each word's stack is found. */
@@ -467,8 +460,9 @@ static void knower_search_fill(struct knower_search *search)
     uint32_t member = 0;
     search->stacks = arena_array(search->program->arena, struct go_stack_range, runtime->goroutine_count + 1);
     for (uint64_t slot = 0; slot < runtime->goroutine_count; slot++) {
+        struct goroutine_stack found;
         struct goroutine goroutine;
-        if (goroutine_read(&reader, slot, &goroutine) != GOROUTINE_READ) {
+        if (!goroutine_read_stack(&reader, slot, &found)) {
             struct go_stack_range stack = {.number = index_none};
             uint64_t g;
             if (memory_read_u64(memory, runtime->goroutines + 8 * slot, &g) &&
@@ -479,9 +473,10 @@ static void knower_search_fill(struct knower_search *search)
             }
             continue;
         }
-        struct go_stack_range stack = stack_range(search, &goroutine, member);
+        struct go_stack_range stack = stack_range(search, &found, member);
         add_stack(search, stack);
-        if (stack.number != index_none && is_asked(search, member))
+        if (stack.number != index_none && is_asked(search, member) &&
+            goroutine_read(&reader, slot, &goroutine) == GOROUTINE_READ)
             add_records(search, &goroutine);
         member += stack.number != index_none;
     }
@@ -500,12 +495,12 @@ static void scan_stacks(struct knower_search *search, struct go_reference_pass *
     struct goroutine_reader reader = goroutine_reader_new(runtime);
     uint32_t member = 0;
     for (uint64_t slot = 0; slot < runtime->goroutine_count; slot++) {
-        struct goroutine goroutine;
-        goroutine_prefetch(&reader, slot + prefetch_distance);
+        struct goroutine_stack found;
+        goroutine_prefetch_head(&reader, slot + prefetch_distance);
         goroutine_prefetch_stack(&reader, slot + prefetch_distance / 2);
-        if (goroutine_read(&reader, slot, &goroutine) != GOROUTINE_READ)
+        if (!goroutine_read_stack(&reader, slot, &found))
             continue;
-        struct go_stack_range stack = stack_range(search, &goroutine, member);
+        struct go_stack_range stack = stack_range(search, &found, member);
         go_reference_pass_stack(pass, &stack);
         member += stack.number != index_none;
     }

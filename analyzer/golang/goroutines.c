@@ -101,6 +101,14 @@ void goroutine_prefetch(struct goroutine_reader *reader, uint64_t slot)
         __builtin_prefetch(g + i);
 }
 
+void goroutine_prefetch_head(struct goroutine_reader *reader, uint64_t slot)
+{
+    enum { head_bytes = 192 }; /* up to id: 168 at the most */
+    const uint8_t *g = view_slot(reader, slot);
+    for (size_t i = 0; g != NULL && i < head_bytes; i += 64)
+        __builtin_prefetch(g + i);
+}
+
 void goroutine_prefetch_stack(struct goroutine_reader *reader, uint64_t slot)
 {
     enum { lines = 6 }; /* of 64 bytes: what the frames of a parked goroutine next to its top take */
@@ -136,18 +144,20 @@ static uint32_t machine_tid(const struct go_runtime *runtime, uint64_t machine, 
     return current == g && tid <= UINT32_MAX ? (uint32_t)tid : 0;
 }
 
-enum goroutine_outcome goroutine_read(struct goroutine_reader *reader, uint64_t slot, struct goroutine *ret_goroutine)
+/* The g of a slot, where it is a goroutine's. */
+static enum goroutine_outcome find_g(struct goroutine_reader *reader, uint64_t slot, uint64_t *ret_address,
+                                     const uint8_t **ret_g)
 {
-    const struct go_runtime *runtime = reader->runtime;
-    const struct memory *memory = &runtime->image->memory;
-    const struct go_g_layout *layout = &runtime->layout.g;
+    const struct memory *memory = &reader->runtime->image->memory;
+    const struct go_g_layout *layout = &reader->runtime->layout.g;
     uint64_t address = slot_address(reader, slot);
     const uint8_t *g = view(reader, address, (size_t)layout->size_bytes);
-    if (g == NULL && memory_read(memory, address, reader->copy, (size_t)layout->size_bytes) == (size_t)layout->size_bytes)
+    if (g == NULL &&
+        memory_read(memory, address, reader->copy, (size_t)layout->size_bytes) == (size_t)layout->size_bytes)
         g = reader->copy;
     if (g == NULL)
         return GOROUTINE_UNREADABLE;
-    uint32_t raw = load_u32(g + layout->status), status = raw & ~(uint32_t)go_status_scan;
+    uint32_t status = load_u32(g + layout->status) & ~(uint32_t)go_status_scan;
     /* Being made (newproc1): in the list, and its own address or id not yet in it. */
     if ((status == GO_DEAD && load_u64(g + go_g_self) == 0) || (status == GO_RUNNABLE && load_u64(g + layout->id) == 0))
         return GOROUTINE_NONE;
@@ -155,8 +165,37 @@ enum goroutine_outcome goroutine_read(struct goroutine_reader *reader, uint64_t 
         return GOROUTINE_UNREADABLE;
     if (status == GO_IDLE || status == GO_DEAD || status == GO_DEAD_EXTRA)
         return GOROUTINE_NONE;
-    if (go_status_name(status) == NULL)
+    if (go_status_name(status) == NULL || load_u64(g + layout->id) == 0)
         return GOROUTINE_UNREADABLE;
+    *ret_address = address;
+    *ret_g = g;
+    return GOROUTINE_READ;
+}
+
+bool goroutine_read_stack(struct goroutine_reader *reader, uint64_t slot, struct goroutine_stack *ret_stack)
+{
+    const struct go_g_layout *layout = &reader->runtime->layout.g;
+    uint64_t address;
+    const uint8_t *g;
+    if (find_g(reader, slot, &address, &g) != GOROUTINE_READ)
+        return false;
+    uint64_t low = load_u64(g + go_g_stack_low), high = load_u64(g + go_g_stack_high);
+    uint64_t call_sp = load_u64(g + layout->syscall_sp), sp = call_sp != 0 ? call_sp : load_u64(g + go_g_sp);
+    bool is_parked = (load_u32(g + layout->status) & ~(uint32_t)go_status_scan) != GO_RUNNING && sp > low && sp <= high;
+    *ret_stack = (struct goroutine_stack){load_u64(g + layout->id), low, high, is_parked ? sp : low};
+    return true;
+}
+
+enum goroutine_outcome goroutine_read(struct goroutine_reader *reader, uint64_t slot, struct goroutine *ret_goroutine)
+{
+    const struct go_runtime *runtime = reader->runtime;
+    const struct go_g_layout *layout = &runtime->layout.g;
+    uint64_t address;
+    const uint8_t *g;
+    enum goroutine_outcome outcome = find_g(reader, slot, &address, &g);
+    if (outcome != GOROUTINE_READ)
+        return outcome;
+    uint32_t raw = load_u32(g + layout->status), status = raw & ~(uint32_t)go_status_scan;
     struct goroutine goroutine = {
         .address = address,
         .id = load_u64(g + layout->id),
@@ -171,12 +210,11 @@ enum goroutine_outcome goroutine_read(struct goroutine_reader *reader, uint64_t 
         .parent_id = field(g, layout->parent_id),
         .wait_since = load_u64(g + layout->wait_since),
         .waiting = load_u64(g + layout->waiting),
+        .has_defers = load_u64(g + go_g_defer) != 0,
         .labels = load_u64(g + layout->labels),
         .bubble = field(g, layout->bubble),
         .locked_machine = load_u64(g + layout->locked_m),
     };
-    if (goroutine.id == 0)
-        return GOROUTINE_UNREADABLE;
     uint64_t syscall_sp = load_u64(g + layout->syscall_sp);
     bool in_call = syscall_sp != 0;
     goroutine.pc = in_call ? load_u64(g + layout->syscall_pc) : load_u64(g + go_g_pc);

@@ -23,6 +23,7 @@ struct goroutine {
     uint64_t parent_id;   /* 0: not told (before 1.21) */
     uint64_t wait_since;  /* nanoseconds of the target's monotonic clock, 0: not told */
     uint64_t waiting;     /* address of its sudog, 0 none */
+    bool has_defers;      /* records of calls that it still has to make */
     uint64_t labels;
     uint64_t bubble;      /* address of its synctest bubble, 0 none */
     bool is_system;       /* one of the runtime's own, which its profiles leave out */
@@ -57,8 +58,19 @@ struct goroutine_reader goroutine_reader_new(const struct go_runtime *runtime);
 /* `slot` is below runtime->goroutine_count. */
 enum goroutine_outcome goroutine_read(struct goroutine_reader *reader, uint64_t slot, struct goroutine *ret_goroutine);
 
-/* Asks the processor for what reading that slot, and then walking it, will touch. */
+/* The part of a goroutine that says where its stack is. */
+struct goroutine_stack {
+    uint64_t id;
+    uint64_t low, high;
+    uint64_t sp; /* where it is parked; `low` of one that runs, all of whose stack may be in use */
+};
+
+/* False where goroutine_read reads none. */
+bool goroutine_read_stack(struct goroutine_reader *reader, uint64_t slot, struct goroutine_stack *ret_stack);
+
+/* Asks the processor for what reading that slot (of its stack alone: the head), and then walking it, will touch. */
 void goroutine_prefetch(struct goroutine_reader *reader, uint64_t slot);
+void goroutine_prefetch_head(struct goroutine_reader *reader, uint64_t slot);
 void goroutine_prefetch_stack(struct goroutine_reader *reader, uint64_t slot);
 
 #endif

@@ -76,10 +76,10 @@ size_t open_defers_read(const struct go_runtime *runtime, const struct open_defe
 size_t pending_defers_read(const struct go_runtime *runtime, uint64_t goroutine, struct pending_defer *ret_defers,
                            size_t count_max)
 {
-    enum { g_defer = 40, defer_sp = 8, defer_function = 24, record_bytes = 48 };
+    enum { defer_sp = 8, defer_function = 24, record_bytes = 48 };
     uint64_t link = runtime->minor >= minor_slots ? 32 : 40, at;
     size_t count = 0;
-    if (runtime->minor < minor_oldest || !memory_read_u64(&runtime->image->memory, goroutine + g_defer, &at))
+    if (runtime->minor < minor_oldest || !memory_read_u64(&runtime->image->memory, goroutine + go_g_defer, &at))
         return 0;
     for (size_t looks = 0; at != 0 && looks < count_max; looks++) {
         uint8_t record[record_bytes];

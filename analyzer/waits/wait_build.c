@@ -140,13 +140,21 @@ static void finish_resources(struct wait_build *build)
     snapshot->resource_count = count;
 }
 
-/* They are where each member was looked at once, in turn. */
-static bool are_ordered(const struct wait *waits, size_t count)
+/* Mostly each member was looked at once, in turn, and only what one waits for is to be ordered: cases of selects. */
+static void sort_waits(struct wait *waits, size_t count)
 {
     for (size_t i = 1; i < count; i++)
-        if (compare_waits(&waits[i - 1], &waits[i]) > 0)
-            return false;
-    return true;
+        if (waits[i - 1].member > waits[i].member) {
+            qsort(waits, count, sizeof *waits, compare_waits);
+            return;
+        }
+    for (size_t first = 0, end; first < count; first = end) {
+        bool is_ordered = true;
+        for (end = first + 1; end < count && waits[end].member == waits[first].member; end++)
+            is_ordered &= waits[end - 1].resource <= waits[end].resource;
+        if (!is_ordered)
+            qsort(&waits[first], end - first, sizeof *waits, compare_waits);
+    }
 }
 
 void wait_build_finish(struct wait_build *build)
@@ -158,8 +166,7 @@ void wait_build_finish(struct wait_build *build)
 
     snapshot->waits = build->waits;
     snapshot->wait_count = build->wait_count;
-    if (!are_ordered(snapshot->waits, snapshot->wait_count))
-        qsort(snapshot->waits, snapshot->wait_count, sizeof *snapshot->waits, compare_waits);
+    sort_waits(snapshot->waits, snapshot->wait_count);
     for (size_t i = 0; i < snapshot->wait_count; i++) {
         struct member *member = &snapshot->members[snapshot->waits[i].member];
         if (member->wait_count++ == 0)

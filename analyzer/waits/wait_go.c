@@ -4,7 +4,6 @@
 #include "base/limits.h"
 #include "waits/goroutine_wait.h"
 #include "waits/wait_build.h"
-#include "waits/wait_go_holders.h"
 
 enum { record_bytes_max = 256 }; /* sudogs and channels have up to 112 */
 enum { prefetch_distance = 16 };
@@ -39,7 +38,11 @@ struct go_park go_park_new(const struct goroutine *goroutine, struct go_semaphor
         }
     semaphores->last = low;
     bool found = low < semaphores->count && semaphores->waits[low].goroutine == goroutine->address;
-    return found ? (struct go_park){semaphores->waits[low].address, true} : (struct go_park){goroutine->waiting, false};
+    return (struct go_park){
+        .address = found ? semaphores->waits[low].address : goroutine->waiting,
+        .is_semaphore = found,
+        .has_defers = goroutine->has_defers,
+    };
 }
 
 /* Where sync's structs begin, from the semaphore word in them (sync/mutex.go, rwmutex.go, waitgroup.go; the layouts are
@@ -193,6 +196,6 @@ void wait_go_read(const struct go_runtime *runtime, const struct go_park *parks,
         }
         read_member(&reader, (uint32_t)i, &parks[i]);
     }
-    wait_go_infer_holders(runtime, snapshot, &reader.build, scratch);
+    wait_go_infer_holders(runtime, parks, snapshot, &reader.build, scratch);
     wait_build_finish(&reader.build);
 }

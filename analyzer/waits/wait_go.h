@@ -8,12 +8,7 @@
 #include "golang/semaphores.h"
 #include "model/snapshot.h"
 #include "waits/wait_facts.h"
-
-/* What is kept of a goroutine's record until its stack has names. */
-struct go_park {
-    uint64_t address : 63; /* 0 none */
-    uint64_t is_semaphore : 1; /* of the semaphore that it is parked on; else of its sudog */
-};
+#include "waits/wait_go_holders.h"
 
 /* As go_semaphores_read gives them. Goroutines are made, and asked for, mostly by ascending address. */
 struct go_semaphores {

@@ -71,9 +71,23 @@ struct search {
     struct candidate *candidates;
     size_t candidate_count, candidate_capacity;
     uint32_t member;
-    uint32_t *waited;         /* by member: a resource + 1, 0 none */
     struct stack_plan *plans; /* by stack */
 };
+
+/* What the member waits for; index_none: nothing. Waits are added member by member. */
+static uint32_t waited_resource(const struct search *search)
+{
+    const struct wait_build *build = search->build;
+    size_t low = 0, high = build->wait_count;
+    while (low < high) {
+        size_t middle = low + (high - low) / 2;
+        if (build->waits[middle].member <= search->member)
+            low = middle + 1;
+        else
+            high = middle;
+    }
+    return low != 0 && build->waits[low - 1].member == search->member ? build->waits[low - 1].resource : index_none;
+}
 
 static size_t cache_slot(uint64_t address)
 {
@@ -278,7 +292,7 @@ static void note_locked(struct search *search, const struct place *place, const 
                         bool waits_here)
 {
     enum { window_bytes = 40, around_bytes = 256 };
-    uint32_t waited = search->waited[search->member];
+    uint32_t waited = waits_here ? waited_resource(search) : index_none;
     const struct sought *found = NULL;
     struct pclntab_function window = place->function;
     bool several = false;
@@ -302,7 +316,7 @@ static void note_locked(struct search *search, const struct place *place, const 
                 } else if (sought->address - word >= around_bytes) {
                     high = middle;
                 } else {
-                    if (!(waits_here && sought->resource + 1 == waited)) {
+                    if (sought->resource != waited) {
                         several |= found != NULL && found != sought;
                         found = sought;
                     }
@@ -328,7 +342,7 @@ static void plan_make(struct search *search, const struct goroutine *goroutine, 
     struct goroutine_frame frames[limit_go_frames];
     size_t count = goroutine_frames_read(search->runtime, goroutine->pc, goroutine->sp, goroutine->stack_high, frames,
                                          limit_go_frames);
-    bool waits_here = search->waited[search->member] != 0;
+    bool waits_here = waited_resource(search) != index_none;
     *plan = (struct stack_plan){.is_made = true,
                                 .frames = arena_array(search->scratch, struct stack_frame_plan, count + 1)};
     for (size_t i = 0; i < count; i++) {
@@ -414,8 +428,39 @@ static void tell(struct search *search, const struct sought *sought, const struc
     }
 }
 
-void wait_go_infer_holders(const struct go_runtime *runtime, struct snapshot *snapshot, struct wait_build *build,
-                           struct arena *scratch)
+/* Whether the member can be found to hold: by what it has deferred, or by a frame of its stack. */
+static bool is_worth_a_look(const struct search *search, const struct go_park *parks, uint32_t member)
+{
+    const struct stack_plan *plan = &search->plans[search->snapshot->members[member].stack];
+    return parks[member].has_defers || !plan->is_made || plan->count != 0;
+}
+
+static void search_members(struct search *search, const struct go_park *parks)
+{
+    enum { prefetch_distance = 8 };
+    const struct go_runtime *runtime = search->runtime;
+    const struct snapshot *snapshot = search->snapshot;
+    struct goroutine_reader reader = goroutine_reader_new(runtime);
+    uint64_t slot = 0; /* the member's, or before it: members are in the list's order, but it has others too */
+    for (; search->member < snapshot->member_count; search->member++, slot++) {
+        uint32_t ahead = search->member + prefetch_distance;
+        if (ahead < snapshot->member_count && is_worth_a_look(search, parks, ahead))
+            goroutine_prefetch(&reader, slot + prefetch_distance);
+        if (!is_worth_a_look(search, parks, search->member))
+            continue;
+        struct goroutine goroutine = {.id = 0};
+        for (; slot < runtime->goroutine_count; slot++)
+            if (goroutine_read(&reader, slot, &goroutine) == GOROUTINE_READ &&
+                goroutine.id == snapshot->members[search->member].id)
+                break;
+        if (slot >= runtime->goroutine_count)
+            break;
+        search_goroutine(search, &goroutine);
+    }
+}
+
+void wait_go_infer_holders(const struct go_runtime *runtime, const struct go_park *parks, struct snapshot *snapshot,
+                           struct wait_build *build, struct arena *scratch)
 {
     struct search *search = arena_new(scratch, struct search);
     *search = (struct search){.runtime = runtime, .snapshot = snapshot, .build = build, .scratch = scratch};
@@ -423,19 +468,7 @@ void wait_go_infer_holders(const struct go_runtime *runtime, struct snapshot *sn
     if (search->count == 0)
         return;
     search->plans = arena_array(scratch, struct stack_plan, snapshot->stack_count + 1);
-    search->waited = arena_array(scratch, uint32_t, snapshot->member_count + 1);
-    for (size_t i = 0; i < build->wait_count; i++)
-        search->waited[build->waits[i].member] = build->waits[i].resource + 1;
-    struct goroutine_reader reader = goroutine_reader_new(runtime);
-    for (uint64_t slot = 0; slot < runtime->goroutine_count && search->member < snapshot->member_count; slot++) {
-        struct goroutine goroutine;
-        goroutine_prefetch(&reader, slot + 8);
-        if (goroutine_read(&reader, slot, &goroutine) != GOROUTINE_READ ||
-            goroutine.id != snapshot->members[search->member].id)
-            continue;
-        search_goroutine(search, &goroutine);
-        search->member++;
-    }
+    search_members(search, parks);
     if (search->candidate_count != 0)
         qsort(search->candidates, search->candidate_count, sizeof *search->candidates, compare_candidates);
     uint32_t *sought_of = arena_array(scratch, uint32_t, build->resource_count + 1);

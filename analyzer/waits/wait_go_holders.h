@@ -9,8 +9,16 @@
 #include "golang/go_runtime.h"
 #include "waits/wait_build.h"
 
-/* For the locks among the resources; the members' stacks are looked through once when there are any. */
-void wait_go_infer_holders(const struct go_runtime *runtime, struct snapshot *snapshot, struct wait_build *build,
-                           struct arena *scratch);
+/* What is kept of a goroutine's record until its stack has names. */
+struct go_park {
+    uint64_t address : 62;     /* 0 none */
+    uint64_t is_semaphore : 1; /* of the semaphore that it is parked on; else of its sudog */
+    uint64_t has_defers : 1;
+};
+
+/* For the locks among the resources. Of the members, whose parks these are, those are looked at that have defers or
+ * whose stack has a function that locks. */
+void wait_go_infer_holders(const struct go_runtime *runtime, const struct go_park *parks, struct snapshot *snapshot,
+                           struct wait_build *build, struct arena *scratch);
 
 #endif
