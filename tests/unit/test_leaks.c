@@ -222,16 +222,16 @@ static void test_channel_by_call_site(void **state)
 static void test_channel_by_address(void **state)
 {
     (void)state;
+    goroutines(2, "chan send", "main.produce main.go:30");
+    rules_test_wait(&test, WAIT_CHANNEL_SEND, 0xc000010000);
     goroutines(800, "chan receive", "main.consume main.go:10");
     rules_test_wait(&test, WAIT_CHANNEL_RECEIVE, 0xc000010000);
     goroutines(400, "chan receive", "main.drain main.go:20");
     rules_test_wait(&test, WAIT_CHANNEL_RECEIVE, 0xc000010000);
     goroutines(900, "chan receive", "main.consume main.go:10");
     rules_test_wait(&test, WAIT_CHANNEL_RECEIVE, 0xc000020000);
-    goroutines(2, "chan send", "main.produce main.go:30");
-    rules_test_wait(&test, WAIT_CHANNEL_SEND, 0xc000010000);
-    test.literal.snapshot.resources[0].capacity_known = true;
-    test.literal.snapshot.resources[0].capacity = 10;
+    test.literal.snapshot.resources[1].capacity_known = true;
+    test.literal.snapshot.resources[1].capacity = 10;
     run(CHANNEL);
     assert_int_equal(test.findings.count, 1);
     assert_int_equal(test.findings.entries[0].members, 1200);
