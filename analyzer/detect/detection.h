@@ -45,6 +45,7 @@ struct detection {
     bool has_machinery;
     struct stack_facts *stacks;
     uint32_t *stack_of_member; /* NULL until asked for */
+    uint32_t *members_of_stack; /* made with it: how many stand in each */
     struct match_results *results, *head_results; /* by rule */
     struct capture_list **captures;        /* by rule, by stack; NULL until asked for */
     void *slots[RULE_DETECTOR_COUNT];

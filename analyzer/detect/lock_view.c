@@ -14,7 +14,7 @@ static void add_poor_holds(struct lock_view *view, const struct snapshot *snapsh
     for (size_t i = 0; i < count + guesses->poor_hold_count; i++)
         holds[i] = i < count ? guesses->holds[i] : guesses->poor_holds[i - count];
     struct wait_graph all = wait_graph_make(snapshot, holds, count + guesses->poor_hold_count, scratch, scratch);
-    for (size_t i = 0; i < guesses->poor_hold_count; i++) {
+    for (size_t i = 0; i < guesses->poor_hold_count && all.component_count != 0; i++) {
         const struct hold *hold = &guesses->poor_holds[i];
         uint32_t component = all.component_of[hold->member];
         if (component != index_none && component == all.component_of[snapshot->member_count + hold->resource])

@@ -154,33 +154,42 @@ static const uint32_t *stacks_of_members(struct detection *detection)
     const struct snapshot *snapshot = detection->snapshot;
     if (detection->stack_of_member == NULL) {
         detection->stack_of_member = arena_array(detection->scratch, uint32_t, snapshot->member_count + 1);
-        for (size_t i = 0; i < snapshot->member_count; i++)
+        detection->members_of_stack = arena_array(detection->scratch, uint32_t, snapshot->stack_count + 1);
+        for (size_t i = 0; i < snapshot->member_count; i++) {
             detection->stack_of_member[i] = snapshot->members[i].stack;
+            detection->members_of_stack[snapshot->members[i].stack]++;
+        }
     }
     return detection->stack_of_member;
+}
+
+/* Room for all members of the stacks that match: of what is not used nothing becomes resident. */
+static void find_members(struct detection *detection, const struct compiled_rule *rule, struct match_results *results)
+{
+    const struct snapshot *snapshot = detection->snapshot;
+    const uint32_t *stacks = NULL;
+    size_t count = 0;
+    for (uint32_t i = 0; i < snapshot->stack_count; i++)
+        if (try_stack(detection, &rule->match, results, i)) {
+            stacks = stacks_of_members(detection);
+            count += detection->members_of_stack[i];
+        }
+    if (count == 0)
+        return;
+    results->members = arena_array(detection->scratch, uint32_t, count);
+    for (uint32_t i = 0; i < snapshot->member_count; i++)
+        if (results->stacks[stacks[i]] == STACK_MATCHES && match_member(detection, &rule->match, i))
+            results->members[results->member_count++] = i;
 }
 
 const uint32_t *detection_matching_members(struct detection *detection, const struct compiled_rule *rule,
                                            size_t *ret_count)
 {
-    const struct snapshot *snapshot = detection->snapshot;
     struct match_results *results = &detection->results[rule->number];
     if (!results->has_members) {
-        bool matches = false;
-        size_t capacity = 0;
         results->has_members = true;
         if (match_kind(detection, rule) && match_is_possible(detection, &rule->match))
-            for (size_t i = 0; i < snapshot->stack_count; i++)
-                matches |= try_stack(detection, &rule->match, results, (uint32_t)i);
-        const uint32_t *stacks = matches ? stacks_of_members(detection) : NULL;
-        for (size_t i = 0; i < snapshot->member_count && matches; i++) {
-            if (results->stacks[stacks[i]] != STACK_MATCHES ||
-                !match_member(detection, &rule->match, (uint32_t)i))
-                continue;
-            results->members = arena_grow(detection->scratch, results->members, results->member_count, &capacity,
-                                          sizeof *results->members);
-            results->members[results->member_count++] = (uint32_t)i;
-        }
+            find_members(detection, rule, results);
     }
     *ret_count = results->member_count;
     return results->members;

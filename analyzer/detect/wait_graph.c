@@ -352,11 +352,11 @@ static int compare_components(const void *left, const void *right, void *context
 static void number_components(struct wait_graph *graph, struct arena *arena)
 {
     size_t members = graph->snapshot->member_count, nodes = members + graph->resource_count;
+    if (graph->component_count == 0)
+        return;
     graph->component_of = arena_array(arena, uint32_t, nodes);
     graph->number_of = arena_array(arena, uint32_t, nodes);
     memset(graph->component_of, 0xff, nodes * sizeof *graph->component_of);
-    if (graph->component_count == 0)
-        return;
     qsort_r(graph->components, graph->component_count, sizeof *graph->components, compare_components, graph);
     for (uint32_t i = 0; i < graph->component_count; i++) {
         const struct wait_component *component = &graph->components[i];

@@ -46,7 +46,7 @@ struct wait_graph {
     struct wait_component *components; /* by their lowest member id */
     size_t component_count;
     /* Per member and, from the snapshot's member_count on, per resource, as many as there are `locks`. */
-    uint32_t *component_of; /* index_none: in none */
+    uint32_t *component_of; /* index_none: in none; NULL: there are no components */
     uint32_t *number_of;    /* among its component's members or resources */
     uint32_t *component_members, *component_resources, *victims;
 };

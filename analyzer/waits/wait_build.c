@@ -122,13 +122,13 @@ static void finish_resources(struct wait_build *build)
     size_t count = build->resource_count;
     struct numbered *order = arena_array(build->scratch, struct numbered, count);
     struct numbered *spare = arena_array(build->scratch, struct numbered, count);
-    uint32_t *places = arena_array(build->scratch, uint32_t, count);
     for (size_t i = 0; i < count; i++)
         order[i] = (struct numbered){build->resources[i].address, i};
     number_sort(order, count, spare);
     for (size_t i = 0; i < count; i++)
         order[i].key = build->resources[order[i].value].kind;
     number_sort(order, count, spare);
+    uint32_t *places = (void *)spare;
     for (size_t i = 0; i < count; i++)
         places[order[i].value] = (uint32_t)i;
     for (size_t i = 0; i < build->wait_count; i++)
