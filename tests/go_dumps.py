@@ -12,7 +12,7 @@ CREATED = re.compile(r"created by (.*?)(?: in goroutine (\d+))?$")
 # Functions that a signal interrupted stand above frames whose pc is not a return address.
 PANIC = "runtime.sigpanic"
 TRAPS = (PANIC, "runtime.asyncPreempt")
-WRAPPER = re.compile(r"(\.(func|gowrap|deferwrap)\d+|·dwrap·\d+|-fm|^reflect\.(callReflect|callMethod|makeFuncStub|methodValueCall)"
+WRAPPER = re.compile(r"(\.(func|gowrap|deferwrap)\d+(\.\d+)*|·dwrap·\d+|-fm|^reflect\.(callReflect|callMethod|makeFuncStub|methodValueCall)"
                      r"|^runtime\.(call\d+|deferreturn|deferCallSave|runOpenDeferFrame))$")
 
 

@@ -14,7 +14,8 @@ from test_goroutines import unavailable_skips
 UNOPTIMISED = go_cores.VARIANTS["unoptimised"]
 
 # case: goroutines in the circle, and those behind it
-CIRCLES = {"self": (1, 3), "two": (2, 4), "three": (3, 0), "list": (1, 0), "globals": (2, 0), "upgrade": (1, 0), "reread": (1, 1)}
+CIRCLES = {"self": (1, 3), "two": (2, 4), "three": (3, 0), "list": (1, 0), "globals": (2, 0), "explicit": (2, 0), "upgrade": (1, 0),
+           "reread": (1, 1)}
 
 
 def findings(*target):
@@ -40,7 +41,7 @@ def test_circle(shape, stackgroup):
     check_circle(findings(unavailable_skips(go_cores.make_core, "go_locks", go_cores.STRIPPED, [shape]).path), shape)
 
 
-@pytest.mark.parametrize("shape", ("self", "three", "globals"))
+@pytest.mark.parametrize("shape", ("self", "three", "globals", "explicit"))
 def test_circle_unoptimised(shape, stackgroup):
     """All defers are in the goroutine's list, and Lock is called."""
     check_circle(findings(unavailable_skips(go_cores.make_core, "go_locks", UNOPTIMISED, [shape]).path), shape)

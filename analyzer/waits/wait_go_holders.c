@@ -286,46 +286,82 @@ static void note_defer(struct search *search, const struct pending_defer *defer)
         note(search, sought, exclusive);
 }
 
+/* The sought lock that a word points to, or to a struct around it: the nearest, for small objects lie side by side. */
+static const struct sought *find_around(const struct search *search, uint64_t word)
+{
+    enum { around_bytes = 256 };
+    size_t low = 0, high = search->count;
+    if (word < 4096)
+        return NULL;
+    while (low < high) {
+        size_t middle = low + (high - low) / 2;
+        if (search->sought[middle].address < word)
+            low = middle + 1;
+        else
+            high = middle;
+    }
+    return low < search->count && search->sought[low].address - word < around_bytes ? &search->sought[low] : NULL;
+}
+
+/* Of what was found to be the lock that a place has taken: the one that the member waits for counts only where there is
+ * no other, as of a goroutine that waits for itself. */
+struct found_locks {
+    uint32_t waited_resource; /* the member's */
+    const struct sought *other, *waited;
+    bool several;
+};
+
+static void found_add(struct found_locks *found, const struct sought *sought)
+{
+    if (sought->resource == found->waited_resource) {
+        found->waited = sought;
+        return;
+    }
+    found->several |= found->other != NULL && found->other != sought;
+    found->other = sought;
+}
+
+/* Where the words end that a function keeps of its own: above the return address are those that it got in registers,
+ * and put away. */
+static uint64_t frame_words_end(const struct search *search, const struct place *place,
+                                const struct goroutine_frame *frame)
+{
+    enum { arguments_max = 256 };
+    uint32_t bytes = place->function.args_bytes;
+    if (bytes == UINT32_C(0x80000000)) /* unknown */
+        return frame->end;
+    bytes = bytes < arguments_max ? bytes : arguments_max;
+    return frame->end + bytes + (search->runtime->image->arch->call_return_offset == 0 ? 8 : 0);
+}
+
 /* The only sought lock that the frame's words point to, or to a struct around it; or that the code before the call of
  * Lock refers to. A lock that this very frame waits for is not the one that it has. */
 static void note_locked(struct search *search, const struct place *place, const struct goroutine_frame *frame,
                         bool waits_here)
 {
-    enum { window_bytes = 40, around_bytes = 256 };
-    uint32_t waited = waits_here ? waited_resource(search) : index_none;
-    const struct sought *found = NULL;
+    enum { window_bytes = 40 };
+    struct found_locks found = {.waited_resource = waited_resource(search)};
     struct pclntab_function window = place->function;
-    bool several = false;
     window.end = place->lock_window;
     window.entry = window.end - window.entry > window_bytes ? window.end - window_bytes : window.entry;
     for (size_t i = 0; i < search->count && i < limit_go_locks_in_code; i++)
-        if (code_refers_to(search->runtime, &window, search->sought[i].address)) {
-            several |= found != NULL;
-            found = &search->sought[i];
-        }
-    if (found == NULL)
-        for (uint64_t at = frame->sp; at + 8 <= frame->end; at += 8) {
-            uint64_t word;
-            if (!memory_read_u64(&search->runtime->image->memory, at, &word) || word < 4096)
-                continue;
-            for (size_t low = 0, high = search->count; low < high;) {
-                size_t middle = low + (high - low) / 2;
-                const struct sought *sought = &search->sought[middle];
-                if (sought->address < word) {
-                    low = middle + 1;
-                } else if (sought->address - word >= around_bytes) {
-                    high = middle;
-                } else {
-                    if (sought->resource != waited) {
-                        several |= found != NULL && found != sought;
-                        found = sought;
-                    }
-                    break;
-                }
-            }
-        }
-    if (found != NULL && !several)
-        note(search, found, !place->is_shared);
+        if (code_refers_to(search->runtime, &window, search->sought[i].address))
+            found_add(&found, &search->sought[i]);
+    bool is_in_code = found.other != NULL || found.waited != NULL;
+    uint64_t end = is_in_code ? 0 : frame_words_end(search, place, frame);
+    for (uint64_t at = frame->sp; at + 8 <= end; at += 8) {
+        uint64_t word;
+        const struct sought *sought = NULL;
+        if (memory_read_u64(&search->runtime->image->memory, at, &word))
+            sought = find_around(search, word);
+        if (sought != NULL)
+            found_add(&found, sought);
+    }
+    const struct sought *locked = found.other;
+    if (locked == NULL && (is_in_code || !waits_here))
+        locked = found.waited;
+    if (locked != NULL && !found.several)
+        note(search, locked, !place->is_shared);
 }
 
 static bool is_of_sync(const struct go_runtime *runtime, uint64_t pc)

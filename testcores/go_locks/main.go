@@ -91,6 +91,25 @@ func backward() {
 	second.Unlock()
 }
 
+// Move gives nothing to defer, and its lock is not in its own frame but among the arguments that it got.
+//
+//go:noinline
+func (a *Account) Move(to *Account) int {
+	a.mutex.Lock()
+	meet()
+	sum := to.moved(a)
+	a.mutex.Unlock()
+	return sum
+}
+
+//go:noinline
+func (a *Account) moved(from *Account) int {
+	a.mutex.Lock()
+	sum := a.balance + from.balance
+	a.mutex.Unlock()
+	return sum
+}
+
 //go:noinline
 func (r *Registry) Size() int {
 	r.lock.RLock()
@@ -175,6 +194,12 @@ var cases = map[string]func(){
 		met.Add(2)
 		go forward()
 		go backward()
+	},
+	"explicit": func() {
+		a, b := &Account{name: "a"}, &Account{name: "b"}
+		met.Add(2)
+		go a.Move(b)
+		go b.Move(a)
 	},
 	"upgrade": func() {
 		go (&Registry{names: map[string]int{}}).Grow()
