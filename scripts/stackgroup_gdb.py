@@ -342,7 +342,8 @@ The groups that take part are named by the numbers that `stackgroup group N` tak
                 gdb.write(f"  groups: {', '.join(parts)}\n")
             if getattr(finding, "advice", ""):
                 gdb.write("  do: " + finding.advice.replace("\n", "\n    ") + "\n")
-            gdb.write(f"  confidence: {finding.confidence}\n")
+            page = getattr(finding, "runbook_command", "")
+            gdb.write(f"  confidence: {finding.confidence}{'; runbook: ' + page if page else ''}\n")
         if not result.findings:
             gdb.write(f"findings: none ({result.rules} rules)\n")
 
