@@ -429,3 +429,32 @@ def test_executable_is_gone(program, damaged, tmp_path):
     told = [row for row in document["diagnostics"] if row["code"] in ("go-program", "go-runtime")]
     assert len(told) == 1 and told[0]["subject"] == gone and "goroutines cannot be told" in told[0]["message"]
     assert [profile["kind"] for profile in document["profiles"]] == ["thread"]
+
+
+# the end of the address space, where sums overflow
+
+
+def ranges_of(damaged):
+    """Where runtime.firstmoduledata keeps the starts of noptrdata, data, bss and noptrbss; their ends are behind them."""
+    first = damaged.symbol("runtime.firstmoduledata")
+    wanted = [damaged.symbol(f"runtime.{name}") for name in ("noptrdata", "data", "bss", "noptrbss")]
+    words = [damaged.file.read_u64(first + 8 * i) for i in range(48)]
+    return [first + 8 * (47 - words[::-1].index(start)) for start in wanted]
+
+
+@pytest.mark.parametrize("words", [((1 << 64) - 16, (1 << 64) - 1), ((1 << 64) - 1, (1 << 64) - 1), (None, (1 << 64) - 1),
+                                   (0, (1 << 64) - 1)], ids=str)
+@pytest.mark.parametrize("number", range(4))
+def test_data_up_to_the_end_of_all_addresses(number, words, damaged):
+    at = ranges_of(damaged)[number]
+    with damaged.changed({at + 8 * i: word for i, word in enumerate(words) if word is not None}) as path:
+        assert survives(path) is not None
+
+
+def test_segment_up_to_the_end_of_all_addresses(damaged):
+    """… which findings go through in search of who else knows a channel."""
+    last = [segment for segment in damaged.file.segments if segment.type == corefile.PT_LOAD and segment.file_bytes][-1]
+    header = corefile.SEGMENT.pack(last.type, last.flags, last.offset, (1 << 64) - 0xFFF, 0, 0xFFE, 0xFFE, 1)
+    with damaged.bytes_changed({last.header: header}) as path:
+        done = oracles.stackgroup_run("--all-findings", path, seconds=SECONDS)
+    assert done.returncode in (0, 4), (done.returncode, done.stderr)

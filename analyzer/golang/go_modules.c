@@ -108,6 +108,23 @@ static bool read_range(const struct go_modules *modules, uint64_t moduledata, in
            go_modules_read_u64(modules, moduledata + (uint64_t)offset + 8, &ret_range->end) && ret_range->start <= ret_range->end;
 }
 
+/* A damaged end would have all the address space looked through, word by word: it is as far as what is mapped goes. What is
+ * not mapped at all is empty, and at 0, where no sum overflows. */
+static void clamp_range(const struct image *image, struct go_range *range)
+{
+    const struct mapping *mapping = image_find_mapping(image, range->start), *last = image->mappings + image->mapping_count;
+    if (mapping == NULL) {
+        *range = (struct go_range){0};
+        return;
+    }
+    uint64_t end = mapping->end;
+    while (end < range->end && ++mapping < last && mapping->start <= end)
+        end = mapping->end;
+    range->end = range->end < end ? range->end : end;
+    if (range->end - range->start > limit_go_range_bytes)
+        range->end = range->start + limit_go_range_bytes;
+}
+
 /* runtime.textsect of each: start and end as the function table counts, and where that is. They follow one another, and the
  * first is the text's start. What is none is left out: a release that is not known yet may have other things there. */
 static void read_sections(struct go_modules *modules, uint64_t slice, struct go_range text, struct pclntab *table)
@@ -158,8 +175,7 @@ static bool read_moduledata(struct go_modules *modules, uint32_t number, uint64_
     for (size_t i = 0; i < 4; i++) {
         if (!read_range(modules, address, ranges[i], &module.data[i]))
             return false;
-        if (module.data[i].end - module.data[i].start > limit_go_range_bytes)
-            module.data[i].end = module.data[i].start + limit_go_range_bytes;
+        clamp_range(modules->image, &module.data[i]);
     }
     /* The last row is a pc alone. */
     uint64_t rows_address;

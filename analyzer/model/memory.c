@@ -6,8 +6,14 @@
 #include <stdlib.h>
 #include <string.h>
 
+/* As in memory.h: no range reaches the last page. */
+static const uint64_t end_max = UINT64_MAX - 4096;
+
 void memory_layer_append(struct memory *memory, struct memory_layer *layer, struct memory_range range)
 {
+    if (range.start >= end_max)
+        return;
+    range.end = range.end < end_max ? range.end : end_max;
     layer->ranges = arena_grow(memory->arena, layer->ranges, layer->count, &layer->capacity, sizeof *layer->ranges);
     layer->ranges[layer->count++] = range;
 }
@@ -34,6 +40,7 @@ static int compare_start(const void *left, const void *right)
 
 void memory_layer_insert(struct memory *memory, struct memory_layer *layer, struct memory_range range)
 {
+    range.end = range.end < end_max ? range.end : end_max;
     while (range.start < range.end) {
         size_t at = layer_lower_bound(layer, range.start);
         uint64_t free_end = range.end;

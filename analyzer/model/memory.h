@@ -5,7 +5,10 @@
  *
  * A live target can be asked for what was not copied while it was stopped, by memory_ask alone. Its answer is of now: the
  * target runs again. It fits what does not change while a thread stands still (the thread's block, the name and the kind
- * of a lock), not what is compared with the stacks: those and the words that threads wait for are copied in the stop. */
+ * of a lock), not what is compared with the stacks: those and the words that threads wait for are copied in the stop.
+ *
+ * No range reaches the last page of the address space, where no program's memory lies: what goes through one word by word
+ * may add to its end. */
 #ifndef SG_MODEL_MEMORY_H
 #define SG_MODEL_MEMORY_H
 

@@ -315,7 +315,8 @@ static const struct error *read_segments(struct core_reader *reader, const struc
             continue;
         uint64_t memory_bytes = segment.memory_bytes > segment.file_bytes ? segment.memory_bytes : segment.file_bytes;
         uint64_t end;
-        if (__builtin_add_overflow(segment.address, memory_bytes, &end)) {
+        /* No program's memory reaches the last page: sums with what lies there would overflow. */
+        if (__builtin_add_overflow(segment.address, memory_bytes, &end) || end > UINT64_MAX - 4096) {
             diagnostics_add(reader->diagnostics, DIAGNOSTIC_LOSS, "segment-invalid", reader->path_text,
                             "%s: program header at offset 0x%" PRIx64 " spans 0x%" PRIx64 " bytes from 0x%" PRIx64
                             ", past the end of the address space; left out",
