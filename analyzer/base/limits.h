@@ -78,6 +78,8 @@ enum {
     limit_go_fields = 256,
     limit_go_struct_bytes = 64 << 10,
     limit_go_types_found = 64,
+    /* Fields that are compared with what lies at one address, those of structs within it too: sql.DB has 100. */
+    limit_go_field_looks = 4096,
     /* Frames of one goroutine whose words are looked at: its waiting call and what led there. */
     limit_go_frames = 64,
     /* Locks of Go's whose holders are looked for, and those of them that are looked for in code. */

@@ -373,7 +373,8 @@ static void search_frame(struct search *search, const struct goroutine *goroutin
 static void search_goroutine(struct search *search, const struct goroutine *goroutine)
 {
     struct pending_defer defers[limit_go_defers];
-    if (goroutine->status == GO_RUNNING || goroutine->sp <= goroutine->stack_low)
+    if (goroutine->status == GO_RUNNING || goroutine->sp <= goroutine->stack_low ||
+        goroutine->sp > goroutine->stack_high || goroutine->stack_high > UINT64_MAX - 4096)
         return;
     size_t defer_count = pending_defers_read(search->runtime, goroutine->address, defers, limit_go_defers);
     for (size_t i = 0; i < defer_count; i++)
@@ -381,8 +382,10 @@ static void search_goroutine(struct search *search, const struct goroutine *goro
     struct stack_plan *plan = &search->plans[search->snapshot->members[search->member].stack];
     if (!plan->is_made)
         plan_make(search, goroutine, plan);
+    /* The plan is of the first that stood there; of this one all that, too, lies on its stack. */
     for (size_t i = 0; i < plan->count && plan_fits(search, plan, goroutine); i++)
-        search_frame(search, goroutine, &plan->frames[i], defers, defer_count);
+        if (plan->frames[i].end <= goroutine->stack_high - goroutine->sp)
+            search_frame(search, goroutine, &plan->frames[i], defers, defer_count);
 }
 
 static int compare_candidates(const void *left, const void *right)
