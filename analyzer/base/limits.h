@@ -71,7 +71,7 @@ enum {
     limit_go_cases = 1 << 16,
     /* Bytes of one Go function's code that are looked through for calls: the largest, of generated tables, have a few MB … */
     limit_code_call_bytes = 4 << 20,
-    /* … and of all that one profile's findings ask for: half a second's worth. */
+    /* … and of all that one profile's findings ask for, and its locks: half a second's worth each. */
     limit_code_calls_bytes = 32 << 20,
     /* Fields and bytes of one Go struct that is looked for by its name, and structs of one name: packages of the same last
      * part, and instances of a generic type. */

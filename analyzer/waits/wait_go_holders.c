@@ -72,6 +72,7 @@ struct search {
     size_t candidate_count, candidate_capacity;
     uint32_t member;
     uint32_t *waited;         /* by member: a resource + 1, 0 none */
+    uint64_t code_bytes_left; /* that may still be looked through for calls */
     struct stack_plan *plans; /* by stack */
 };
 
@@ -179,6 +180,16 @@ static enum lock_call call_read(const struct search *search, const struct pclnta
     return own == NULL ? LOCK_CALL_NONE : lock_call_of(pclntab_name(own, target.name));
 }
 
+/* As code_calls_read; NULL, too, when enough code was looked through. */
+static const struct code_call *read_calls(struct search *search, const struct pclntab_function *function,
+                                          size_t *ret_count)
+{
+    if (function->end - function->entry > search->code_bytes_left)
+        return NULL;
+    search->code_bytes_left -= function->end - function->entry;
+    return code_calls_read(search->runtime, function, search->scratch, ret_count);
+}
+
 static uint32_t line_at(const struct pclntab *table, const struct pclntab_function *function, uint64_t lookup)
 {
     struct pclntab_cursor cursor = pclntab_cursor_new(table, function, lookup);
@@ -193,7 +204,7 @@ static void place_read_code(struct search *search, const struct pclntab *table, 
 {
     size_t count, locks = 0, unlocks = 0;
     uint32_t line = line_at(table, &place->function, place->pc - 1);
-    const struct code_call *calls = code_calls_read(search->runtime, &place->function, search->scratch, &count);
+    const struct code_call *calls = read_calls(search, &place->function, &count);
     for (size_t i = 0; calls != NULL && i < count; i++) {
         uint32_t own;
         enum lock_call call = call_read(search, table, &place->function, &calls[i], &own);
@@ -238,7 +249,7 @@ static const struct closure *closure_of(struct search *search, uint64_t function
         return closure;
     closure->call = lock_call_of(pclntab_name(table, closure->code.name));
     size_t count;
-    const struct code_call *calls = code_calls_read(search->runtime, &closure->code, search->scratch, &count);
+    const struct code_call *calls = read_calls(search, &closure->code, &count);
     for (size_t i = 0; closure->call == LOCK_CALL_NONE && calls != NULL && i < count; i++) {
         uint32_t line;
         enum lock_call call = call_read(search, table, &closure->code, &calls[i], &line);
@@ -421,7 +432,13 @@ void wait_go_infer_holders(const struct go_runtime *runtime, struct snapshot *sn
                            struct arena *scratch)
 {
     struct search *search = arena_new(scratch, struct search);
-    *search = (struct search){.runtime = runtime, .snapshot = snapshot, .build = build, .scratch = scratch};
+    *search = (struct search){
+        .runtime = runtime,
+        .snapshot = snapshot,
+        .build = build,
+        .scratch = scratch,
+        .code_bytes_left = limit_code_calls_bytes,
+    };
     collect(search);
     if (search->count == 0)
         return;
