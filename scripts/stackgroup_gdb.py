@@ -32,8 +32,11 @@ REGISTERS = {
 # Options that concern how a result is written and judged, not which groups it has.
 WRITING = re.compile(r"--(format|output|color|members|frames|stats|all-findings|fail-on|strict|no-rules)(=|$)|-[fo]")
 WITH_VALUE = re.compile(r"(--(format|output|color|frames|fail-on)|-[fo])$")
-HERE = globals().get("__file__", "")
+# Now: gdb may be in another folder when the command is used.
+HERE = os.path.abspath(__file__) if "__file__" in globals() else ""
 ESCAPES = re.compile(r"\x1b\[[0-9;]*[A-Za-z]")
+# Controls and direction marks: names come from the target, and what they do to a terminal is not theirs to choose.
+UNSEEN = re.compile(r"[\x00-\x1f\x7f-\x9f\u200e\u200f\u202a-\u202e\u2066-\u2069]")
 
 
 class ProgramParameter(gdb.Parameter):
@@ -56,8 +59,8 @@ class ProgramParameter(gdb.Parameter):
 def find_program(required=True):
     chosen = os.path.expanduser(PROGRAM.value or "")
     # Sourced from a clone: the program that was built there.
-    built = os.path.join(os.path.dirname(os.path.dirname(os.path.abspath(HERE))), "build", "analyzer", "stackgroup")
-    found = shutil.which(chosen or "stackgroup") or (None if chosen else shutil.which(built))
+    built = os.path.join(os.path.dirname(os.path.dirname(HERE)), "build", "analyzer", "stackgroup")
+    found = shutil.which(chosen or "stackgroup") or (None if chosen or not HERE else shutil.which(built))
     if found is None and required:
         raise gdb.GdbError(f"stackgroup: {chosen}: no such program" if chosen else
                            "stackgroup: the program is not on PATH; say where: set stackgroup-program /path/to/stackgroup")
@@ -192,6 +195,11 @@ def run_on_inferior(options):
 
 
 # Results
+
+
+def shown(text):
+    """As stackgroup's own text has it: what is not to be seen by its bytes."""
+    return UNSEEN.sub(lambda match: "".join(f"\\x{byte:02x}" for byte in match.group().encode()), text)
 
 
 def as_objects(value):
@@ -333,17 +341,17 @@ The groups that take part are named by the numbers that `stackgroup group N` tak
         result = last_result()
         by_fingerprint = {group.fingerprint: group.id for group in result.groups}
         for finding in result.findings:
-            gdb.write(f"{finding.severity}: {finding.title} [{finding.id}]\n")
+            gdb.write(shown(f"{finding.severity}: {finding.title} [{finding.id}]") + "\n")
             for line in finding.evidence:
-                gdb.write(f"  {line}\n")
+                gdb.write(f"  {shown(line)}\n")
             parts = [f"{by_fingerprint.get(group.fingerprint, group.fingerprint)} ({group.role}: {group.members})"
                      for group in finding.groups]
             if parts:
                 gdb.write(f"  groups: {', '.join(parts)}\n")
             if getattr(finding, "advice", ""):
-                gdb.write("  do: " + finding.advice.replace("\n", "\n    ") + "\n")
+                gdb.write("  do: " + "\n    ".join(map(shown, finding.advice.split("\n"))) + "\n")
             page = getattr(finding, "runbook_command", "")
-            gdb.write(f"  confidence: {finding.confidence}{'; runbook: ' + page if page else ''}\n")
+            gdb.write(f"  confidence: {finding.confidence}{'; runbook: ' + shown(page) if page else ''}\n")
         if not result.findings:
             gdb.write(f"findings: none ({result.rules} rules)\n")
 

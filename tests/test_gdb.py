@@ -88,6 +88,19 @@ def test_findings_and_selection(deadlock):
     assert re.search(r"^#\d+ .*pool_take", second, re.MULTILINE)
 
 
+def test_names_do_nothing_to_the_terminal(deadlock, tmp_path):
+    """They come from the target; JSON has them as they are."""
+    finding = {"severity": "info", "title": "a \x1b[31mred one", "id": "x/y", "evidence": ["thread 1 (\x1b]0;ev\nil\u202e)"],
+               "groups": [], "advice": "one\ntwo\r", "confidence": "read"}
+    answer = tmp_path / "answer.json"
+    answer.write_text(json.dumps({"findings": [finding], "profiles": [], "rules": 1}))
+    program = tmp_path / "program"
+    program.write_text(f"#!/bin/sh\ncat '{answer}'\n")
+    program.chmod(0o755)
+    text = gdb(f"set stackgroup-program {program}", "stackgroup findings", files=(deadlock.executable, deadlock.path))
+    assert "info: a \\x1b[31mred one [x/y]\n  thread 1 (\\x1b]0;ev\\x0ail\\xe2\\x80\\xae)\n  do: one\n    two\\x0d\n" in text, text
+
+
 def test_process(deadlock, tmp_path):
     """One that gdb holds: the groups and verdicts of its own core, no second attach; it stays gdb's, and runs on after that."""
     with hanging(tmp_path) as pid:

@@ -71,13 +71,15 @@ enum {
     limit_go_cases = 1 << 16,
     /* Bytes of one Go function's code that are looked through for calls: the largest, of generated tables, have a few MB … */
     limit_code_call_bytes = 4 << 20,
-    /* … and of all that one profile's findings ask for: half a second's worth. */
+    /* … and of all that one profile's findings ask for, and its locks: half a second's worth each. */
     limit_code_calls_bytes = 32 << 20,
     /* Fields and bytes of one Go struct that is looked for by its name, and structs of one name: packages of the same last
      * part, and instances of a generic type. */
     limit_go_fields = 256,
     limit_go_struct_bytes = 64 << 10,
     limit_go_types_found = 64,
+    /* Fields that are compared with what lies at one address, those of structs within it too: sql.DB has 100. */
+    limit_go_field_looks = 4096,
     /* Frames of one goroutine whose words are looked at: its waiting call and what led there. */
     limit_go_frames = 64,
     /* Locks of Go's whose holders are looked for, and those of them that are looked for in code. */

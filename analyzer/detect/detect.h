@@ -25,8 +25,7 @@ size_t rule_set_count(const struct rule_set *set);
 struct text rule_set_id(const struct rule_set *set, size_t number);
 const struct rule *rule_set_rule(const struct rule_set *set, size_t number);
 
-/* The plugin's name, the file that the rule came from, and where its runbook lies; of the latter "" built in. */
-struct text rule_set_plugin(const struct rule_set *set, size_t number);
+/* The file that the rule came from, and where its runbook lies; of the latter "" built in. */
 struct text rule_set_path(const struct rule_set *set, size_t number);
 struct text rule_set_runbook_path(const struct rule_set *set, size_t number);
 bool rule_set_has_plugin(const struct rule_set *set, struct text plugin);

@@ -218,11 +218,6 @@ const struct rule *rule_set_rule(const struct rule_set *set, size_t number)
     return set->rules[number]->source;
 }
 
-struct text rule_set_plugin(const struct rule_set *set, size_t number)
-{
-    return set->rules[number]->plugin;
-}
-
 struct text rule_set_path(const struct rule_set *set, size_t number)
 {
     return set->rules[number]->path;

@@ -180,10 +180,15 @@ static bool function_fits(const struct go_runtime *runtime, uint64_t word)
                          function.entry == pc);
 }
 
-static bool field_fits(const struct go_runtime *runtime, const struct go_field *field, uint64_t address, unsigned depth)
+/* `looks` counts down over the whole struct: a descriptor whose fields are all of its own type has no end. */
+static bool field_fits(const struct go_runtime *runtime, const struct go_field *field, uint64_t address, unsigned depth,
+                       unsigned *looks)
 {
     uint64_t first = 0, second = 0, third = 0;
     uint8_t byte;
+    if (*looks == 0)
+        return false;
+    --*looks;
     switch (field->kind) {
     case KIND_BOOL:
         return read_memory(runtime, address, &byte, 1) && byte <= 1;
@@ -213,7 +218,7 @@ static bool field_fits(const struct go_runtime *runtime, const struct go_field *
             return true;
         for (uint64_t i = 0; i < inner.field_count; i++)
             if (read_field(runtime, &inner, i, &name, &part) &&
-                !field_fits(runtime, &part, address + part.offset, depth - 1))
+                !field_fits(runtime, &part, address + part.offset, depth - 1, looks))
                 return false;
         return true;
     }
@@ -225,6 +230,7 @@ static bool field_fits(const struct go_runtime *runtime, const struct go_field *
 bool go_struct_fits(const struct go_runtime *runtime, const struct go_struct *type, uint64_t address)
 {
     enum { nested_structs = 3 };
+    unsigned looks = limit_go_field_looks;
     uint8_t byte;
     if ((address & 7) != 0 || !read_memory(runtime, address, &byte, 1) ||
         !read_memory(runtime, address + type->size_bytes - 1, &byte, 1))
@@ -233,7 +239,7 @@ bool go_struct_fits(const struct go_runtime *runtime, const struct go_struct *ty
         struct text name;
         struct go_field field;
         if (!read_field(runtime, type, i, &name, &field) ||
-            !field_fits(runtime, &field, address + field.offset, nested_structs))
+            !field_fits(runtime, &field, address + field.offset, nested_structs, &looks))
             return false;
     }
     return true;

@@ -7,6 +7,8 @@ size_t goroutine_frames_read(const struct go_runtime *runtime, uint64_t pc, uint
     /* amd64 leaves return addresses above the frame, arm64 at its start. */
     bool pushes = runtime->image->arch->call_return_offset != 0;
     size_t count = 0;
+    if (stack_high > UINT64_MAX - 4096) /* who goes through a frame's words may add to its end */
+        return 0;
     while (count < count_max && sp != 0 && sp < stack_high) {
         struct pclntab_function function;
         const struct pclntab *table = go_runtime_find_function(runtime, count == 0 ? pc : pc - 1, &function);

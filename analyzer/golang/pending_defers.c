@@ -62,7 +62,8 @@ size_t open_defers_read(const struct go_runtime *runtime, const struct open_defe
     uint64_t end = frame->end - (runtime->image->arch->call_return_offset != 0 ? 16 : 8), slot;
     size_t count = 0;
     uint8_t bits;
-    if (defers->count == 0 || defers->bits > end - frame->sp || memory_read(memory, end - defers->bits, &bits, 1) != 1)
+    if (defers->count == 0 || end < frame->sp || defers->bits > end - frame->sp ||
+        memory_read(memory, end - defers->bits, &bits, 1) != 1)
         return 0;
     for (unsigned i = 0; i < defers->count; i++) {
         if ((bits >> i & 1) == 0 || defers->slots[i] > end - frame->sp ||

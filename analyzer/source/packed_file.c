@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "source/packed_file.h"
 
-#include "base/cleanup.h"
 #include "base/limits.h"
 
 #include <errno.h>
@@ -179,15 +178,6 @@ const char *packed_file_kind(const uint8_t *bytes, size_t size_bytes)
 {
     const struct unpacker *unpacker = find_unpacker(bytes, size_bytes);
     return unpacker == NULL ? NULL : unpacker->name;
-}
-
-bool packed_file_probe(const char *path)
-{
-    uint64_t size_bytes;
-    uint8_t magic[8];
-    AUTO_CLOSE int fd = file_open_regular(path, &size_bytes);
-    ssize_t got = fd < 0 ? -1 : pread(fd, magic, sizeof magic, 0);
-    return got > 0 && packed_file_kind(magic, (size_t)got) != NULL;
 }
 
 static const char *temporary_folder(void)

@@ -9,11 +9,8 @@
 #include "base/error.h"
 #include "base/file.h"
 
-#include <stdbool.h>
-
 /* "zstd", "xz", "lz4", "gzip"; NULL: none of them. */
 const char *packed_file_kind(const uint8_t *bytes, size_t size_bytes);
-bool packed_file_probe(const char *path);
 
 struct packed_progress {
     void (*tell)(void *context, const char *stage, uint64_t done, uint64_t total); /* NULL: nobody listens */

@@ -71,6 +71,7 @@ struct search {
     struct candidate *candidates;
     size_t candidate_count, candidate_capacity;
     uint32_t member;
+    uint64_t code_bytes_left; /* that may still be looked through for calls */
     struct stack_plan *plans; /* by stack */
 };
 
@@ -193,6 +194,16 @@ static enum lock_call call_read(const struct search *search, const struct pclnta
     return own == NULL ? LOCK_CALL_NONE : lock_call_of(pclntab_name(own, target.name));
 }
 
+/* As code_calls_read; NULL, too, when enough code was looked through. */
+static const struct code_call *read_calls(struct search *search, const struct pclntab_function *function,
+                                          size_t *ret_count)
+{
+    if (function->end - function->entry > search->code_bytes_left)
+        return NULL;
+    search->code_bytes_left -= function->end - function->entry;
+    return code_calls_read(search->runtime, function, search->scratch, ret_count);
+}
+
 static uint32_t line_at(const struct pclntab *table, const struct pclntab_function *function, uint64_t lookup)
 {
     struct pclntab_cursor cursor = pclntab_cursor_new(table, function, lookup);
@@ -207,7 +218,7 @@ static void place_read_code(struct search *search, const struct pclntab *table, 
 {
     size_t count, locks = 0, unlocks = 0;
     uint32_t line = line_at(table, &place->function, place->pc - 1);
-    const struct code_call *calls = code_calls_read(search->runtime, &place->function, search->scratch, &count);
+    const struct code_call *calls = read_calls(search, &place->function, &count);
     for (size_t i = 0; calls != NULL && i < count; i++) {
         uint32_t own;
         enum lock_call call = call_read(search, table, &place->function, &calls[i], &own);
@@ -252,7 +263,7 @@ static const struct closure *closure_of(struct search *search, uint64_t function
         return closure;
     closure->call = lock_call_of(pclntab_name(table, closure->code.name));
     size_t count;
-    const struct code_call *calls = code_calls_read(search->runtime, &closure->code, search->scratch, &count);
+    const struct code_call *calls = read_calls(search, &closure->code, &count);
     for (size_t i = 0; closure->call == LOCK_CALL_NONE && calls != NULL && i < count; i++) {
         uint32_t line;
         enum lock_call call = call_read(search, table, &closure->code, &calls[i], &line);
@@ -423,7 +434,8 @@ static void search_frame(struct search *search, const struct goroutine *goroutin
 static void search_goroutine(struct search *search, const struct goroutine *goroutine)
 {
     struct pending_defer defers[limit_go_defers];
-    if (goroutine->status == GO_RUNNING || goroutine->sp <= goroutine->stack_low)
+    if (goroutine->status == GO_RUNNING || goroutine->sp <= goroutine->stack_low ||
+        goroutine->sp > goroutine->stack_high || goroutine->stack_high > UINT64_MAX - 4096)
         return;
     size_t defer_count = pending_defers_read(search->runtime, goroutine->address, defers, limit_go_defers);
     for (size_t i = 0; i < defer_count; i++)
@@ -431,8 +443,10 @@ static void search_goroutine(struct search *search, const struct goroutine *goro
     struct stack_plan *plan = &search->plans[search->snapshot->members[search->member].stack];
     if (!plan->is_made)
         plan_make(search, goroutine, plan);
+    /* The plan is of the first that stood there; of this one all that, too, lies on its stack. */
     for (size_t i = 0; i < plan->count && plan_fits(search, plan, goroutine); i++)
-        search_frame(search, goroutine, &plan->frames[i], defers, defer_count);
+        if (plan->frames[i].end <= goroutine->stack_high - goroutine->sp)
+            search_frame(search, goroutine, &plan->frames[i], defers, defer_count);
 }
 
 static int compare_candidates(const void *left, const void *right)
@@ -499,7 +513,13 @@ void wait_go_infer_holders(const struct go_runtime *runtime, const struct go_par
                            struct wait_build *build, struct arena *scratch)
 {
     struct search *search = arena_new(scratch, struct search);
-    *search = (struct search){.runtime = runtime, .snapshot = snapshot, .build = build, .scratch = scratch};
+    *search = (struct search){
+        .runtime = runtime,
+        .snapshot = snapshot,
+        .build = build,
+        .scratch = scratch,
+        .code_bytes_left = limit_code_calls_bytes,
+    };
     collect(search);
     if (search->count == 0)
         return;
