@@ -129,6 +129,13 @@ struct call_reading {
     uint32_t line;
 };
 
+/* The asker's own call ends one byte behind its pc. */
+static bool call_is_before(const struct call_reading *reading, const struct code_call *code, uint32_t line)
+{
+    bool lines_tell = line != 0 && reading->line != 0 && line != reading->line;
+    return lines_tell ? line < reading->line : code->end <= reading->pc;
+}
+
 static bool call_make(const struct call_reading *reading, const struct code_call *code, struct program_call *ret_call)
 {
     struct go_program *program = reading->program;
@@ -143,15 +150,13 @@ static bool call_make(const struct call_reading *reading, const struct code_call
     for (size_t i = 0; i <= level; i++)
         names[i] = printed_name(program, i == level ? pclntab_name(table, target.name) : chain[level - 1 - i].name);
     uint32_t line = chain[level].line;
-    bool lines_tell = line != 0 && reading->line != 0 && line != reading->line;
     *ret_call = (struct program_call){
         .names = names,
         .name_count = level + 1,
         .line = line,
         .pc = code->pc,
         .target = code->target,
-        /* The asker's own call ends one byte behind its pc. */
-        .is_before = lines_tell ? line < reading->line : code->end <= reading->pc,
+        .is_before = call_is_before(reading, code, line),
     };
     return true;
 }
@@ -207,6 +212,25 @@ static const struct program_call *program_calls(void *context, uint32_t location
     list->is_made = true;
     *ret_count = list->count;
     return list->calls;
+}
+
+static bool program_unseen_calls(void *context, uint32_t location, size_t *ret_count)
+{
+    struct go_program *program = context;
+    struct call_reading reading;
+    size_t count = 0;
+    *ret_count = 0;
+    if (!reading_open(program, location, &reading))
+        return false;
+    const struct code_call *codes =
+        code_register_calls_read(program->runtime, &reading.function, program->arena, &count);
+    for (size_t i = 0; codes != NULL && i < count; i++) {
+        struct pclntab_call chain[limit_inline_depth];
+        size_t depth = chain_read(reading.table, &reading.function, codes[i].pc, chain);
+        size_t level = chain_level(chain, depth, reading.name, reading.is_inlined);
+        *ret_count += level < depth && call_is_before(&reading, &codes[i], chain[level].line);
+    }
+    return codes != NULL;
 }
 
 static const struct program_call *program_calls_of(void *context, uint64_t target, size_t *ret_count)
@@ -314,6 +338,18 @@ static bool program_frames_have(void *context, uint32_t member, uint32_t step, u
     return false;
 }
 
+/* What is saved of a process, and what is copied of one, has no heap. */
+static enum program_heap program_heap(void *context, uint64_t *ret_bytes)
+{
+    const struct go_program *program = context;
+    const struct image *image = program->runtime->image;
+    *ret_bytes = go_references_heap_bytes(program->runtime);
+    if (strcmp(image->source_kind, "core") != 0 ||
+        (image->written_by != NULL && strcmp(image->written_by, "stackgroup") == 0))
+        return PROGRAM_HEAP_MISSING;
+    return *ret_bytes <= limit_go_heap_bytes ? PROGRAM_HEAP_SEARCHED : PROGRAM_HEAP_TOO_LARGE;
+}
+
 enum { led_words = 16 }; /* of a thing on the way: what is lent is a small struct */
 
 static bool things_have(const struct memory *memory, uint64_t at, uint64_t address, unsigned steps, bool *ret_is_known)
@@ -349,6 +385,9 @@ static bool program_frame_leads_to(void *context, uint32_t member, uint32_t step
             things_have(memory, word, address, steps_max, ret_is_known))
             return true;
     }
+    /* Other goroutines' stacks and variables can be read of any target; what is not there may be on the heap. */
+    uint64_t heap_bytes;
+    *ret_is_known &= program_heap(program, &heap_bytes) != PROGRAM_HEAP_MISSING;
     return false;
 }
 
@@ -521,18 +560,6 @@ static void knowers_add_registers(struct knower_search *search)
     }
 }
 
-/* What is saved of a process, and what is copied of one, has no heap. */
-static enum program_heap program_heap(void *context, uint64_t *ret_bytes)
-{
-    const struct go_program *program = context;
-    const struct image *image = program->runtime->image;
-    *ret_bytes = go_references_heap_bytes(program->runtime);
-    if (strcmp(image->source_kind, "core") != 0 ||
-        (image->written_by != NULL && strcmp(image->written_by, "stackgroup") == 0))
-        return PROGRAM_HEAP_MISSING;
-    return *ret_bytes <= limit_go_heap_bytes ? PROGRAM_HEAP_SEARCHED : PROGRAM_HEAP_TOO_LARGE;
-}
-
 static enum program_heap program_knowers(void *context, struct program_knower *knowers, size_t count)
 {
     struct go_program *program = context;
@@ -591,6 +618,7 @@ const struct program *go_program_new(const struct go_runtime *runtime, const str
             {
                 .context = program,
                 .calls = program_calls,
+                .unseen_calls = program_unseen_calls,
                 .calls_of = program_calls_of,
                 .function_of = program_function_of,
                 .pools = program_pools,

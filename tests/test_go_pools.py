@@ -81,6 +81,17 @@ def test_nested(program, shape, variant, rule, size, victims, holders, stackgrou
     assert ids == own
 
 
+def test_interface(stackgroup):
+    """No code calls the pool: the function is seen to take one where others of it wait."""
+    core = make("go_pools", "interface")
+    found, document = findings(core)
+    finding = found["pools/go"]
+    assert (finding["severity"], finding["confidence"]) == ("critical", "inferred")
+    assert roles(finding) == {"holds and waits": 6, "waits": 40}
+    assert finding["keys"]["in-use"] == finding["keys"]["size"] == "6"
+    assert "called from example.com/depot/store.(*Parts).LinesOf" in "\n".join(finding["evidence"])
+
+
 BUSY = (
     ("go_pools", "lines-busy"), ("go_pools", "lines-apart"), ("go_pools", "two-pools"), ("go_pools", "sql-busy"),
     ("go_pools", "sql-some"), ("go_redigo", "busy"), ("go_redigo", "crossed"),

@@ -286,9 +286,10 @@ static struct pool *pool_gather(struct pool_search *search, struct pool_member *
 /* What the finding says. */
 
 struct pool_verdict {
-    uint64_t waiters, nested, suspected; /* suspected: of those nested, by the layers alone */
-    uint64_t holders;                    /* others that may hold one, and do not wait for another */
-    bool is_certain;                     /* as many hold one and wait as are in use: nobody is left to give one back */
+    uint64_t waiters, nested;
+    uint64_t suspected, ordered; /* of those nested, by the layers alone; by places in their function */
+    uint64_t holders;            /* others that may hold one, and do not wait for another */
+    bool is_certain;             /* as many hold one and wait as are in use: nobody is left to give one back */
     struct tally nested_places, victim_places, holder_places, proofs;
     struct circumstances circumstances;
 };
@@ -333,6 +334,7 @@ static void verdict_count_waiters(struct pool_search *search, const struct pool 
         }
         verdict->nested += entry->waiting;
         verdict->suspected += entry->nesting == NESTING_LAYERED ? entry->waiting : 0;
+        verdict->ordered += entry->nesting == NESTING_ORDERED ? entry->waiting : 0;
         tally_add(&verdict->nested_places, nested_place(search, entry, arena), entry->waiting);
         tally_add(&verdict->proofs, text_from_string(nesting_reason(entry->nesting)), entry->waiting);
     }
@@ -348,7 +350,8 @@ static bool frame_holds(struct pool_search *search, const struct pool *pool, con
         entry++;
     if (facts != NULL && facts->acquires_before != NULL)
         answer = facts->acquires_before(facts->context, entry, frame);
-    return answer == POOL_UNKNOWN ? pool_frame_is_past(pool, search->functions, frame) : answer == POOL_YES;
+    return answer == POOL_UNKNOWN || answer == POOL_UNSEEN ? pool_frame_is_past(pool, search->functions, frame)
+                                                           : answer == POOL_YES;
 }
 
 /* Whether the member's frame keeps anything that leads to the pool: without it, what its function took is of another
@@ -536,7 +539,8 @@ static void finding_add_keys(struct pool_search *search, struct finding *finding
 static bool verdict_is_certain(const struct pool_verdict *verdict, const struct pool_facts *facts)
 {
     return facts != NULL && facts->size_known && facts->in_use_known && verdict->suspected == 0 &&
-           verdict->holders == 0 && verdict->nested == facts->in_use && facts->in_use == facts->size;
+           verdict->ordered == 0 && verdict->holders == 0 && verdict->nested == facts->in_use &&
+           facts->in_use == facts->size;
 }
 
 /* More are counted than the pool has, and none of those who wait for another keeps anything of this pool: they hold one
@@ -627,7 +631,8 @@ static bool verdict_doubt_by_counters(const struct pool_verdict *verdict, const 
         detection_add_evidence(detection, finding, "%s of those in use %s held by others, who may give %s back.",
                                detection_count_text(detection, others), for_count(others, "is", "are"),
                                for_count(others, "it", "theirs"));
-    } else if (verdict->nested > facts->in_use && (verdict->holders != 0 || verdict->suspected != 0)) {
+    } else if ((verdict->nested > facts->in_use && (verdict->holders != 0 || verdict->suspected != 0)) ||
+               (verdict->nested + verdict->holders > facts->in_use && verdict->ordered != 0)) {
         severity_limit(finding, SEVERITY_INFO);
         detection_add_evidence(detection, finding,
                                "They cannot all hold one: that is more than are in use. The pool may merely be busy.");
@@ -638,12 +643,17 @@ static bool verdict_doubt_by_counters(const struct pool_verdict *verdict, const 
 static void verdict_doubt(const struct pool_verdict *verdict, const struct pool_facts *facts,
                           struct detection *detection, struct finding *finding)
 {
-    if (verdict_doubt_by_counters(verdict, facts, detection, finding) || verdict->suspected < verdict->nested)
+    bool has_code = facts != NULL && facts->acquires_before != NULL;
+    if (has_code && verdict->suspected == verdict->nested)
+        severity_limit(finding, SEVERITY_WARNING);
+    /* A function that takes one, gives it back and takes another is seen at two places too. */
+    bool by_places = verdict->holders != 0 && verdict->suspected + verdict->ordered == verdict->nested;
+    if (verdict_doubt_by_counters(verdict, facts, detection, finding) ||
+        (verdict->suspected < verdict->nested && !by_places))
         return;
     if (verdict->holders == 0) {
-        if (facts == NULL || facts->acquires_before == NULL)
+        if (!has_code)
             return;
-        severity_limit(finding, SEVERITY_WARNING);
         detection_add_evidence(detection, finding,
                                "Their code shows no direct call that takes one and keeps it; calls through interfaces "
                                "and closures cannot be seen.");

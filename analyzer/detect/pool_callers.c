@@ -115,14 +115,14 @@ static enum pool_answer code_answer(const struct judgement *judgement, const str
                                                            : facts->acquires_before(facts->context, entry, frame);
 }
 
-/* The function of the frame takes one before the call that it stands in: its code says so, or it is seen to, elsewhere.
- */
+/* The function of the frame takes one before the call that it stands in: its code says so, or others are seen in it
+ * that do. */
 static bool holds_before(const struct judgement *judgement, const struct pool_entry *entry, struct stack_frame frame)
 {
     uint32_t function = judgement->functions->function_of_frame[frame.frame];
     struct stack_frame call = judgement->pool->first_calls[function];
     enum pool_answer answer = code_answer(judgement, entry, frame);
-    if (answer != POOL_UNKNOWN)
+    if (answer != POOL_UNKNOWN && answer != POOL_UNSEEN)
         return answer == POOL_YES;
     return call.location != index_none && place_is_before(judgement->snapshot, call, frame);
 }
@@ -255,11 +255,20 @@ static bool entry_judge_by_proof(const struct judgement *judgement, struct pool_
         entry->holder = entry->working;
         return true;
     }
+    /* Code first. Places seen do not tell the levels of a recursion apart; code does: a helper that takes one and calls
+     * what it was given, which comes to the helper again. */
+    for (size_t i = entry->caller + 1; i < entry->frame_count; i++)
+        if (function_at(judgement->functions, entry->frames, i) != 0 &&
+            code_answer(judgement, entry, entry->frames[i]) == POOL_YES) {
+            entry->nesting = NESTING_CODE;
+            entry->holder = i;
+            return true;
+        }
     for (size_t i = entry->caller + 1; i < entry->frame_count; i++) {
         uint32_t function = function_at(judgement->functions, entry->frames, i);
         if (function == 0 || function == direct || !holds_before(judgement, entry, entry->frames[i]))
             continue;
-        entry->nesting = code_answer(judgement, entry, entry->frames[i]) == POOL_YES ? NESTING_CODE : NESTING_ORDERED;
+        entry->nesting = NESTING_ORDERED;
         entry->holder = i;
         return true;
     }

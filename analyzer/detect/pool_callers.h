@@ -67,16 +67,17 @@ struct pool {
     struct stack_frame *first_calls, *last_calls;
 };
 
-/* POOL_DOUBTED: its code is known and does not prove it: it gives back too, or what it calls is not seen. */
-enum pool_answer { POOL_UNKNOWN, POOL_YES, POOL_NO, POOL_DOUBTED };
+/* POOL_UNSEEN: its code is known, gives nothing back, and has one call, through an interface or a function's value, that
+ * may take one. POOL_DOUBTED: it gives back too, or has several such calls or none. */
+enum pool_answer { POOL_UNKNOWN, POOL_YES, POOL_NO, POOL_UNSEEN, POOL_DOUBTED };
 
 /* What more than names tells. Nothing has to be known. */
 struct pool_facts {
     void *context;
-    /* Whether the function of `frame` calls acquire on a way to the call that it stands in; NULL: not known. `entry`: whose
-     * pool it is about, NULL: any. */
+    /* Whether the function of `frame` calls acquire on a way to the call that it stands in; NULL: not known. `entry`:
+     * whose pool it is about, NULL: any. */
     enum pool_answer (*acquires_before)(void *context, const struct pool_entry *entry, struct stack_frame frame);
-    uint64_t address; /* of what counts them, a struct or a channel; 0 unknown */
+    uint64_t address;      /* of what counts them, a struct or a channel; 0 unknown */
     const char *pool_text; /* of size and in_use: "redis.Pool at 0xc000010000", where they were read; NULL: not known */
     uint64_t size, in_use; /* the pool's own counters */
     bool size_known, in_use_known;

@@ -19,6 +19,7 @@ struct pool_program *pool_program_new(struct detection *detection, const struct 
     *pool = (struct pool_program){.detection = detection, .rule = rule, .program = program};
     intern_table_init(&pool->names, detection_scratch(detection));
     intern_table_init(&pool->callees, detection_scratch(detection));
+    intern_table_init(&pool->packages, detection_scratch(detection));
     return pool;
 }
 
@@ -101,6 +102,18 @@ static bool is_same_instance(const struct call_context *context, const struct pr
     return true;
 }
 
+/* Functions of other packages take from other pools, whatever they are called. */
+static bool is_of_acquire(const struct call_context *context, struct text name)
+{
+    const struct snapshot *snapshot = detection_snapshot(context->pool->detection);
+    const struct pool_entry *entry = context->entry;
+    struct text package = package_of(name);
+    for (size_t i = 0; entry != NULL && i <= entry->outer && i < entry->frame_count; i++)
+        if (same_package(snapshot_string(snapshot, snapshot->frames[entry->frames[i].frame].function), package))
+            return true;
+    return entry == NULL;
+}
+
 static struct text acquire_package(const struct call_context *context)
 {
     const struct snapshot *snapshot = detection_snapshot(context->pool->detection);
@@ -130,7 +143,9 @@ static enum call_role name_role(struct pool_program *pool, struct text name)
     enum call_role role = CALL_OTHER;
     if (*slot != 0)
         return (enum call_role)(*slot - 1);
-    if (detection_name_matches_list(pool->detection, pool->rule, keeping, name_normalise(name)))
+    if (detection_name_matches_list(pool->detection, pool->rule, RULE_LIST_NONE, name_normalise(name)))
+        role = CALL_OTHER;
+    else if (detection_name_matches_list(pool->detection, pool->rule, keeping, name_normalise(name)))
         role = CALL_TAKES;
     else if (detection_name_matches_list(pool->detection, pool->rule, RULE_LIST_ACQUIRE, name_normalise(name)))
         role = CALL_ENDS;
@@ -146,7 +161,7 @@ static enum call_role call_role(const struct call_context *context, const struct
         struct text name = call->names[i];
         switch (name_role(context->pool, name)) {
         case CALL_TAKES:
-            return is_same_instance(context, call) ? CALL_TAKES : CALL_OTHER;
+            return is_of_acquire(context, name) && is_same_instance(context, call) ? CALL_TAKES : CALL_OTHER;
         case CALL_ENDS:
             return CALL_OTHER;
         case CALL_GIVES:
@@ -165,8 +180,9 @@ static bool callee_keeps(const struct call_context *context, const struct progra
 {
     const struct program *program = context->pool->program;
     struct text name = call->names[call->name_count - 1];
-    struct text key = {(const char *)&call->target, sizeof call->target};
     struct pool_program *pool = context->pool;
+    const uint64_t about[] = {call->target, intern_table_add(&pool->packages, acquire_package(context))};
+    struct text key = {(const char *)about, sizeof about};
     size_t count;
     if (depth == 0 || text_starts_with(name, TEXT("runtime.")) || text_starts_with(name, TEXT("sync.")))
         return false;
@@ -208,7 +224,12 @@ enum pool_answer pool_program_acquires_before(void *context_, const struct pool_
         takes += role == CALL_TAKES || (role == CALL_OTHER && callee_keeps(&context, &calls[i], accessor_depth));
         gives += role == CALL_GIVES;
     }
-    return takes != 0 && gives == 0 ? POOL_YES : POOL_DOUBTED;
+    if (gives != 0 || takes != 0)
+        return gives == 0 ? POOL_YES : POOL_DOUBTED;
+    /* The one call may be that which takes; with several, another one may give back. */
+    size_t unseen;
+    return pool->program->unseen_calls(pool->program->context, frame.location, &unseen) && unseen == 1 ? POOL_UNSEEN
+                                                                                                       : POOL_DOUBTED;
 }
 
 /* Counters. */

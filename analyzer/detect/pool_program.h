@@ -14,7 +14,8 @@ struct pool_program {
     /* Told apart by their memory, those that most waiters were seen to wait for first; may be none. */
     struct program_pool objects[16]; /* limit_pool_objects */
     size_t object_count;
-    struct intern_table names, callees; /* what was asked before: of names, and of functions by address */
+    struct intern_table names, callees; /* what was asked before: of names, and of functions by address and package */
+    struct intern_table packages;       /* of pools */
     uint8_t *roles, *keeping;           /* answers + 1, by their numbers */
     size_t role_capacity, keeping_capacity;
 };

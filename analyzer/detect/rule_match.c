@@ -209,6 +209,8 @@ static const struct compiled_patterns *rule_list(const struct compiled_rule *rul
         return &rule->keeps;
     case RULE_LIST_HOLD:
         return &rule->hold;
+    case RULE_LIST_NONE:
+        return &rule->match.none;
     case RULE_LIST_CREATES:
         break;
     }

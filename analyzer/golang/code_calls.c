@@ -43,6 +43,41 @@ static bool call_aarch64(const uint8_t *code, size_t left, uint64_t pc, struct c
     return true;
 }
 
+/* FF /2 with a register, which may have a REX prefix in front. */
+static bool register_call_x86_64(const uint8_t *code, size_t left, uint64_t pc, struct code_call *ret_call)
+{
+    *ret_call = (struct code_call){.pc = pc, .end = pc + 2};
+    return left >= 2 && code[0] == 0xff && (code[1] & 0xf8) == 0xd0;
+}
+
+static bool register_call_aarch64(const uint8_t *code, size_t left, uint64_t pc, struct code_call *ret_call)
+{
+    *ret_call = (struct code_call){.pc = pc, .end = pc + 4};
+    return left >= 4 && (pc & 3) == 0 && (load_u32(code) & 0xfffffc1f) == 0xd63f0000;
+}
+
+const struct code_call *code_register_calls_read(const struct go_runtime *runtime,
+                                                 const struct pclntab_function *function, struct arena *arena,
+                                                 size_t *ret_count)
+{
+    uint16_t machine = runtime->image->arch->elf_machine;
+    size_t size_bytes = 0, count = 0, capacity = 0;
+    const uint8_t *code = view_code(runtime, function, &size_bytes);
+    if (code == NULL || (machine != machine_x86_64 && machine != machine_aarch64))
+        return NULL;
+    struct code_call *calls = arena_grow(arena, NULL, 0, &capacity, sizeof *calls);
+    for (size_t i = 0; i < size_bytes; i++) {
+        struct code_call call;
+        if (!(machine == machine_x86_64 ? register_call_x86_64(code + i, size_bytes - i, function->entry + i, &call)
+                                        : register_call_aarch64(code + i, size_bytes - i, function->entry + i, &call)))
+            continue;
+        calls = arena_grow(arena, calls, count, &capacity, sizeof *calls);
+        calls[count++] = call;
+    }
+    *ret_count = count;
+    return calls;
+}
+
 const struct code_call *code_calls_read(const struct go_runtime *runtime, const struct pclntab_function *function,
                                         struct arena *arena, size_t *ret_count)
 {

@@ -11,7 +11,9 @@ size_t goroutine_frames_read(const struct go_runtime *runtime, uint64_t pc, uint
         return 0;
     while (count < count_max && sp != 0 && sp < stack_high) {
         struct pclntab_function function;
-        const struct pclntab *table = go_runtime_find_function(runtime, count == 0 ? pc : pc - 1, &function);
+        /* As the runtime does, by the return address itself, which lies in the caller after a call that may not return
+         * too: asmcgocall leaves the entry of systemstack_switch as one. */
+        const struct pclntab *table = go_runtime_find_function(runtime, pc, &function);
         int32_t delta = table == NULL ? -1 : pclntab_sp_delta(table, &function, pc);
         if (delta < 0 || (uint64_t)delta > stack_high - sp)
             break;

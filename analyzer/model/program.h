@@ -55,6 +55,9 @@ struct program {
     void *context;
     /* Direct calls of the function that the snapshot's location is in, by address; NULL: its code is not at hand. */
     const struct program_call *(*calls)(void *context, uint32_t location, size_t *ret_count);
+    /* How many calls stand before it of which the code does not tell whom they call, through interfaces and functions'
+     * values; false: not known. */
+    bool (*unseen_calls)(void *context, uint32_t location, size_t *ret_count);
     /* … of the function that begins at an address; none of them is_before. */
     const struct program_call *(*calls_of)(void *context, uint64_t target, size_t *ret_count);
     /* Where the function begins that the location's code is of; 0 unknown. */

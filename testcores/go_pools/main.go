@@ -54,6 +54,14 @@ var cases = map[string]func(){
 		time.Sleep(200 * time.Millisecond)
 		start(victims, parts.Line)
 	},
+	"interface": func() {
+		parts.Source = parts.Deep.Lines
+		holdTogether(size)
+		start(size, parts.LinesOf)
+		time.Sleep(200 * time.Millisecond)
+		parts.Holding = func() {}
+		start(victims, parts.LinesOf)
+	},
 	"lines-busy": func() {
 		held := holdForEver()
 		start(size, parts.LineKept)

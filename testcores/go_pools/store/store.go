@@ -9,6 +9,9 @@ import (
 	"example.com/depot/lend"
 )
 
+// Source is a pool that a function knows by an interface.
+type Source interface{ Acquire() *lend.Loan[int] }
+
 // Parts is a service whose pools lie inside of its parts.
 type Parts struct {
 	Name string
@@ -19,6 +22,7 @@ type Parts struct {
 		Conns  *lend.ConnPool
 		Data   *sql.DB
 	}
+	Source Source
 	// While something is held.
 	Holding func()
 }
@@ -36,6 +40,26 @@ func (p *Parts) Lines() int {
 	defer loan.Release()
 	p.Holding()
 	return loan.Value + p.Line()
+}
+
+//go:noinline
+func (p *Parts) hold() { p.Holding() }
+
+//go:noinline
+func (p *Parts) LineOf() int {
+	loan := p.Source.Acquire()
+	defer loan.Release()
+	return loan.Value
+}
+
+// LinesOf has no call of the pool in its code: it is seen to take one by others that wait where it did.
+//
+//go:noinline
+func (p *Parts) LinesOf() int {
+	loan := p.Source.Acquire()
+	defer loan.Release()
+	p.hold()
+	return loan.Value + p.LineOf()
 }
 
 // LinesApart gives the first one back before it takes another.
