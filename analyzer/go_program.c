@@ -2,6 +2,7 @@
 #include "go_program.h"
 
 #include "base/limits.h"
+#include "golang/case_chain.h"
 #include "golang/code_calls.h"
 #include "golang/go_types.h"
 #include "golang/goroutine_frames.h"
@@ -481,7 +482,7 @@ static void add_records(struct knower_search *search, const struct goroutine *go
     search->starts =
         arena_grow(arena, search->starts, search->start_count, &search->start_capacity, sizeof *search->starts);
     search->starts[search->start_count++] = goroutine->start_pc;
-    for (size_t i = 0; sudog != 0 && i < limit_go_cases; i++) {
+    for (struct case_chain chain = {0}; case_chain_take(&chain, sudog);) {
         search->sudogs =
             arena_grow(arena, search->sudogs, search->sudog_count, &search->sudog_capacity, sizeof *search->sudogs);
         search->sudogs[search->sudog_count++] = sudog;

@@ -3,6 +3,7 @@
 
 #include "base/limits.h"
 #include "golang/bubbles.h"
+#include "golang/case_chain.h"
 #include "golang/labels.h"
 #include "golang/semaphores.h"
 #include "source/live_pieces.h"
@@ -469,7 +470,7 @@ static void copy_slots(struct live_go *go)
 static void chase_sudogs(struct live_go *go, uint64_t sudog)
 {
     const struct go_sudog_layout *layout = &go->runtime.layout.sudog;
-    for (size_t i = 0; sudog != 0 && i < limit_go_cases; i++) {
+    for (struct case_chain chain = {0}; case_chain_take(&chain, sudog);) {
         uint8_t bytes[record_bytes_max], channel_bytes[record_bytes_max];
         bool is_late;
         if (memory_ask(&go->during.memory, sudog, bytes, (size_t)layout->size_bytes, &is_late) !=

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "waits/wait_go.h"
 
-#include "base/limits.h"
+#include "golang/case_chain.h"
 #include "waits/goroutine_wait.h"
 #include "waits/wait_build.h"
 
@@ -131,7 +131,7 @@ static bool read_channels(struct reader *reader, uint32_t member, const struct g
 {
     const struct go_sudog_layout *layout = &reader->runtime->layout.sudog;
     bool found = false;
-    for (size_t cases = 0; sudog != 0 && cases < limit_go_cases; cases++) {
+    for (struct case_chain chain = {0}; case_chain_take(&chain, sudog);) {
         uint8_t copy[record_bytes_max];
         const uint8_t *bytes = read_record(reader, sudog, (size_t)layout->size_bytes, copy);
         uint64_t channel = bytes == NULL ? 0 : load_u64(bytes + layout->channel);
