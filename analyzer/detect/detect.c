@@ -90,7 +90,7 @@ static void diagnose_limits(struct detection *detection, const struct detect_opt
         if (rule_set_selects(set, i, options->only) &&
             (match_hit_limit(detection, &rule->match) || match_hit_limit(detection, &rule->head) ||
              hit_limit(detection, &rule->acquire) || hit_limit(detection, &rule->keeps) || hit_limit(detection, &rule->hold) ||
-             hit_limit(detection, &rule->creates)))
+             hit_limit(detection, &rule->creates) || hit_limit(detection, &rule->less)))
             diagnose_limit(detection, rule->id);
     }
     for (size_t i = 0; i < set->machinery_count; i++)

@@ -17,6 +17,7 @@ enum key_kind { KEY_RESOURCE, KEY_CREATOR, KEY_FUNCTION, KEY_GROUP, KEY_CAPTURE 
 struct bucket {
     uint32_t numbers[keys_max]; /* by key: of a resource, a string (creator), or a text in counting.values */
     uint64_t members;
+    uint64_t less;  /* … of whom others account for so many */
     uint32_t *list; /* indices of snapshot.members */
     size_t list_count, list_capacity;
 };
@@ -40,8 +41,10 @@ static enum key_kind key_kind_of(struct text by)
     static const struct {
         struct text word;
         enum key_kind kind;
-    } words[] = {
-        {{"resource", 8}, KEY_RESOURCE}, {{"creator", 7}, KEY_CREATOR}, {{"function", 8}, KEY_FUNCTION}, {{"group", 5}, KEY_GROUP}};
+    } words[] = {{{"resource", 8}, KEY_RESOURCE},
+                 {{"creator", 7}, KEY_CREATOR},
+                 {{"function", 8}, KEY_FUNCTION},
+                 {{"group", 5}, KEY_GROUP}};
     for (size_t i = 0; i < sizeof words / sizeof words[0]; i++)
         if (text_equals(words[i].word, by))
             return words[i].kind;
@@ -68,7 +71,8 @@ static struct text function_of(const struct counting *counting, uint32_t stack)
     const struct stack_frame *frames = detection_frames(counting->detection, stack, &frame_count);
     if (first >= frame_count)
         return TEXT("");
-    return name_normalise(snapshot_string(counting->snapshot, counting->snapshot->frames[frames[first].frame].function));
+    return name_normalise(
+        snapshot_string(counting->snapshot, counting->snapshot->frames[frames[first].frame].function));
 }
 
 static struct text capture_of(const struct counting *counting, uint32_t stack, struct text name)
@@ -132,7 +136,8 @@ static void count_member(struct counting *counting, uint32_t number)
         counting->buckets[counting->bucket_count++] = bucket;
     }
     struct bucket *known = &counting->buckets[at];
-    known->list = arena_grow(counting->scratch, known->list, known->list_count, &known->list_capacity, sizeof *known->list);
+    known->list =
+        arena_grow(counting->scratch, known->list, known->list_count, &known->list_capacity, sizeof *known->list);
     known->list[known->list_count++] = number;
     known->members += member->count;
 }
@@ -140,7 +145,8 @@ static void count_member(struct counting *counting, uint32_t number)
 static const char *share_text(struct counting *counting, uint64_t members)
 {
     uint64_t total = counting->snapshot->total, permille = total == 0 ? 0 : (members * 2000 + total) / (2 * total);
-    return arena_printf(detection_arena(counting->detection), "%" PRIu64 ".%" PRIu64 "%%", permille / 10, permille % 10);
+    return arena_printf(detection_arena(counting->detection), "%" PRIu64 ".%" PRIu64 "%%", permille / 10,
+                        permille % 10);
 }
 
 /* "3 minutes", in the largest unit that is reached. */
@@ -216,8 +222,8 @@ static void add_groups(struct counting *counting, struct finding *finding, const
         const struct group *group = &grouping->groups[tallies[i].number];
         struct text site = detection_call_site(counting->detection, group->stack);
         places = arena_printf(arena, "%s%s%s in %.*s (group %s)", places, i == 0 ? "" : ", ",
-                              detection_count_text(counting->detection, tallies[i].members), (int)site.length, site.data,
-                              group->fingerprint);
+                              detection_count_text(counting->detection, tallies[i].members), (int)site.length,
+                              site.data, group->fingerprint);
     }
     if (finding->group_count > shown_groups)
         places = arena_printf(arena, "%s, and %zu more group%s", places, finding->group_count - shown_groups,
@@ -236,8 +242,9 @@ static void add_states(struct counting *counting, struct finding *finding, const
     const char *words = "";
     for (size_t i = 0; i < count && i < shown_values; i++) {
         struct text state = snapshot_string(counting->snapshot, tallies[i].number);
-        words = arena_printf(detection_arena(counting->detection), "%s%s%.*s %s", words, i == 0 ? "" : ", ",
-                             (int)state.length, state.data, detection_count_text(counting->detection, tallies[i].members));
+        words =
+            arena_printf(detection_arena(counting->detection), "%s%s%.*s %s", words, i == 0 ? "" : ", ",
+                         (int)state.length, state.data, detection_count_text(counting->detection, tallies[i].members));
     }
     if (count != 0)
         detection_add_evidence(counting->detection, finding, "Their states: %s%s", words,
@@ -257,9 +264,9 @@ static void add_resources(struct counting *counting, struct finding *finding, co
     }
     if (count != 0)
         detection_add_evidence(counting->detection, finding, "They wait for %s%s", words,
-                               count > shown_values
-                                   ? arena_printf(detection_arena(counting->detection), " and %zu others", count - shown_values)
-                                   : "");
+                               count > shown_values ? arena_printf(detection_arena(counting->detection),
+                                                                   " and %zu others", count - shown_values)
+                                                    : "");
 }
 
 static void add_durations(struct counting *counting, struct finding *finding, const struct bucket *bucket)
@@ -308,9 +315,9 @@ static void add_captures(struct counting *counting, struct finding *finding, con
                 for (size_t k = 0; k < counting->key_count && !is_by; k++)
                     is_by = text_equals(counting->source->by[k], text_from_string(captures[j].name));
                 if (!is_by)
-                    finding->keys[known].value =
-                        text_from_string(arena_printf(detection_arena(counting->detection), "%.*s and others",
-                                                      (int)finding->keys[known].value.length, finding->keys[known].value.data));
+                    finding->keys[known].value = text_from_string(
+                        arena_printf(detection_arena(counting->detection), "%.*s and others",
+                                     (int)finding->keys[known].value.length, finding->keys[known].value.data));
             }
         }
     }
@@ -337,15 +344,41 @@ static enum confidence confidence_of(const struct counting *counting, const stru
     return weakest;
 }
 
+/* Members that account for one of those counted each: it is in use by them. */
+static uint64_t count_less(const struct counting *counting)
+{
+    const struct snapshot *snapshot = counting->snapshot;
+    uint64_t less = 0;
+    if (counting->source->less.count == 0 ||
+        !detection_any_frame_matches(counting->detection, counting->rule, RULE_LIST_LESS))
+        return 0;
+    bool *is_less = arena_array(counting->scratch, bool, snapshot->stack_count + 1);
+    for (uint32_t stack = 0; stack < snapshot->stack_count; stack++) {
+        size_t count;
+        const struct stack_frame *frames = detection_frames(counting->detection, stack, &count);
+        for (size_t i = 0; i < count && !is_less[stack]; i++)
+            is_less[stack] = detection_frame_matches(counting->detection, counting->rule, RULE_LIST_LESS,
+                                                     frames[i].frame, frames[i].location);
+    }
+    for (size_t i = 0; i < snapshot->member_count; i++)
+        less += is_less[snapshot->members[i].stack] ? snapshot->members[i].count : 0;
+    return less;
+}
+
 static struct finding *report_bucket(struct counting *counting, const struct bucket *bucket)
 {
     struct detection *detection = counting->detection;
     struct finding *finding = detection_add(detection, counting->rule);
-    finding->members = bucket->members;
+    finding->members = bucket->members - bucket->less;
     finding->confidence = confidence_of(counting, bucket);
     for (size_t i = 0; i < counting->key_count; i++)
         detection_add_key(detection, finding, counting->source->by[i].data, key_text(counting, i, bucket->numbers[i]));
     add_groups(counting, finding, bucket);
+    if (bucket->less != 0)
+        detection_add_evidence(detection, finding,
+                               "%s of these are not counted: others that stand elsewhere account for "
+                               "as many",
+                               detection_count_text(detection, bucket->less));
     add_resources(counting, finding, bucket);
     add_states(counting, finding, bucket);
     add_durations(counting, finding, bucket);
@@ -366,8 +399,9 @@ static int compare_buckets(const void *a_, const void *b_)
 static bool is_worth_telling(const struct counting *counting, const struct bucket *bucket)
 {
     const struct rule *source = counting->source;
-    return bucket->members >= (source->at_least != 0 ? source->at_least : 1) &&
-           (source->share_permille == 0 || bucket->members * 1000 >= source->share_permille * counting->snapshot->total);
+    return bucket->members - bucket->less >= (source->at_least != 0 ? source->at_least : 1) &&
+           (source->share_permille == 0 ||
+            bucket->members * 1000 >= source->share_permille * counting->snapshot->total);
 }
 
 /* The largest of those that the rule asks for. */
@@ -375,6 +409,12 @@ static void report_buckets(struct counting *counting)
 {
     const struct bucket **worthy = arena_array(counting->scratch, const struct bucket *, counting->bucket_count + 1);
     size_t count = 0;
+    uint64_t less = count_less(counting);
+    for (size_t i = 0; i < counting->bucket_count; i++) {
+        struct bucket *bucket = &counting->buckets[i];
+        bucket->less = less < bucket->members ? less : bucket->members;
+        less -= bucket->less;
+    }
     for (size_t i = 0; i < counting->bucket_count; i++)
         if (is_worth_telling(counting, &counting->buckets[i]))
             worthy[count++] = &counting->buckets[i];

@@ -190,6 +190,7 @@ static const char *explain_rule(struct detection *detection, const struct compil
     explain_list(&explaining, "keeps", &rule->keeps);
     explain_list(&explaining, "hold", &rule->hold);
     explain_list(&explaining, "creates", &rule->creates);
+    explain_list(&explaining, "less", &rule->less);
     explain_thresholds(&explaining);
     return is_wanted || found != 0 || explaining.has_partial ? explaining.text : NULL;
 }

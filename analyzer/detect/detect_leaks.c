@@ -334,6 +334,25 @@ static void place_evidence(struct detection *detection, struct finding *finding,
                            began);
 }
 
+/* Waits in which an idle server's goroutines stand: for requests, for whichever of several things comes first. */
+static bool is_idle_wait(struct text state)
+{
+    return text_equals(state, TEXT("select")) || text_equals(state, TEXT("IO wait")) ||
+           text_equals(state, TEXT("sync.Cond.Wait"));
+}
+
+/* Whether all but the few that were just met at work wait so; of a dump without states it is not known. */
+static bool place_may_be_idle(const struct circumstances *circumstances)
+{
+    uint64_t idle = 0, known = 0;
+    for (size_t i = 0; i < circumstances->states.count; i++) {
+        const struct tally_row *row = &circumstances->states.rows[i];
+        known += row->count;
+        idle += is_idle_wait(row->text) ? row->count : 0;
+    }
+    return known != 0 && idle * 10 >= known * 9;
+}
+
 static void place_find(struct detection *detection, const struct compiled_rule *rule)
 {
     const struct rule *source = compiled_rule_source(rule);
@@ -351,6 +370,12 @@ static void place_find(struct detection *detection, const struct compiled_rule *
                                    "What they wait for there is not told: the dump names no function of the %zu calls "
                                    "in front of it.",
                                    place->unnamed_count);
+        if (place_may_be_idle(&circumstances)) {
+            finding->severity = finding->severity < SEVERITY_INFO ? finding->severity : SEVERITY_INFO;
+            detection_add_evidence(detection, finding,
+                                   "So wait the idle ones of a server too, one a client: a second look tells whether "
+                                   "their number grows.");
+        }
         circumstances_tell(&circumstances, finding);
         stack_memory_tell(detection, finding, place->members);
         detection_set_title(detection, finding, rule, "{members} {kind}, {share} of all, stand in {place}");

@@ -46,7 +46,7 @@ bool detection_head_matches(struct detection *detection, const struct compiled_r
 const struct capture *detection_captures(struct detection *detection, const struct compiled_rule *rule, uint32_t stack,
                                          size_t *ret_count);
 
-enum rule_list { RULE_LIST_ACQUIRE, RULE_LIST_HOLD, RULE_LIST_CREATES, RULE_LIST_KEEPS, RULE_LIST_NONE };
+enum rule_list { RULE_LIST_ACQUIRE, RULE_LIST_HOLD, RULE_LIST_CREATES, RULE_LIST_KEEPS, RULE_LIST_NONE, RULE_LIST_LESS };
 /* Whether any expression of that list of the rule matches this frame; each is tried once per distinct name. */
 bool detection_frame_matches(struct detection *detection, const struct compiled_rule *rule, enum rule_list list,
                              uint32_t frame, uint32_t location);

@@ -211,6 +211,8 @@ static const struct compiled_patterns *rule_list(const struct compiled_rule *rul
         return &rule->hold;
     case RULE_LIST_NONE:
         return &rule->match.none;
+    case RULE_LIST_LESS:
+        return &rule->less;
     case RULE_LIST_CREATES:
         break;
     }

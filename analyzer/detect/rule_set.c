@@ -173,6 +173,7 @@ static struct compiled_rule *compile_rule(struct compiling *compiling, struct ru
     rule->keeps = compile_patterns(compiling, &source->keeps, NAME_FUNCTION);
     rule->hold = compile_patterns(compiling, &source->hold, NAME_FUNCTION);
     rule->creates = compile_patterns(compiling, &source->creates, NAME_FUNCTION);
+    rule->less = compile_patterns(compiling, &source->less, NAME_FUNCTION);
     check_by(compiling, rule);
     rule->head = compile_match(compiling, &source->head);
     compiling->rule = NULL;

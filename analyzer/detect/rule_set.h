@@ -35,7 +35,7 @@ struct compiled_rule {
     struct text id; /* "plugin/rule" */
     struct text plugin, path, runbook_path;
     struct compiled_match match, head;
-    struct compiled_patterns acquire, keeps, hold, creates;
+    struct compiled_patterns acquire, keeps, hold, creates, less;
     const char **capture_names;
     size_t capture_count;
 };

@@ -450,6 +450,7 @@ static const struct key_row rule_keys[] = {
     {"keeps", KEY_PATTERNS, IN_RULE(keeps), false},
     {"hold", KEY_PATTERNS, IN_RULE(hold), false},
     {"creates", KEY_PATTERNS, IN_RULE(creates), false},
+    {"less", KEY_PATTERNS, IN_RULE(less), false},
     {"size", KEY_LINE, IN_RULE(size), false},
     {"in-use", KEY_LINE, IN_RULE(in_use), false},
     {"holder", KEY_HOLDER, IN_RULE(holder), false},
@@ -576,7 +577,7 @@ static void check_rule(struct parsing *parsing, const struct yaml_node *node, co
         enum rule_detector detector;
     } owned[] = {{"head", RULE_LOCK_QUEUE}, {"acquire", RULE_POOL}, {"keeps", RULE_POOL}, {"hold", RULE_POOL},
                  {"size", RULE_POOL},       {"in-use", RULE_POOL},
-                 {"creates", RULE_LEAK},    {"holder", RULE_LOCK_QUEUE},
+                 {"creates", RULE_LEAK},    {"holder", RULE_LOCK_QUEUE}, {"less", RULE_COUNT},
                  {"known-by", RULE_CHANNEL}};
     for (size_t i = 0; i < sizeof owned / sizeof owned[0]; i++) {
         const struct yaml_node *child = find_child(node, owned[i].name);

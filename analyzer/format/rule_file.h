@@ -76,6 +76,7 @@ struct rule {
     struct rule_patterns acquire, keeps, hold; /* pool */
     struct text size, in_use;           /* pool: names of fields */
     struct rule_patterns creates;       /* leak: functions that make more of what leaks */
+    struct rule_patterns less;          /* count: each member with one of these accounts for one of those counted */
     enum rule_known_by known_by;        /* channel: who but the waiters refers to it */
     enum rule_holder holder;            /* lock-queue: what is known of who has the lock at the head */
     uint64_t at_least;    /* members; 0: not given, the detector's own */
