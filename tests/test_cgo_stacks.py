@@ -110,6 +110,13 @@ def test_c_part(core):
     assert any([name_of(row) for row in rows].count(ENTERS_C) == 3 for rows in threads.values())
 
 
+def test_lock_around_callback(core):
+    """What a goroutine holds below C is found above it too."""
+    found = oracles.stackgroup_json(core.path, "--goroutines")["findings"]
+    finding, = [finding for finding in found if finding["id"] == "go/deadlock"]
+    assert finding["confidence"] == "inferred" and "main.goVisit" in "\n".join(finding["evidence"])
+
+
 def pcs(rows):
     return [row["pc"] for row in rows if not row["inlined"]]
 

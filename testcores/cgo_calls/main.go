@@ -16,6 +16,7 @@ package main
 
 extern void goNested(int depth, int in_c);
 extern void goServe(int depth);
+extern void goVisit(void);
 
 static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
 static volatile int sink;
@@ -29,6 +30,7 @@ __attribute__((noinline)) static void c_serve(int depth) { goServe(depth); sink+
 static void *c_thread(void *context) { c_serve(*(int *)context); return NULL; }
 __attribute__((noinline)) static void c_start(int *depth) { pthread_t thread; pthread_create(&thread, NULL, c_thread, depth); pthread_detach(thread); }
 __attribute__((noinline)) static void c_hold(void) { pthread_mutex_lock(&lock); c_pause(1); sink++; }
+__attribute__((noinline)) static void visit(int count) { while (count-- > 0) goVisit(); sink++; }
 __attribute__((noinline)) static void c_wait(void) { pthread_mutex_lock(&lock); sink++; }
 */
 import "C"
@@ -38,6 +40,7 @@ import (
 	"os"
 	"path/filepath"
 	"runtime/pprof"
+	"sync"
 	"syscall"
 	"time"
 )
@@ -66,6 +69,23 @@ func goServe(depth C.int) {
 	<-never
 }
 
+var table sync.Mutex
+
+//export goVisit
+func goVisit() {
+	table.Lock()
+	table.Unlock()
+}
+
+// visitAll has the lock that C's calls back want.
+//
+//go:noinline
+func visitAll() {
+	table.Lock()
+	defer table.Unlock()
+	C.visit(2)
+}
+
 //go:noinline
 func holdLock() { C.c_hold() }
 
@@ -81,6 +101,7 @@ func start() {
 	depths[0], depths[1] = 0, 2
 	C.c_start(&depths[0])
 	C.c_start(&depths[1])
+	go visitAll()
 	go holdLock()
 	time.Sleep(100 * time.Millisecond)
 	go waitForLock()
