@@ -1,13 +1,16 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "source/live_processors.h"
 
+#include <sys/resource.h>
 #include <time.h>
+#include <unistd.h>
 
 static void *watch(void *context)
 {
     struct live_watcher *watcher = context;
-    struct sched_param parameters = {0};
-    if (sched_setscheduler(0, SCHED_IDLE, &parameters) != 0)
+    /* Not SCHED_IDLE: the kernel takes a processor that runs nothing else for a free one, and wakes the stopped thread
+     * there, by an interrupt that costs more than the stop. */
+    if (setpriority(PRIO_PROCESS, (id_t)gettid(), 19) != 0)
         return NULL;
     while (!atomic_load_explicit(&watcher->is_over, memory_order_relaxed))
         atomic_store_explicit(&watcher->processor, sched_getcpu(), memory_order_relaxed);
@@ -63,8 +66,6 @@ void live_processors_move(struct live_processors *processors, int processor)
     CPU_ZERO(&one);
     CPU_SET(processor, &one);
     sched_setaffinity(0, sizeof one, &one);
-    /* Not bound to it: were it busy with others, the thread that is stopped would wait for them. */
-    sched_setaffinity(0, sizeof processors->allowed, &processors->allowed);
     processors->current = processor;
     for (int i = 0; i < processors->watcher_count; i++)
         await_arrival(&processors->watchers[i], others[i]);

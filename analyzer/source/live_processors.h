@@ -2,7 +2,7 @@
 /* Places the thread that stops others one by one on the processor where each of them ran last, and keeps the other
  * processors from going to sleep meanwhile. A thread that is interrupted is woken where a processor is idle; one that
  * sleeps takes 10 to 20 us to get up in a virtual machine, more than all the rest of a stop. Nothing of the target is
- * changed: what keeps processors awake runs at the policy that gives way to everything (sched(7), SCHED_IDLE). */
+ * changed: what keeps processors awake gives way to nearly everything (nice 19, a 70th of a usual share). */
 #ifndef SG_SOURCE_LIVE_PROCESSORS_H
 #define SG_SOURCE_LIVE_PROCESSORS_H
 
