@@ -527,29 +527,23 @@ static void knower_search_fill(struct knower_search *search)
         qsort(search->starts, search->start_count, sizeof *search->starts, compare_words);
 }
 
-/* A million stacks are gone through where they lie: sorted they would take as much memory as all else. False: those at
- * the end of the list were not. */
-static bool scan_stacks(struct knower_search *search, struct go_reference_pass *pass)
+/* A million stacks are gone through where they lie: sorted they would take as much memory as all else. */
+static void scan_stacks(struct knower_search *search, struct go_reference_pass *pass)
 {
     enum { prefetch_distance = 8 };
     const struct go_runtime *runtime = search->program->runtime;
     struct goroutine_reader reader = goroutine_reader_new(runtime);
     uint32_t member = 0;
-    uint64_t bytes = 0;
     for (uint64_t slot = 0; slot < runtime->goroutine_count; slot++) {
         struct goroutine_stack found;
-        if (bytes > limit_go_knower_stack_bytes)
-            return false;
         goroutine_prefetch_head(&reader, slot + prefetch_distance);
         goroutine_prefetch_stack(&reader, slot + prefetch_distance / 2);
         if (!goroutine_read_stack(&reader, slot, &found))
             continue;
         struct go_stack_range stack = stack_range(search, &found, member);
         go_reference_pass_stack(pass, &stack);
-        bytes += stack.sp <= stack.high ? stack.high - stack.sp : 0;
         member += stack.number != index_none;
     }
-    return true;
 }
 
 /* What a thread has in its registers alone. */
@@ -599,18 +593,16 @@ static enum program_heap program_knowers(void *context, struct program_knower *k
         .is_own = is_waiter,
         .context = &search,
     };
-    bool has_all_stacks = true;
     if (heap == PROGRAM_HEAP_SEARCHED) {
         go_references_find(&references);
     } else {
         struct go_reference_pass *pass = go_reference_pass_new(&references, program->arena);
-        has_all_stacks = scan_stacks(&search, pass);
+        scan_stacks(&search, pass);
         go_reference_pass_variables(pass);
     }
     knowers_add_registers(&search);
     for (size_t i = 0; i < count; i++) {
         knowers[i].stacks = search.asked[i].stacks;
-        knowers[i].is_in_part = !has_all_stacks;
         knowers[i].variables = search.asked[i].variables;
         knowers[i].first_variable = search.asked[i].first_variable;
         knowers[i].heap = search.asked[i].heap;

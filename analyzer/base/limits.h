@@ -182,9 +182,6 @@ static const uint64_t limit_argument_values = 1u << 26;
 /* Bytes of a core that are gone through for who refers to a channel, 0.1 seconds: of larger ones only stacks and
  * variables are. */
 static const uint64_t limit_go_heap_bytes = (uint64_t)256 << 20;
-/* Bytes of stacks that are gone through for who knows a channel where the heap is too large to be: 0.1 seconds. A million
- * goroutines have 500 MB. */
-static const uint64_t limit_go_knower_stack_bytes = (uint64_t)128 << 20;
 /* … and before any finding asks for it: 50 milliseconds. */
 static const uint64_t limit_go_quick_heap_bytes = (uint64_t)128 << 20;
 /* Bytes of a Go program's type descriptors; the largest known program has 20 MB. */

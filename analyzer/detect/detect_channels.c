@@ -145,9 +145,7 @@ static void knower_tell(struct detection *detection, struct finding *finding, co
         [PROGRAM_HEAP_TOO_LARGE] = "; the heap was not searched, it is too large",
     };
     const char *stacks = "no other goroutine's stack", *variables = "no variable", *heap = unsearched[knowers->heap];
-    if (knower->stacks == 0 && knower->is_in_part)
-        stacks = "no other goroutine's stack of those that were searched (there are too many for all)";
-    else if (knower->stacks != 0 && knower->member != index_none)
+    if (knower->stacks != 0 && knower->member != index_none)
         stacks = arena_printf(scratch, "other goroutines' stacks (%.*s)",
                               (int)detection_member_text(detection, knower->member).length,
                               detection_member_text(detection, knower->member).data);

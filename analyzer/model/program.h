@@ -43,7 +43,6 @@ struct program_knower {
     uint32_t member;                    /* … of this one and maybe others; UINT32_MAX: none */
     uint64_t variables, first_variable; /* words among the program's variables, the first one's address */
     uint64_t heap; /* words elsewhere, left-over ones too; the runtime's records of waits are no such */
-    bool is_in_part; /* not all stacks were searched */
 };
 
 enum program_heap {
