@@ -411,8 +411,8 @@ def fence(language):
     return re.search(rf"^```{language}\n(.*?)^```$", page_path("scripts").read_text(), re.MULTILINE | re.DOTALL)[1]
 
 
-@pytest.mark.parametrize("case", ["hung", "idle"])
-def test_cron_line(case, maker, tools, tmp_path, stackgroup):
+@pytest.mark.parametrize("state", ["hung", "idle"])
+def test_cron_line(state, maker, tools, tmp_path, stackgroup):
     """As cron runs it: by sh, with what is printed mailed."""
     if not shutil.which("pgrep"):
         pytest.skip("no pgrep")
@@ -420,7 +420,7 @@ def test_cron_line(case, maker, tools, tmp_path, stackgroup):
     assert "%" not in line  # which ends a command in a crontab
     name = f"runbook{os.getpid() % 10000}"
     link = tmp_path / name
-    if case == "hung":
+    if state == "hung":
         link.symlink_to(cores.build(PROGRAMS["deadlock_pool"], C_BASE).executable)
         running = [link]
     else:
@@ -430,7 +430,7 @@ def test_cron_line(case, maker, tools, tmp_path, stackgroup):
     with findings.ready(running, env=environment):
         done = run_block("exec sh -c \"$LINE\"", tools, tmp_path,
                          LINE=line.replace("SERVER", name).replace("/var/tmp", str(tmp_path)))
-    if case == "hung":
+    if state == "hung":
         assert done.stdout.startswith("# critical: 2 threads wait for each other") and done.stdout.count("\n") > 5, done.stderr
     else:
         assert (done.stdout, done.stderr) == ("", "")
