@@ -24,6 +24,14 @@ static enum keeping find_keeping(const struct go_runtime *runtime, uint64_t pc)
     return runtime->minor < 18 || (function.flags & GO_FUNCTION_ASM) != 0 ? MAY_KEEP : KEEPS;
 }
 
+/* Whether the runtime made its caller call it, anywhere in that one's code. */
+static bool is_made_up_call(const struct go_runtime *runtime, uint64_t pc)
+{
+    struct pclntab_function function;
+    const struct pclntab *table = go_runtime_find_function(runtime, pc, &function);
+    return table != NULL && text_equals(pclntab_name(table, function.name), TEXT("runtime.asyncPreempt"));
+}
+
 /* Leaf first. */
 static uint32_t list_nodes(struct go_chain_check *check, const struct stack_trie *trie, uint32_t stack)
 {
@@ -49,6 +57,9 @@ enum go_chain go_frame_pointers_check(struct go_chain_check *check, const struct
     for (uint32_t i = 0; i + 1 < count; i++) {
         const struct trie_node *node = &trie->nodes[check->nodes[i]];
         uint64_t caller = trie->nodes[check->nodes[i + 1]].pc, returns = 0, next = 0;
+        /* Up to 1.20 the frame that was preempted does not count as exact: the runtime itself looks it up so. */
+        bool is_interrupted =
+            node->exact || (i != 0 && is_made_up_call(runtime, trie->nodes[check->nodes[i - 1]].pc));
         enum keeping keeping = find_keeping(runtime, node->pc);
         if (keeping == IS_UNKNOWN)
             return GO_CHAIN_EQUAL;
@@ -59,12 +70,12 @@ enum go_chain go_frame_pointers_check(struct go_chain_check *check, const struct
             is_inside && memory_read_u64(memory, frame, &next) && memory_read_u64(memory, frame + 8, &returns);
         if (is_read && returns == caller) {
             frame = next;
-            is_dead |= node->exact;
+            is_dead |= is_interrupted;
             continue;
         }
         /* Interrupted between making its frame and pointing at it. Or a fault's, where nothing goes on: when a stack is
          * moved the runtime leaves such a frame's pointer as it is (adjustframe, continpc). */
-        if (node->exact || (is_dead && !is_inside))
+        if (is_interrupted || (is_dead && !is_inside))
             return GO_CHAIN_EQUAL;
         if (keeping == KEEPS) {
             *ret_difference = (struct go_chain_difference){i + 1, caller, returns};
