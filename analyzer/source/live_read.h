@@ -5,10 +5,11 @@
 #ifndef SG_SOURCE_LIVE_READ_H
 #define SG_SOURCE_LIVE_READ_H
 
+#include "base/error.h"
 #include "source/live_stop.h"
 
 /* Fills the results of live_stop.h, which live_stop_release releases: threads are LIVE_THREAD_READ, _MOVING or _GONE.
- * The errors are those of live_stop_run. */
+ * The errors are those of live_stop_all_run. */
 const struct error *live_read_run(struct live_stop *stop, struct arena *arena);
 
 /* One thread, whose outcome is LIVE_THREAD_UNKNOWN. *ret_errno is set when it is not permitted, unless it is set. */

@@ -1,16 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Stops the threads of a process, all at one instant or one after another, copies their registers, the used part of
- * their stacks, the memory around the words that they wait for (futex(2): the lock's owner stands beside it) and their
- * own blocks, and lets them run again (ptrace(2): SEIZE, INTERRUPT, DETACH; no signal is sent). Runs in a thread of
- * its own, so that whatever happens the kernel lets the target go when that thread ends. Nothing is written to the target.
- *
- * What a stop does to the target is told in native-waits.md: epoll_wait, sigtimedwait, sigwaitinfo, semop and recv with
- * a timeout return EINTR; all else goes on unseen. */
+/* What is copied of the threads of a running process: registers, the used part of their stacks, the memory around the
+ * words that they wait for (futex(2): the lock's owner stands beside it) and their own blocks. Filled by live_stop_all,
+ * live_rolling, live_read or live_held. Nothing is written to the target. */
 #ifndef SG_SOURCE_LIVE_STOP_H
 #define SG_SOURCE_LIVE_STOP_H
 
-#include "base/diagnostics.h"
-#include "base/error.h"
 #include "base/limits.h"
 #include "model/image.h"
 #include "source/live_go.h"
@@ -68,7 +62,7 @@ struct live_stop {
     uint64_t stop_microseconds_max; /* 0: no limit */
     struct live_go *go;        /* copied in a stop of all; NULL: no Go program */
 
-    struct live_thread *threads; /* filled by live_stop_run, as the other results */
+    struct live_thread *threads; /* the results, from here on */
     size_t thread_count, thread_capacity;
     uint32_t refused_tids[limit_live_refused]; /* not to be had: another traces them, or they have ended */
     size_t refused_count;
@@ -82,11 +76,9 @@ struct live_stop {
     struct arena arena;          /* of the threads' table */
 };
 
-/* The error says whom to ask when it is not permitted. Results are released by live_stop_release. */
-const struct error *live_stop_run(struct live_stop *stop, struct arena *arena);
 void live_stop_release(struct live_stop *stop);
 
-/* Parts of a run that live_read.c shares. The table of threads is kept by ascending id. */
+/* The table of threads is kept by ascending id. */
 struct live_thread *live_stop_find(struct live_stop *stop, uint32_t tid);
 void live_stop_add(struct live_stop *stop, uint32_t tid);
 bool live_stop_reserve(struct live_stop *stop); /* false with errno */

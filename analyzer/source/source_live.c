@@ -9,6 +9,8 @@
 #include "source/live_core.h"
 #include "source/live_held.h"
 #include "source/live_read.h"
+#include "source/live_rolling.h"
+#include "source/live_stop_all.h"
 #include "source/proc_descriptors.h"
 #include "source/proc_files.h"
 
@@ -503,9 +505,10 @@ const struct error *source_live_read(struct live_source *source, struct module_f
                                                      .to_be_saved = source->to_be_saved},
                             image, files, arena);
     const struct error *error =
-        stop->kind == STOP_KIND_NONE   ? live_read_run(stop, arena)
-        : stop->kind == STOP_KIND_HELD ? live_held_run(stop, source->registers, source->registers_name, arena)
-                                       : live_stop_run(stop, arena);
+        stop->kind == STOP_KIND_NONE      ? live_read_run(stop, arena)
+        : stop->kind == STOP_KIND_HELD    ? live_held_run(stop, source->registers, source->registers_name, arena)
+        : stop->kind == STOP_KIND_ROLLING ? live_rolling_run(stop, arena)
+                                          : live_stop_all_run(stop, arena);
     if (error != NULL)
         return error;
     if (stop->kind == STOP_KIND_ROLLING || stop->kind == STOP_KIND_NONE)

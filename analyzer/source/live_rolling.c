@@ -1,0 +1,199 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "source/live_rolling.h"
+
+#include "base/limits.h"
+#include "source/live_processors.h"
+#include "source/live_tracer.h"
+#include "source/proc_files.h"
+
+#include <errno.h>
+#include <inttypes.h>
+#include <sched.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/ptrace.h>
+#include <time.h>
+#include <unistd.h>
+
+/* Copies and lets go what has stopped. Asks for any thread: at most those that do not stop are held at a time. The
+ * thread asked for in vain is waited for `limit` nanoseconds; 0: none is waited for. */
+static void roll_collect(struct live_tracer *tracer, const struct live_thread *wanted, uint64_t limit)
+{
+    struct live_stop *stop = tracer->stop;
+    uint64_t started = limit == 0 ? 0 : live_tracer_now();
+    while (tracer->waiting != 0) {
+        siginfo_t report;
+        pid_t got = live_tracer_look(-1, &report);
+        if (got < 0 && errno != EINTR)
+            return;
+        struct live_thread *thread = got > 0 ? live_stop_find(stop, (uint32_t)got) : NULL;
+        if (thread != NULL) {
+            live_tracer_take(tracer, thread, &report);
+            if (live_tracer_is_stop(&report))
+                ptrace(PTRACE_DETACH, got, NULL, (void *)(uintptr_t)thread->pending_signal);
+            if (thread == wanted)
+                return;
+        } else if (got == 0) {
+            if (limit == 0 || live_tracer_now() - started > limit)
+                return;
+            sched_yield();
+        }
+    }
+}
+
+static int compare_durations(const void *left, const void *right)
+{
+    uint32_t a = *(const uint32_t *)left, b = *(const uint32_t *)right;
+    return (a > b) - (a < b);
+}
+
+/* A thread in an uninterruptible call gets this long before the next has its turn; it is copied when it does stop. */
+enum { roll_wait_nanoseconds = 2000000 };
+
+struct turn {
+    uint32_t tid;
+    int processor; /* where it ran last, -1 unknown */
+};
+
+static int compare_turns(const void *left, const void *right)
+{
+    const struct turn *a = left, *b = right;
+    return a->processor != b->processor ? (a->processor > b->processor) - (a->processor < b->processor)
+                                        : (a->tid > b->tid) - (a->tid < b->tid);
+}
+
+/* The threads that had no turn yet, those of one processor after another. */
+static struct turn *list_turns(struct live_stop *stop, size_t *ret_count)
+{
+    struct turn *turns = arena_array(&stop->arena, struct turn, stop->thread_count + 1);
+    size_t count = 0;
+    for (size_t i = 0; i < stop->thread_count; i++) {
+        char path[64], buffer[1024];
+        struct text line;
+        struct proc_stat stat;
+        if (stop->threads[i].interrupted || stop->threads[i].outcome != LIVE_THREAD_UNKNOWN)
+            continue;
+        turns[count] = (struct turn){.tid = stop->threads[i].tid, .processor = -1};
+        snprintf(path, sizeof path, "/proc/%" PRIu32 "/task/%" PRIu32 "/stat", stop->pid, turns[count].tid);
+        if (proc_read_short(path, buffer, sizeof buffer, &line) && proc_stat_parse(line, &stat))
+            turns[count].processor = stat.processor;
+        count++;
+    }
+    qsort(turns, count, sizeof *turns, compare_turns);
+    *ret_count = count;
+    return turns;
+}
+
+/* Reads what the stop will read, so that the stop finds page tables, stack and buffer in the cache: half of the time of
+ * the copy. A thread that runs, or moves on, only loses that. */
+static void warm_stack(const struct live_stop *stop, uint32_t tid)
+{
+    enum { warm_bytes = 2 * 4096 };
+    char path[96], buffer[256];
+    struct text line;
+    struct system_call call;
+    uint64_t sp, pc;
+    snprintf(path, sizeof path, "/proc/%" PRIu32 "/task/%" PRIu32 "/syscall", stop->pid, tid);
+    if (stop->stacks_bytes - stop->stacks_used < warm_bytes || !proc_read_short(path, buffer, sizeof buffer, &line) ||
+        !proc_call_parse(line.data, &call, &sp, &pc))
+        return;
+    (void)!pread(stop->memory_fd, stop->stacks + stop->stacks_used, warm_bytes, (off_t)(sp & -(uint64_t)4096));
+}
+
+static void stop_one(struct live_tracer *tracer, uint32_t tid, uint32_t *durations, size_t *duration_count)
+{
+    struct live_stop *stop = tracer->stop;
+    uint64_t runs;
+    bool runs_known = proc_runs(stop->pid, tid, &runs);
+    warm_stack(stop, tid);
+    if (ptrace(PTRACE_SEIZE, (pid_t)tid, NULL, NULL) != 0) {
+        if (errno != ESRCH && tracer->failed_errno == 0)
+            tracer->failed_errno = errno;
+        return;
+    }
+    struct live_thread *thread = live_stop_find(stop, tid);
+    thread->runs_known = runs_known;
+    thread->runs = runs_known ? runs : 0;
+    thread->interrupted = true;
+    uint64_t started = live_tracer_now();
+    if (ptrace(PTRACE_INTERRUPT, (pid_t)tid, NULL, NULL) != 0) {
+        thread->outcome = LIVE_THREAD_GONE;
+        return;
+    }
+    tracer->waiting++;
+    roll_collect(tracer, thread, roll_wait_nanoseconds);
+    if (thread->outcome == LIVE_THREAD_STOPPED)
+        durations[(*duration_count)++] = (uint32_t)(live_tracer_now() - started);
+}
+
+static bool reserve(struct live_tracer *tracer)
+{
+    bool good = live_stop_reserve(tracer->stop);
+    if (!good)
+        tracer->failed_errno = errno;
+    return good;
+}
+
+static void stop_rolling(struct live_tracer *tracer, void *context)
+{
+    struct live_processors *processors = context;
+    struct live_stop *stop = tracer->stop;
+    size_t duration_count = 0, done = 0;
+    bool is_reached = false;
+    uint32_t *durations = NULL;
+    live_processors_open(processors);
+    for (int round = 0;; round++) {
+        uint32_t *tids;
+        size_t count;
+        if (!proc_tasks(&stop->arena, stop->pid, &tids, &count))
+            break;
+        for (size_t i = 0; i < count; i++)
+            if (live_stop_find(stop, tids[i]) == NULL)
+                live_stop_add(stop, tids[i]);
+        if (stop->thread_count == done || (stop->stacks == NULL && !reserve(tracer)))
+            break;
+        stop->rounds_exhausted = round == limit_live_rounds;
+        if (stop->rounds_exhausted || live_tracer_is_let_go(stop))
+            break;
+        done = stop->thread_count;
+        uint32_t *longer = arena_array(&stop->arena, uint32_t, stop->thread_count);
+        if (duration_count != 0)
+            memcpy(longer, durations, duration_count * sizeof *durations);
+        durations = longer;
+        size_t turn_count;
+        const struct turn *turns = list_turns(stop, &turn_count);
+        for (size_t i = 0; i < turn_count && !live_tracer_is_let_go(stop); i++) {
+            live_processors_move(processors, turns[i].processor);
+            stop_one(tracer, turns[i].tid, durations, &duration_count);
+        }
+    }
+    live_processors_close(processors);
+    uint64_t started = live_tracer_now();
+    while (tracer->waiting != 0 && !live_tracer_is_let_go(stop) && !live_tracer_gives_up(stop, started)) {
+        struct timespec pause = {0, 50000};
+        nanosleep(&pause, NULL);
+        roll_collect(tracer, NULL, 0);
+    }
+    for (size_t i = 0; i < stop->thread_count; i++)
+        if (stop->threads[i].outcome == LIVE_THREAD_UNKNOWN)
+            stop->threads[i].outcome = stop->threads[i].interrupted ? LIVE_THREAD_NOT_STOPPED : LIVE_THREAD_GONE;
+    for (size_t i = 0; i < stop->thread_count && !is_reached; i++)
+        is_reached = stop->threads[i].interrupted;
+    if (!is_reached)
+        stop->thread_count = 0; /* none could be taken: the caller says why */
+    if (duration_count == 0)
+        return;
+    qsort(durations, duration_count, sizeof *durations, compare_durations);
+    stop->stop_microseconds = durations[duration_count - 1] / 1000;
+    stop->stop_microseconds_median = durations[duration_count / 2] / 1000;
+}
+
+const struct error *live_rolling_run(struct live_stop *stop, struct arena *arena)
+{
+    struct live_processors processors = {0};
+    arena_init(&stop->arena, limit_arena_bytes, NULL);
+    const struct error *error = live_tracer_run(stop, stop_rolling, &processors, arena);
+    live_processors_close(&processors);
+    return error;
+}
