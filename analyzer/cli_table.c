@@ -16,8 +16,9 @@ const struct option_row option_rows[] = {
      "Longest stop in milliseconds. A longer one is broken off; what was read by then is kept, and the loss is told.",
      OPTION_COUNT, FIELD(stop_milliseconds_max)},
     {NULL, "rolling", 0, NULL, NULL,
-     "Stop one thread after another. Each stands still for some microseconds; the stacks are then not of one instant, "
-     "and --samples tells which threads stood still meanwhile.",
+     "Take one thread after another. Threads that wait are read as they stand, those that run or whose frames need more "
+     "registers are stopped for some microseconds each; the stacks are then not of one instant, and --samples tells which "
+     "threads stood still meanwhile. With --save all are stopped.",
      OPTION_FLAG, FIELD(rolling)},
     {NULL, "no-stop", 0, NULL, NULL,
      "Stop no thread. What /proc tells of waiting threads is read: system call, stack pointer, stack. Running threads have "

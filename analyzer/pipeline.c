@@ -120,11 +120,38 @@ static void take_record(struct image *image, const char *path, const char *journ
         image->signal.number = record.signal;
 }
 
+static void unwind_image(struct pipeline *pipeline, const struct pipeline_options *options, struct arena *arena,
+                         struct diagnostics *diagnostics)
+{
+    struct function_starts starts = {find_function_start, pipeline->symbolizer};
+    pipeline->walker = walker_new(&pipeline->image, pipeline->files, starts, arena);
+    find_go(pipeline, options, arena);
+    pipeline->thread_stacks = unwind_threads(&pipeline->image, pipeline->files, pipeline->walker, &options->unwind,
+                                             arena, &pipeline->scratch, diagnostics);
+    arena_reset(&pipeline->scratch);
+    if (!pipeline->has_go) {
+        struct walker *native = pipeline->walker;
+        pipeline->walker = walker_new(&pipeline->image, pipeline->files, starts, arena);
+        find_go(pipeline, options, arena);
+        if (pipeline->has_go)
+            pipeline->thread_stacks = unwind_threads(&pipeline->image, pipeline->files, pipeline->walker,
+                                                     &options->unwind, arena, &pipeline->scratch,
+                                                     diagnostics);
+        else
+            pipeline->walker = native;
+        arena_reset(&pipeline->scratch);
+    }
+}
+
 /* Opens the target and unwinds its threads. What stays is in `arena`. */
 static const struct error *look(struct pipeline *pipeline, const struct pipeline_options *options, struct arena *arena,
                                 double *at)
 {
     const struct error *error;
+    bool is_rolling = options->live.pid != 0 && options->live.stop_kind == STOP_KIND_ROLLING;
+    /* Of a rolling look, which may be taken in two goes: the second one's count. */
+    struct diagnostics found, *told = is_rolling ? &found : &pipeline->diagnostics;
+    diagnostics_init(&found, arena);
     pipeline->live.memory_fd = -1;
     enter(options, options->live.pid != 0 ? "reading the process" : "opening the core");
     diagnostics_init(&pipeline->diagnostics, arena);
@@ -138,31 +165,27 @@ static const struct error *look(struct pipeline *pipeline, const struct pipeline
         take_record(&pipeline->image, options->core, options->journal, arena);
     pipeline->files = module_files_new(&pipeline->image, &options->files, arena, &pipeline->diagnostics);
     if (options->live.pid != 0)
-        error = source_live_read(&pipeline->live, pipeline->files, arena, &pipeline->diagnostics, &pipeline->image);
+        error = source_live_read(&pipeline->live, pipeline->files, arena, told, &pipeline->image);
     if (error != NULL)
         return error;
     pipeline->symbolizer = symbolizer_new(&pipeline->image, pipeline->files, &options->symbolize, arena,
                                           &pipeline->diagnostics);
     lap(at, &pipeline->stats.seconds_open);
 
-    struct function_starts starts = {find_function_start, pipeline->symbolizer};
-    pipeline->walker = walker_new(&pipeline->image, pipeline->files, starts, arena);
     enter(options, "unwinding");
-    find_go(pipeline, options, arena);
-    pipeline->thread_stacks = unwind_threads(&pipeline->image, pipeline->files, pipeline->walker, &options->unwind,
-                                             arena, &pipeline->scratch, &pipeline->diagnostics);
-    arena_reset(&pipeline->scratch);
-    if (!pipeline->has_go) {
-        struct walker *native = pipeline->walker;
-        pipeline->walker = walker_new(&pipeline->image, pipeline->files, starts, arena);
-        find_go(pipeline, options, arena);
-        if (pipeline->has_go)
-            pipeline->thread_stacks = unwind_threads(&pipeline->image, pipeline->files, pipeline->walker,
-                                                     &options->unwind, arena, &pipeline->scratch,
-                                                     &pipeline->diagnostics);
-        else
-            pipeline->walker = native;
-        arena_reset(&pipeline->scratch);
+    unwind_image(pipeline, options, arena, told);
+    if (is_rolling) {
+        size_t count;
+        const uint32_t *tids = unwind_threads_in_want(&pipeline->image, pipeline->walker, pipeline->thread_stacks, arena,
+                                                      &count);
+        if (count != 0) {
+            diagnostics_init(&found, arena);
+            error = source_live_stop_rest(&pipeline->live, tids, count, arena, told, &pipeline->image);
+            if (error != NULL)
+                return error;
+            unwind_image(pipeline, options, arena, told);
+        }
+        diagnostics_merge(&pipeline->diagnostics, &found);
     }
     lap(at, &pipeline->stats.seconds_unwind);
     return NULL;
@@ -428,16 +451,6 @@ static void apply_rules(struct pipeline *pipeline, const struct pipeline_options
     arena_reset(&pipeline->scratch);
 }
 
-/* Of plugins and of packed files, which are read before there is a target to speak of. */
-static void tell_early_diagnostics(struct pipeline *pipeline)
-{
-    const struct diagnostics *told = &pipeline->early_diagnostics;
-    for (size_t i = 0; i < told->count; i++)
-        diagnostics_add(&pipeline->diagnostics, told->entries[i].weight, told->entries[i].code,
-                        text_from_string(told->entries[i].subject), "%s", told->entries[i].message);
-    pipeline->diagnostics.suppressed += told->suppressed;
-}
-
 static void group_profile(struct pipeline *pipeline, const struct pipeline_options *options, struct profile *profile)
 {
     struct group_options group = options->group;
@@ -487,7 +500,8 @@ const struct error *pipeline_run(struct pipeline *pipeline, const struct pipelin
         group_profile(pipeline, options, &pipeline->profiles[i]);
     diagnose_limits(pipeline);
     lap(&at, &stats->seconds_group);
-    tell_early_diagnostics(pipeline);
+    /* Of plugins and of packed files, which are read before there is a target to speak of. */
+    diagnostics_merge(&pipeline->diagnostics, &pipeline->early_diagnostics);
     enter(options, "applying the rules");
     for (size_t i = 0; !options->no_rules && i < pipeline->profile_count; i++)
         apply_rules(pipeline, options, &pipeline->profiles[i]);

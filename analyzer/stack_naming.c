@@ -28,6 +28,8 @@ void snapshot_begin(struct snapshot *ret_snapshot, const struct image *image, en
         .held_by = image->held_by,
         .stop_microseconds = image->stop_microseconds,
         .stop_microseconds_median = image->stop_microseconds_median,
+        .threads_stopped = image->threads_stopped,
+        .threads_read = image->threads_read,
         .source_path = image->source_path,
         .exe = image->exe,
         .command = image->command,

@@ -117,7 +117,7 @@ def test_waits_are_told_by_it(program, variant, how, tmp_path, stackgroup):
     with cores.waiting(built, truth) as child:
         settle(child.pid)
         test_waits.read_waits(*test_waits.STOPS[how], "-p", child.pid, f"--save={saved}")
-    test_waits.check(test_waits.Facts(truth), test_waits.read_waits(saved), variant, blocks=how != "none")
+    test_waits.check(test_waits.Facts(truth), test_waits.read_waits(saved), variant, registers=how != "none")
 
 
 def real_frames(stacks):

@@ -90,14 +90,14 @@ class Facts:
 LOCKS = {"mutex", "rwlock", "cond", "semaphore", "join", "barrier", "once", "loader", "stdio", "allocator"}
 
 
-def differences(facts, waits, data_names, call_names, musl, blocks):
+def differences(facts, waits, data_names, call_names, musl, registers):
     """What stackgroup says otherwise, in words. Without names of calls less is asked, and nothing false is allowed."""
     found, told = [], set()
     for row in facts.rows:
         for tid in facts.threads[row["waiter"]]:
             told.add(tid)
             seen = waits.by_thread.get(tid)
-            wanted = expectation(row, call_names, musl, blocks)
+            wanted = expectation(row, call_names, musl, registers)
             if seen is None:
                 found.append(f"{row['waiter']} (thread {tid}): waits for nothing, not for {row['kind']}")
                 continue
@@ -109,13 +109,11 @@ def differences(facts, waits, data_names, call_names, musl, blocks):
     return found
 
 
-def expectation(row, call_names, musl, blocks):
+def expectation(row, call_names, musl, registers):
     """(kinds, holder states) that are right: what cannot be told may be unknown, and nothing may be told falsely."""
     kind, state = row["kind"], row["state"]
-    if not blocks and kind == "once" and call_names:  # stacks end where rbp is needed
+    if not registers and kind == "once" and call_names:  # stacks end where rbp is needed
         return {kind, "futex"} if musl else {kind}, {"held", "unknown"}
-    if not blocks and ((kind == "stdio" and call_names) or (kind == "join" and (musl or not call_names))):
-        return ({kind} if call_names else {"futex"}), {"held", "unknown"}
     if kind in ("sleep", "join"):
         return {kind}, {state}
     if musl and kind == "mutex" and row["waiter"] in MUSL_NORMAL:
@@ -166,10 +164,10 @@ def compare(facts, row, wanted, seen, waits, data_names, musl):
         yield "purpose", "is wrong"
 
 
-def check(facts, waits, variant, blocks=True):
-    """blocks: where the threads' own blocks are is known."""
+def check(facts, waits, variant, registers=True):
+    """registers: all of each thread are known, not only those of its call."""
     found = differences(facts, waits, data_names="strip" != variant.after, call_names=variant.names,
-                        musl=variant.name.startswith("musl"), blocks=blocks)
+                        musl=variant.name.startswith("musl"), registers=registers)
     assert not found, "\n".join(found[:20])
 
 
@@ -249,7 +247,7 @@ LIVE = [(program, variant) for program in (CYCLES, OTHERS, LOADER) for variant i
 def test_live(program, variant, how, stackgroup, tmp_path):
     built, truth = locks_process(program, variant, tmp_path)
     with cores.waiting(built, truth) as child:
-        check(Facts(truth), read_waits(*STOPS[how], "-p", child.pid), variant, blocks=how != "none")
+        check(Facts(truth), read_waits(*STOPS[how], "-p", child.pid), variant, registers=how != "none")
 
 
 @pytest.mark.parametrize("variant", [VARIANTS[0], VARIANTS[4], VARIANTS[5]], ids=lambda value: value.name)
@@ -329,7 +327,7 @@ def test_live_in_namespace(program, variant, stackgroup, tmp_path):
         ids = namespace_ids(pid)
         assert ids.keys().isdisjoint(ids.values())
         for how in STOPS:
-            check(Facts(truth, ids), read_waits(*STOPS[how], "-p", pid), variant, blocks=how != "none")
+            check(Facts(truth, ids), read_waits(*STOPS[how], "-p", pid), variant, registers=how != "none")
 
 
 @pytest.mark.parametrize("program,variant", NAMESPACED, ids=lambda value: value.name)

@@ -58,3 +58,13 @@ struct diagnostic *diagnostics_add(struct diagnostics *diagnostics, enum diagnos
     };
     return place;
 }
+
+void diagnostics_merge(struct diagnostics *diagnostics, const struct diagnostics *other)
+{
+    for (size_t i = 0; i < other->count; i++) {
+        const struct diagnostic *entry = &other->entries[i];
+        diagnostics_add(diagnostics, entry->weight, entry->code, text_from_string(entry->subject), "%s", entry->message)
+            ->count += entry->count - 1;
+    }
+    diagnostics->suppressed += other->suppressed;
+}

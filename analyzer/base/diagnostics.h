@@ -39,4 +39,7 @@ struct diagnostic *diagnostics_add(struct diagnostics *diagnostics, enum diagnos
                                    struct text subject, const char *format, ...)
     __attribute__((format(printf, 5, 6)));
 
+/* Adds what the other has, with its counts. */
+void diagnostics_merge(struct diagnostics *diagnostics, const struct diagnostics *other);
+
 #endif

@@ -50,6 +50,8 @@ enum {
     limit_stack_prefault_bytes = 8 << 10,
     /* Taken as the size of a stack whose mapping is not known: it was made after maps was read. */
     limit_stack_guess_bytes = 64 << 10,
+    /* From here on a Go program's mapping is its heap, where the stacks of its threads lie too, and not one stack. */
+    limit_go_stack_guess_bytes = 16 << 20,
     /* Rwlocks and onces whose holders are sought in stacks, and bytes of each stack and of all that are looked through for it:
      * about 50 milliseconds. */
     limit_inferred_resources = 64,

@@ -88,6 +88,7 @@ struct image {
     uint64_t monotonic_nanoseconds; /* the target's CLOCK_MONOTONIC when it was read; 0: not told, as by cores */
     uint64_t stop_microseconds; /* how long a live target was stopped; of rolling stops the longest; 0: not at all */
     uint64_t stop_microseconds_median; /* of rolling stops */
+    uint64_t threads_stopped, threads_read; /* of a live target: that were stopped; that were read where they wait */
     struct memory memory;
     struct mapping *mappings; /* sorted by start, disjoint; every PT_LOAD or line of maps */
     size_t mapping_count;

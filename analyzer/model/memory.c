@@ -149,6 +149,18 @@ size_t memory_layer_freeze(struct memory *memory, struct memory_layer *layer)
     return lost;
 }
 
+struct memory_layer memory_layer_copy(struct memory *memory, const struct memory_layer *layer)
+{
+    struct memory_layer copy = {
+        .ranges = arena_array(memory->arena, struct memory_range, layer->count + 1),
+        .count = layer->count,
+        .capacity = layer->count + 1,
+    };
+    if (layer->count != 0)
+        memcpy(copy.ranges, layer->ranges, layer->count * sizeof *copy.ranges);
+    return copy;
+}
+
 static const struct memory_range *layer_find(const struct memory_layer *layer, uint64_t address)
 {
     size_t at = layer_lower_bound(layer, address);

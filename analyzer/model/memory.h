@@ -50,6 +50,9 @@ void memory_layer_append(struct memory *memory, struct memory_layer *layer, stru
  * ranges lost bytes that way. */
 size_t memory_layer_freeze(struct memory *memory, struct memory_layer *layer);
 
+/* The layer as it is: what is done with the original later is not done with it. */
+struct memory_layer memory_layer_copy(struct memory *memory, const struct memory_layer *layer);
+
 /* Adds one range to a frozen layer, only where the layer has nothing yet. */
 void memory_layer_insert(struct memory *memory, struct memory_layer *layer, struct memory_range range);
 

@@ -188,7 +188,7 @@ struct snapshot {
     const char *source_kind; /* "core", "process", "text" */
     enum stop_kind stop_kind;
     const char *held_by;  /* as in struct image */
-    uint64_t stop_microseconds, stop_microseconds_median; /* as in struct image */
+    uint64_t stop_microseconds, stop_microseconds_median, threads_stopped, threads_read; /* as in struct image */
     uint64_t sample_count;        /* looks at a live target that were compared; 0 or 1: no comparison */
     uint64_t sample_microseconds; /* from the first to the last */
     struct text source_path, exe, command, arguments;

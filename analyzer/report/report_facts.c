@@ -86,6 +86,24 @@ static void write_stop(struct text_writer *writer, const struct report_input *in
         text_writer_printf(writer, ", the last of %" PRIu64 " samples", snapshot->sample_count);
 }
 
+/* Threads that wait stand still by themselves, the others have been stopped. */
+static void write_rolling(struct text_writer *writer, const struct snapshot *snapshot)
+{
+    text_writer_string(writer, "rolling: ");
+    if (snapshot->threads_read != 0) {
+        write_counted(writer, snapshot->threads_read, "thread");
+        text_writer_string(writer, " read as they wait, ");
+        if (snapshot->threads_stopped == 0)
+            text_writer_string(writer, "none stopped");
+    }
+    if (snapshot->threads_stopped != 0) {
+        write_counted(writer, snapshot->threads_stopped, "thread");
+        text_writer_printf(writer, " stopped for %" PRIu64 " µs (median), %" PRIu64 " µs at most",
+                           snapshot->stop_microseconds_median, snapshot->stop_microseconds);
+    }
+    text_writer_string(writer, "; no single instant");
+}
+
 void report_write_signal(struct text_writer *writer, const struct report_input *input)
 {
     const struct snapshot *snapshot = report_process_snapshot(input);
@@ -95,10 +113,7 @@ void report_write_signal(struct text_writer *writer, const struct report_input *
         return;
     }
     if (is_live(snapshot) && snapshot->stop_kind == STOP_KIND_ROLLING) {
-        text_writer_printf(writer,
-                           "rolling: each thread stopped for %" PRIu64 " µs (median), %" PRIu64
-                           " µs at most; no single instant",
-                           snapshot->stop_microseconds_median, snapshot->stop_microseconds);
+        write_rolling(writer, snapshot);
         return;
     }
     if (is_live(snapshot) && snapshot->stop_kind == STOP_KIND_HELD) {

@@ -727,6 +727,10 @@ static void write_stats(struct json_writer *json, const struct snapshot *snapsho
         json_writer_number(json, "stop_microseconds", snapshot->stop_microseconds);
     if (snapshot->stop_microseconds_median != 0)
         json_writer_number(json, "stop_microseconds_median", snapshot->stop_microseconds_median);
+    if (snapshot->stop_kind == STOP_KIND_ROLLING && snapshot->threads_stopped + snapshot->threads_read != 0) {
+        json_writer_number(json, "threads_stopped", snapshot->threads_stopped);
+        json_writer_number(json, "threads_read", snapshot->threads_read);
+    }
     json_writer_number(json, "distinct_pcs", stats->distinct_pcs);
     json_writer_number(json, "arena_bytes", stats->arena_bytes);
     json_writer_open_object(json, "seconds", JSON_LINE);

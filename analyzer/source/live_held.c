@@ -95,7 +95,7 @@ const struct error *live_held_run(struct live_stop *stop, struct text registers,
         if (stop->threads[i].outcome != LIVE_THREAD_UNKNOWN)
             continue;
         int ignored = 0;
-        live_read_thread(stop, &stop->threads[i], &ignored);
+        live_read_thread(stop, &stop->threads[i], limit_live_tries, &ignored);
         stop->kind = STOP_KIND_NONE;
     }
     stop->arena.exhausted = NULL;

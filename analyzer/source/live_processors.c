@@ -19,7 +19,12 @@ static void *watch(void *context)
 
 void live_processors_open(struct live_processors *processors)
 {
-    *processors = (struct live_processors){.current = -1};
+    *processors = (struct live_processors){.is_open = true, .current = -1};
+    /* With a real-time policy this thread and those that inherit it would keep the target from its processor. */
+    int policy = sched_getscheduler(0);
+    if ((policy == SCHED_FIFO || policy == SCHED_RR) &&
+        sched_setscheduler(0, SCHED_OTHER, &(struct sched_param){0}) != 0)
+        return;
     if (sched_getaffinity(0, sizeof processors->allowed, &processors->allowed) != 0)
         CPU_ZERO(&processors->allowed);
     int others = CPU_COUNT(&processors->allowed) - 1;

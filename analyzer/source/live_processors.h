@@ -23,6 +23,7 @@ struct live_watcher {
 
 struct live_processors {
     cpu_set_t allowed; /* that the calling thread may use */
+    bool is_open;
     int current;       /* where it was moved to, -1 not yet */
     struct live_watcher watchers[limit_live_awake_processors];
     int watcher_count;

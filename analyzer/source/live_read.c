@@ -41,7 +41,7 @@ static int open_of_thread(const struct live_stop *stop, uint32_t tid, const char
     return open(path, O_RDONLY | O_CLOEXEC);
 }
 
-void live_read_thread(struct live_stop *stop, struct live_thread *thread, int *ret_errno)
+void live_read_thread(struct live_stop *stop, struct live_thread *thread, int tries, int *ret_errno)
 {
     AUTO_CLOSE int call_fd = open_of_thread(stop, thread->tid, "syscall");
     if (call_fd < 0) {
@@ -52,7 +52,7 @@ void live_read_thread(struct live_stop *stop, struct live_thread *thread, int *r
     }
     AUTO_CLOSE int schedule_fd = open_of_thread(stop, thread->tid, "schedstat");
     thread->outcome = LIVE_THREAD_MOVING;
-    for (int attempt = 0; attempt < limit_live_tries; attempt++) {
+    for (int attempt = 0; attempt < tries; attempt++) {
         struct look before;
         struct system_call call;
         uint64_t sp, pc;
@@ -116,7 +116,7 @@ static void read_rounds(struct live_stop *stop, int *ret_errno)
         }
         for (size_t i = 0; i < stop->thread_count; i++)
             if (stop->threads[i].outcome == LIVE_THREAD_UNKNOWN)
-                live_read_thread(stop, &stop->threads[i], ret_errno);
+                live_read_thread(stop, &stop->threads[i], limit_live_tries, ret_errno);
     }
 }
 
@@ -138,9 +138,9 @@ const struct error *live_read_run(struct live_stop *stop, struct arena *arena)
 
 enum second_look { LOOK_MOVED, LOOK_STILL, LOOK_RUNNING };
 
-/* Still: it stands in the call that its registers show, and was given a processor at most `runs_max` times since it was
- * last counted. Counts it anew. */
-static enum second_look look_again(const struct live_stop *stop, struct live_thread *thread, uint64_t runs_max)
+/* Still: it stands in the call that its registers show, and was given a processor no more often than our stop of it
+ * accounts for since it was last counted. Counts it anew. */
+static enum second_look look_again(const struct live_stop *stop, struct live_thread *thread)
 {
     struct system_call before, now;
     struct registers registers;
@@ -161,9 +161,10 @@ static enum second_look look_again(const struct live_stop *stop, struct live_thr
         return LOOK_MOVED;
     /* Counted after the call was read, so that it did not run in between. */
     thread->runs_known = proc_runs(stop->pid, thread->tid, &runs);
-    if (!thread->runs_known || runs - runs_before > runs_max)
+    if (!thread->runs_known || runs - runs_before > thread->runs_allowed)
         return LOOK_MOVED;
     thread->runs = runs;
+    thread->runs_allowed = 0;
     return LOOK_STILL;
 }
 
@@ -178,20 +179,18 @@ static void copy_words_again(struct live_stop *stop)
     }
 }
 
-/* A stop takes a thread out of its call, through the tracer's stop, and back: it is given a processor twice. */
-enum { runs_of_a_stop = 2 };
-
-static void look_at_all(struct live_stop *stop, uint64_t runs_max)
+static void look_at_all(struct live_stop *stop)
 {
     for (size_t i = 0; i < stop->thread_count; i++) {
         struct live_thread *thread = &stop->threads[i];
         if (!thread->stood_still)
             continue;
-        enum second_look look = look_again(stop, thread, runs_max);
-        for (int attempt = 1; look == LOOK_RUNNING && attempt < limit_live_tries && runs_max != 0; attempt++) {
+        enum second_look look = look_again(stop, thread);
+        for (int attempt = 1; look == LOOK_RUNNING && attempt < limit_live_tries && thread->runs_allowed != 0;
+             attempt++) {
             struct timespec pause = {0, 200000}; /* it is on its way back into its call */
             nanosleep(&pause, NULL);
-            look = look_again(stop, thread, runs_max);
+            look = look_again(stop, thread);
         }
         thread->stood_still = look == LOOK_STILL;
     }
@@ -205,7 +204,7 @@ void live_read_again(struct live_stop *stop)
     /* After a stop a look of its own is needed to count from: what was woken while it was stopped runs when it is let go,
      * and may wait at the same place again. */
     if (stop->kind == STOP_KIND_ROLLING)
-        look_at_all(stop, runs_of_a_stop);
+        look_at_all(stop);
     copy_words_again(stop);
-    look_at_all(stop, 0);
+    look_at_all(stop);
 }

@@ -12,8 +12,9 @@
  * The errors are those of live_stop_all_run. */
 const struct error *live_read_run(struct live_stop *stop, struct arena *arena);
 
-/* One thread, whose outcome is LIVE_THREAD_UNKNOWN. *ret_errno is set when it is not permitted, unless it is set. */
-void live_read_thread(struct live_stop *stop, struct live_thread *thread, int *ret_errno);
+/* One thread, whose outcome is LIVE_THREAD_UNKNOWN; one that moves is looked at `tries` times. *ret_errno is set when it
+ * is not permitted, unless it is set. */
+void live_read_thread(struct live_stop *stop, struct live_thread *thread, int tries, int *ret_errno);
 
 /* A second look at threads that were stopped or read one after another: which have stood still since they were read,
  * until all had been read. The stacks of those are of one instant after all, and the futex words are copied anew at that

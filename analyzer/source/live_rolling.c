@@ -3,6 +3,7 @@
 
 #include "base/limits.h"
 #include "source/live_processors.h"
+#include "source/live_read.h"
 #include "source/live_tracer.h"
 #include "source/proc_files.h"
 
@@ -101,20 +102,21 @@ static void warm_stack(const struct live_stop *stop, uint32_t tid)
     (void)!pread(stop->memory_fd, stop->stacks + stop->stacks_used, warm_bytes, (off_t)(sp & -(uint64_t)4096));
 }
 
-static void stop_one(struct live_tracer *tracer, uint32_t tid, uint32_t *durations, size_t *duration_count)
+/* A stop takes a thread out of its call, through the tracer's stop, and back: it is given a processor twice. */
+enum { runs_of_a_stop = 2 };
+
+static void stop_one(struct live_tracer *tracer, uint32_t tid)
 {
     struct live_stop *stop = tracer->stop;
     uint64_t runs;
     bool runs_known = proc_runs(stop->pid, tid, &runs);
     warm_stack(stop, tid);
-    if (ptrace(PTRACE_SEIZE, (pid_t)tid, NULL, NULL) != 0) {
-        if (errno != ESRCH && tracer->failed_errno == 0)
-            tracer->failed_errno = errno;
+    if (!live_tracer_seize(tracer, tid))
         return;
-    }
     struct live_thread *thread = live_stop_find(stop, tid);
     thread->runs_known = runs_known;
     thread->runs = runs_known ? runs : 0;
+    thread->runs_allowed = runs_of_a_stop;
     thread->interrupted = true;
     uint64_t started = live_tracer_now();
     if (ptrace(PTRACE_INTERRUPT, (pid_t)tid, NULL, NULL) != 0) {
@@ -123,26 +125,58 @@ static void stop_one(struct live_tracer *tracer, uint32_t tid, uint32_t *duratio
     }
     tracer->waiting++;
     roll_collect(tracer, thread, roll_wait_nanoseconds);
-    if (thread->outcome == LIVE_THREAD_STOPPED)
-        durations[(*duration_count)++] = (uint32_t)(live_tracer_now() - started);
+    uint64_t duration = live_tracer_now() - started;
+    if (thread->outcome != LIVE_THREAD_STOPPED)
+        return;
+    stop->durations = arena_grow(&stop->arena, stop->durations, stop->duration_count, &stop->duration_capacity,
+                                 sizeof *stop->durations);
+    stop->durations[stop->duration_count++] = duration < UINT32_MAX ? (uint32_t)duration : UINT32_MAX;
 }
 
-static bool reserve(struct live_tracer *tracer)
+/* Those whose outcome is unknown and that had no turn yet. */
+static void give_turns(struct live_tracer *tracer, struct live_processors *processors)
 {
-    bool good = live_stop_reserve(tracer->stop);
-    if (!good)
-        tracer->failed_errno = errno;
-    return good;
+    size_t count;
+    const struct turn *turns = list_turns(tracer->stop, &count);
+    if (count != 0 && !processors->is_open)
+        live_processors_open(processors);
+    for (size_t i = 0; i < count && !live_tracer_is_let_go(tracer->stop); i++) {
+        live_processors_move(processors, turns[i].processor);
+        stop_one(tracer, turns[i].tid);
+    }
 }
 
-static void stop_rolling(struct live_tracer *tracer, void *context)
+/* Waits for those that had their turn and have not stopped yet. */
+static void await_late(struct live_tracer *tracer)
 {
-    struct live_processors *processors = context;
     struct live_stop *stop = tracer->stop;
-    size_t duration_count = 0, done = 0;
-    bool is_reached = false;
-    uint32_t *durations = NULL;
-    live_processors_open(processors);
+    uint64_t started = live_tracer_now();
+    while (tracer->waiting != 0 && !live_tracer_is_let_go(stop) && !live_tracer_gives_up(stop, started)) {
+        struct timespec pause = {0, 50000};
+        nanosleep(&pause, NULL);
+        roll_collect(tracer, NULL, 0);
+    }
+}
+
+/* One that waits needs no stop: its registers are those of its call. What is not known of the rest of them the caller
+ * finds out. Where the kernel counts no turns a thread may have run in between unseen. */
+static void read_waiting(struct live_stop *stop)
+{
+    for (size_t i = 0; i < stop->thread_count && !live_tracer_is_let_go(stop); i++) {
+        struct live_thread *thread = &stop->threads[i];
+        int ignored = 0;
+        if (thread->outcome != LIVE_THREAD_UNKNOWN || thread->interrupted)
+            continue;
+        live_read_thread(stop, thread, 1, &ignored);
+        if (thread->outcome != LIVE_THREAD_READ || !thread->runs_known)
+            thread->outcome = LIVE_THREAD_UNKNOWN;
+    }
+}
+
+static void roll(struct live_tracer *tracer, void *context)
+{
+    struct live_stop *stop = tracer->stop;
+    size_t done = 0;
     for (int round = 0;; round++) {
         uint32_t *tids;
         size_t count;
@@ -151,49 +185,64 @@ static void stop_rolling(struct live_tracer *tracer, void *context)
         for (size_t i = 0; i < count; i++)
             if (live_stop_find(stop, tids[i]) == NULL)
                 live_stop_add(stop, tids[i]);
-        if (stop->thread_count == done || (stop->stacks == NULL && !reserve(tracer)))
+        if (stop->thread_count == done)
             break;
+        if (stop->stacks == NULL && !live_stop_reserve(stop)) {
+            tracer->failed_errno = errno;
+            break;
+        }
         stop->rounds_exhausted = round == limit_live_rounds;
         if (stop->rounds_exhausted || live_tracer_is_let_go(stop))
             break;
         done = stop->thread_count;
-        uint32_t *longer = arena_array(&stop->arena, uint32_t, stop->thread_count);
-        if (duration_count != 0)
-            memcpy(longer, durations, duration_count * sizeof *durations);
-        durations = longer;
-        size_t turn_count;
-        const struct turn *turns = list_turns(stop, &turn_count);
-        for (size_t i = 0; i < turn_count && !live_tracer_is_let_go(stop); i++) {
-            live_processors_move(processors, turns[i].processor);
-            stop_one(tracer, turns[i].tid, durations, &duration_count);
-        }
+        if (!stop->needs_registers)
+            read_waiting(stop);
+        give_turns(tracer, context);
     }
-    live_processors_close(processors);
-    uint64_t started = live_tracer_now();
-    while (tracer->waiting != 0 && !live_tracer_is_let_go(stop) && !live_tracer_gives_up(stop, started)) {
-        struct timespec pause = {0, 50000};
-        nanosleep(&pause, NULL);
-        roll_collect(tracer, NULL, 0);
+    await_late(tracer);
+    bool is_reached = false;
+    for (size_t i = 0; i < stop->thread_count; i++) {
+        struct live_thread *thread = &stop->threads[i];
+        if (thread->outcome == LIVE_THREAD_UNKNOWN)
+            thread->outcome = thread->interrupted ? LIVE_THREAD_NOT_STOPPED : LIVE_THREAD_GONE;
+        is_reached |= thread->interrupted || thread->outcome == LIVE_THREAD_READ;
     }
-    for (size_t i = 0; i < stop->thread_count; i++)
-        if (stop->threads[i].outcome == LIVE_THREAD_UNKNOWN)
-            stop->threads[i].outcome = stop->threads[i].interrupted ? LIVE_THREAD_NOT_STOPPED : LIVE_THREAD_GONE;
-    for (size_t i = 0; i < stop->thread_count && !is_reached; i++)
-        is_reached = stop->threads[i].interrupted;
     if (!is_reached)
         stop->thread_count = 0; /* none could be taken: the caller says why */
-    if (duration_count == 0)
-        return;
-    qsort(durations, duration_count, sizeof *durations, compare_durations);
-    stop->stop_microseconds = durations[duration_count - 1] / 1000;
-    stop->stop_microseconds_median = durations[duration_count / 2] / 1000;
+}
+
+static void roll_rest(struct live_tracer *tracer, void *context)
+{
+    struct live_stop *stop = tracer->stop;
+    struct live_thread *before = arena_array(&stop->arena, struct live_thread, stop->thread_count + 1);
+    memcpy(before, stop->threads, stop->thread_count * sizeof *before);
+    for (size_t i = 0; i < stop->thread_count; i++)
+        if (before[i].to_be_stopped)
+            stop->threads[i].outcome = LIVE_THREAD_UNKNOWN;
+    give_turns(tracer, context);
+    await_late(tracer);
+    for (size_t i = 0; i < stop->thread_count; i++)
+        if (before[i].to_be_stopped && stop->threads[i].outcome != LIVE_THREAD_STOPPED)
+            stop->threads[i] = before[i];
+}
+
+static const struct error *run(struct live_stop *stop, void (*work)(struct live_tracer *tracer, void *context),
+                               struct arena *arena)
+{
+    struct live_processors processors = {0};
+    const struct error *error = live_tracer_run(stop, work, &processors, arena);
+    live_processors_close(&processors);
+    qsort(stop->durations, stop->duration_count, sizeof *stop->durations, compare_durations);
+    return error;
 }
 
 const struct error *live_rolling_run(struct live_stop *stop, struct arena *arena)
 {
-    struct live_processors processors = {0};
     arena_init(&stop->arena, limit_arena_bytes, NULL);
-    const struct error *error = live_tracer_run(stop, stop_rolling, &processors, arena);
-    live_processors_close(&processors);
-    return error;
+    return run(stop, roll, arena);
+}
+
+const struct error *live_rolling_stop(struct live_stop *stop, struct arena *arena)
+{
+    return run(stop, roll_rest, arena);
 }

@@ -54,6 +54,8 @@ static size_t used_stack(const struct live_stop *stop, uint64_t sp, uint64_t thr
     } else if (stop->go != NULL && !is_main) {
         /* Go's own stacks lie in its heap: the mapping's end is far behind theirs. */
         uint64_t go_end = live_go_stack_end(stop->go, sp, thread_pointer);
+        if (go_end == 0 && thread_pointer == 0 && end - sp > limit_go_stack_guess_bytes)
+            go_end = sp + limit_stack_guess_bytes;
         if (go_end != 0 && go_end < end)
             end = go_end;
     }

@@ -24,6 +24,7 @@ struct live_thread {
     uint32_t tid;
     enum live_thread_outcome outcome;
     bool interrupted;
+    bool to_be_stopped;      /* live_rolling_stop */
     int pending_signal;      /* caught on its way, given back at the detach; 0 none */
     uint8_t *registers;      /* arch->registers_size_bytes */
     uint64_t registers_known; /* as in struct thread */
@@ -42,6 +43,7 @@ struct live_thread {
     uint64_t runs;           /* times that it was given a processor, counted just before it was read; of threads that are
                               * not stopped all at once */
     bool runs_known;
+    uint8_t runs_allowed;    /* how often a stop of ours has given it one since */
     bool stood_still;        /* live_read_again */
 };
 
@@ -58,6 +60,7 @@ struct live_stop {
     int memory_fd;             /* /proc/PID/mem */
     uint64_t main_stack_start, main_stack_end; /* [stack] in its maps; both 0 when there is none */
     enum stop_kind kind;
+    bool needs_registers;      /* of rolling stops: all of them, of every thread; so none is read as it waits */
     struct live_hold *hold;    /* NULL: none */
     uint64_t stop_microseconds_max; /* 0: no limit */
     struct live_go *go;        /* copied in a stop of all; NULL: no Go program */
@@ -66,8 +69,9 @@ struct live_stop {
     size_t thread_count, thread_capacity;
     uint32_t refused_tids[limit_live_refused]; /* not to be had: another traces them, or they have ended */
     size_t refused_count;
-    uint64_t stop_microseconds;  /* from the first interrupt to the last detach; of rolling stops the longest */
-    uint64_t stop_microseconds_median; /* of rolling stops */
+    uint64_t stop_microseconds;  /* from the first interrupt to the last detach */
+    uint32_t *durations;         /* nanoseconds, of rolling stops, from the interrupt to the detach */
+    size_t duration_count, duration_capacity;
     bool rounds_exhausted;       /* threads went on to begin when the task list had been read limit_live_rounds times */
     bool cut_short;              /* stop_microseconds_max was reached: the rest were let go unread */
     uint8_t *stacks;             /* one mapping that all copies lie in */

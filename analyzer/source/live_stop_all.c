@@ -11,14 +11,6 @@
 #include <time.h>
 #include <unistd.h>
 
-static bool contains(const uint32_t *tids, size_t count, uint32_t tid)
-{
-    for (size_t i = 0; i < count; i++)
-        if (tids[i] == tid)
-            return true;
-    return false;
-}
-
 /* Takes every thread of the task list that is not taken yet; returns how many were new. */
 static size_t seize_new(struct live_tracer *tracer)
 {
@@ -30,14 +22,8 @@ static size_t seize_new(struct live_tracer *tracer)
     for (size_t i = 0; i < count; i++) {
         if (live_stop_find(stop, tids[i]) != NULL)
             continue;
-        if (ptrace(PTRACE_SEIZE, (pid_t)tids[i], NULL, NULL) != 0) {
-            if (errno != ESRCH && tracer->failed_errno == 0)
-                tracer->failed_errno = errno;
-            if (errno != ESRCH && stop->refused_count < limit_live_refused &&
-                !contains(stop->refused_tids, stop->refused_count, tids[i]))
-                stop->refused_tids[stop->refused_count++] = tids[i];
+        if (!live_tracer_seize(tracer, tids[i]))
             continue;
-        }
         live_stop_add(stop, tids[i]);
         taken++;
     }

@@ -23,6 +23,28 @@ uint64_t live_tracer_now(void)
     return (uint64_t)now.tv_sec * 1000000000u + (uint64_t)now.tv_nsec;
 }
 
+static bool contains(const uint32_t *tids, size_t count, uint32_t tid)
+{
+    for (size_t i = 0; i < count; i++)
+        if (tids[i] == tid)
+            return true;
+    return false;
+}
+
+bool live_tracer_seize(struct live_tracer *tracer, uint32_t tid)
+{
+    struct live_stop *stop = tracer->stop;
+    if (ptrace(PTRACE_SEIZE, (pid_t)tid, NULL, NULL) == 0)
+        return true;
+    if (errno == ESRCH)
+        return false;
+    if (tracer->failed_errno == 0)
+        tracer->failed_errno = errno;
+    if (stop->refused_count < limit_live_refused && !contains(stop->refused_tids, stop->refused_count, tid))
+        stop->refused_tids[stop->refused_count++] = tid;
+    return false;
+}
+
 static void copy_thread(struct live_stop *stop, struct live_thread *thread)
 {
     const struct arch *arch = stop->image->arch;
@@ -34,6 +56,7 @@ static void copy_thread(struct live_stop *stop, struct live_thread *thread)
         registers_vector.iov_len != arch->registers_size_bytes)
         return;
     thread->outcome = LIVE_THREAD_STOPPED;
+    thread->registers_known = 0;
     struct registers decoded;
     arch->registers_decode(registers, &decoded);
     live_stop_copy_memory(stop, thread, decoded.values[arch->sp], arch->thread_pointer(registers));

@@ -24,6 +24,9 @@ struct live_tracer {
 const struct error *live_tracer_run(struct live_stop *stop, void (*work)(struct live_tracer *tracer, void *context),
                                     void *context, struct arena *arena);
 
+/* False when it has ended or is refused, which is noted with the results. */
+bool live_tracer_seize(struct live_tracer *tracer, uint32_t tid);
+
 /* As waitpid(tid, ..., __WALL | WNOHANG) of this thread's own tracees, but a stop stays to be waited for: the kernel
  * forgets the signal of a stop that was waited for (kernel/exit.c, wait_task_stopped), and were we killed between that
  * and the detach the target would never get it. `tid` -1: any of them. */

@@ -319,7 +319,7 @@ static void note_instants(struct live_reader *reader)
 {
     if (reader->image->stop_kind == STOP_KIND_ROLLING)
         diagnostics_add(reader->diagnostics, DIAGNOSTIC_NOTE, "no-single-instant", (struct text){"", 0},
-                        "threads were stopped one after another: their stacks are of different instants");
+                        "threads were read one after another: their stacks are of different instants");
     if (reader->image->stop_kind == STOP_KIND_NONE)
         diagnostics_add(reader->diagnostics, DIAGNOSTIC_NOTE, "not-stopped-at-all", (struct text){"", 0},
                         "threads were read one after another while they could run: their stacks are of different "
@@ -383,6 +383,8 @@ static void take_threads(struct live_reader *reader)
                                   .registers = from->registers,
                                   .registers_known = from->registers_known,
                                   .stood_still = from->stood_still};
+        image->threads_stopped += from->outcome == LIVE_THREAD_STOPPED;
+        image->threads_read += from->outcome == LIVE_THREAD_READ;
         struct text content;
         char buffer[4096];
         struct proc_stat stat = {.state = '?'};
@@ -414,7 +416,10 @@ static void take_threads(struct live_reader *reader)
     image->stop_kind = stop->kind;
     image->monotonic_nanoseconds = proc_monotonic_nanoseconds(stop->pid);
     image->stop_microseconds = stop->stop_microseconds;
-    image->stop_microseconds_median = stop->stop_microseconds_median;
+    if (stop->duration_count != 0) {
+        image->stop_microseconds = stop->durations[stop->duration_count - 1] / 1000;
+        image->stop_microseconds_median = stop->durations[stop->duration_count / 2] / 1000;
+    }
     note_instants(reader);
     take_refused(reader);
     if (stop->rounds_exhausted)
@@ -480,11 +485,29 @@ const struct error *source_live_open(const struct live_options *options, struct 
                                           .main_stack_start = reader.main_stack_start,
                                           .main_stack_end = reader.main_stack_end,
                                           .kind = options->stop_kind,
+                                          .needs_registers = options->to_be_saved,
                                           .hold = options->hold,
                                           .stop_microseconds_max = options->stop_microseconds_max};
     ret_source->tid = reader.tid;
     ret_source->status = reader.status;
     ret_source->to_be_saved = options->to_be_saved;
+    return NULL;
+}
+
+/* What the threads' outcomes are known for: the image. */
+static const struct error *take_image(struct live_reader *reader)
+{
+    struct live_source *source = reader->source;
+    struct image *image = reader->image;
+    if (source->stop.kind == STOP_KIND_ROLLING || source->stop.kind == STOP_KIND_NONE)
+        live_read_again(&source->stop);
+    take_threads(reader);
+    image->memory.target = arena_new(reader->arena, struct memory_target);
+    *image->memory.target =
+        (struct memory_target){.read = read_target, .context = source, .bytes_left = limit_asked_bytes};
+    if (image->thread_count == 0)
+        return error_new(reader->arena, ERROR_OPEN, "process %" PRIu32 ": it ended while it was read",
+                         source->stop.pid);
     return NULL;
 }
 
@@ -511,17 +534,33 @@ const struct error *source_live_read(struct live_source *source, struct module_f
                                           : live_stop_all_run(stop, arena);
     if (error != NULL)
         return error;
-    if (stop->kind == STOP_KIND_ROLLING || stop->kind == STOP_KIND_NONE)
-        live_read_again(stop);
     if (stop->kind != STOP_KIND_ALL && stop->go != NULL)
         live_go_copy(stop->go, 0, NULL, arena);
-    take_threads(&reader);
-    image->memory.target = arena_new(arena, struct memory_target);
-    *image->memory.target =
-        (struct memory_target){.read = read_target, .context = source, .bytes_left = limit_asked_bytes};
-    if (image->thread_count == 0)
-        return error_new(arena, ERROR_OPEN, "process %" PRIu32 ": it ended while it was read", reader.pid);
-    return NULL;
+    source->headers = memory_layer_copy(&image->memory, &image->memory.core);
+    return take_image(&reader);
+}
+
+const struct error *source_live_stop_rest(struct live_source *source, const uint32_t *tids, size_t count,
+                                          struct arena *arena, struct diagnostics *diagnostics, struct image *image)
+{
+    struct live_stop *stop = &source->stop;
+    for (size_t i = 0; i < count; i++) {
+        struct live_thread *thread = live_stop_find(stop, tids[i]);
+        if (thread != NULL)
+            thread->to_be_stopped = thread->outcome == LIVE_THREAD_READ;
+    }
+    const struct error *error = live_rolling_stop(stop, arena);
+    if (error != NULL)
+        return error;
+    image->thread_count = image->threads_stopped = image->threads_read = 0;
+    image->memory.core = source->headers;
+    return take_image(&(struct live_reader){.pid = stop->pid,
+                                            .tid = source->tid,
+                                            .arena = arena,
+                                            .diagnostics = diagnostics,
+                                            .source = source,
+                                            .image = image,
+                                            .status = source->status});
 }
 
 const struct go_runtime *source_live_go(const struct live_source *source)

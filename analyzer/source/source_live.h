@@ -13,6 +13,7 @@ struct live_source {
     int memory_fd;         /* /proc/PID/mem, -1 when closed */
     struct live_stop stop; /* owns the copied stacks */
     struct text status;    /* that thread's, before the stop */
+    struct memory_layer headers; /* of the image's memory what was copied before threads were read */
     bool to_be_saved;
     struct text registers; /* of STOP_KIND_HELD; their name */
     const char *registers_name;
@@ -38,6 +39,11 @@ const struct error *source_live_open(const struct live_options *options, struct 
  * permitted, or it has ended. */
 const struct error *source_live_read(struct live_source *source, struct module_files *files, struct arena *arena,
                                      struct diagnostics *diagnostics, struct image *image);
+/* After a rolling look, which reads what waits without a stop and so without most of its registers: stops the threads of
+ * these ids after all, one after another, and takes the image anew. What was made of its threads and their memory is of
+ * no use then. Errors as above. */
+const struct error *source_live_stop_rest(struct live_source *source, const uint32_t *tids, size_t count,
+                                          struct arena *arena, struct diagnostics *diagnostics, struct image *image);
 /* The Go runtime that was found before the stop, NULL none. In `arena` of source_live_open. */
 const struct go_runtime *source_live_go(const struct live_source *source);
 /* What its descriptors are; of several looks only the last needs it. */

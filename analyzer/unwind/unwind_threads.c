@@ -262,3 +262,16 @@ uint32_t *unwind_threads(const struct image *image, struct module_files *files, 
         complete_early_stacks(image, files, walker, stacks, scratch, diagnostics);
     return stacks;
 }
+
+uint32_t *unwind_threads_in_want(const struct image *image, struct walker *walker, const uint32_t *stacks,
+                                 struct arena *arena, size_t *ret_count)
+{
+    uint32_t *tids = arena_array(arena, uint32_t, image->thread_count + 1);
+    size_t count = 0;
+    for (size_t i = 0; i < image->thread_count; i++)
+        if (image->threads[i].registers_known != 0 &&
+            walker_trie(walker)->stacks[stacks[i]].end != STACK_END_OUTERMOST)
+            tids[count++] = image->threads[i].tid;
+    *ret_count = count;
+    return tids;
+}

@@ -26,4 +26,8 @@ uint32_t *unwind_threads(const struct image *image, struct module_files *files, 
                          const struct unwind_options *options, struct arena *arena, struct arena *scratch,
                          struct diagnostics *diagnostics);
 
+/* The ids of threads whose registers are not all known and whose stacks end early, as those may for want of one. */
+uint32_t *unwind_threads_in_want(const struct image *image, struct walker *walker, const uint32_t *stacks,
+                                 struct arena *arena, size_t *ret_count);
+
 #endif

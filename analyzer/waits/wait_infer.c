@@ -78,7 +78,7 @@ static void search_stack(struct search *search, struct wait_context *context, ui
         return;
     struct registers registers;
     image->arch->registers_decode(thread->registers, &registers);
-    uint64_t sp = registers.values[image->arch->sp], block = thread_pointer_of(image, thread);
+    uint64_t sp = registers.values[image->arch->sp], block = context->threads.pointers[member];
     sp = (sp + 7) & ~(uint64_t)7;
     const struct memory_range *range = memory_find(&image->memory, sp);
     if (range == NULL)

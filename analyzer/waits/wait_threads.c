@@ -2,6 +2,7 @@
 #include "waits/wait_threads.h"
 
 #include "base/byte_reader.h"
+#include "base/limits.h"
 
 #include <stdlib.h>
 
@@ -36,6 +37,35 @@ static uint32_t block_id(const struct image *image, uint64_t block, const struct
     return value <= thread_id_max ? value : 0;
 }
 
+/* The block of a thread that was read without its registers: it lies above its stack and knows the thread's id. */
+static uint64_t search_block(const struct image *image, const struct thread *thread, uint32_t id)
+{
+    struct registers registers;
+    image->arch->registers_decode(thread->registers, &registers);
+    uint64_t sp = registers.values[image->arch->sp];
+    const struct memory_range *range = memory_find(&image->memory, sp);
+    if (range == NULL || range->end - sp > limit_stack_copy_bytes || range->end - sp < musl_tid + 4)
+        return 0;
+    for (uint64_t at = (range->end - (musl_tid + 4)) & -(uint64_t)8; at > sp; at -= 8) {
+        if (load_u64(range->bytes + (at - range->start)) != at)
+            continue;
+        for (size_t i = 0; i < sizeof layouts / sizeof layouts[0]; i++)
+            if (block_id(image, at, &layouts[i]) == id)
+                return at;
+    }
+    return 0;
+}
+
+static void find_pointers(struct wait_threads *threads, const struct image *image)
+{
+    for (size_t i = 0; i < image->thread_count; i++) {
+        const struct thread *thread = &image->threads[i];
+        threads->pointers[i] = thread_pointer_of(image, thread);
+        if (threads->pointers[i] == 0 && thread->registers != NULL && thread->registers_known != 0)
+            threads->pointers[i] = search_block(image, thread, threads->ids[i]);
+    }
+}
+
 static int compare_ids(const void *left, const void *right)
 {
     uint32_t a = *(const uint32_t *)left, b = *(const uint32_t *)right;
@@ -68,7 +98,7 @@ static struct layout_fit fit_layout(const struct wait_threads *threads, const st
 {
     struct layout_fit fit = {.ids = arena_array(arena, uint32_t, image->thread_count + 1)};
     for (size_t i = 0; i < image->thread_count; i += stride) {
-        fit.ids[i] = block_id(image, thread_pointer_of(image, &image->threads[i]), layout);
+        fit.ids[i] = block_id(image, threads->pointers[i], layout);
         fit.found += fit.ids[i] != 0;
         fit.equal += fit.ids[i] != 0 && fit.ids[i] == threads->ids[i];
     }
@@ -86,6 +116,7 @@ static void read_ids(struct wait_threads *threads, const struct image *image, st
         is_told |= thread->namespace_tid != 0;
     }
     threads->ids_known = true;
+    find_pointers(threads, image);
     for (size_t i = 0; i < sizeof layouts / sizeof layouts[0]; i++) {
         struct layout_fit fit =
             fit_layout(threads, image, &layouts[i], 1 + image->thread_count / blocks_sampled, arena);
@@ -121,7 +152,7 @@ static void read_blocks(struct wait_threads *threads)
     const struct image *image = threads->image;
     threads->blocks = arena_array(threads->arena, struct thread_block, image->thread_count + 1);
     for (size_t i = 0; i < image->thread_count; i++) {
-        uint64_t address = thread_pointer_of(image, &image->threads[i]);
+        uint64_t address = threads->pointers[i];
         if (address != 0)
             threads->blocks[threads->block_count++] = (struct thread_block){address, (uint32_t)i};
     }
@@ -156,6 +187,7 @@ void wait_threads_init(struct wait_threads *threads, const struct image *image, 
     *threads = (struct wait_threads){
         .is_complete = image->thread_count == image->thread_count_claimed,
         .ids = arena_array(arena, uint32_t, image->thread_count + 1),
+        .pointers = arena_array(arena, uint64_t, image->thread_count + 1),
         .slot_count = 64,
         .image = image,
         .arena = arena,

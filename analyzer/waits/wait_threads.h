@@ -15,6 +15,7 @@ struct wait_threads {
     bool is_complete;   /* an id that no thread has is of none that is alive */
     uint32_t *id_slots; /* members + 1 by id in memory; 0 is free */
     uint32_t *ids;      /* by member: its id in memory, 0 unknown */
+    uint64_t *pointers; /* by member: the address of its block, 0 unknown */
     size_t slot_count;
     const struct image *image;
     struct arena *arena;
