@@ -15,6 +15,8 @@ import re
 import resource
 import shutil
 import subprocess
+import tempfile
+import time
 from pathlib import Path
 
 import pytest
@@ -32,7 +34,6 @@ PLUGINS = ROOT / "plugins"
 NOT_RUN = {
     "coredumpctl debug --debugger=stackgroup": "needs a running systemd; tests/test_coredump.py calls stackgroup as it does",
     "kubectl debug -it POD --image=IMAGE_WITH_STACKGROUP --target=CONTAINER --profile=sysadmin -- stackgroup -p 1": "needs a cluster",
-    "mysql -e 'show full processlist'": "the tests have no server of MySQL, only its client library",
 }
 
 
@@ -89,6 +90,12 @@ def test_patterns():
     assert not re.fullmatch(claim_pattern("total 5 (x)"), "total five (x)")
 
 
+# A small server, as the test's user, that waits for rows longer than a test does.
+MYSQL_OPTIONS = ["--no-defaults", "--skip-name-resolve", "--innodb-log-file-size=4M", "--innodb-buffer-pool-size=8M",
+                 "--innodb-flush-method=nosync", "--innodb-lock-wait-timeout=600",
+                 *(["--user=root"] if os.geteuid() == 0 else [])]
+
+
 # The programs. Each is a context that gives what the words in capitals are.
 
 
@@ -119,6 +126,17 @@ class Maker:
     @functools.lru_cache(maxsize=None)
     def with_library(self, source, define, package):
         return findings.build_with(source, define, package, self.folder)
+
+    @functools.lru_cache(maxsize=None)
+    def mysql_data(self):
+        """What a server starts from: its own tables, and what it does first of all."""
+        folder = self.sub("mysql")
+        cores.run([test_healthy.needed("mariadb-install-db"), *MYSQL_OPTIONS, f"--datadir={folder}", "--skip-test-db",
+                   "--auth-root-authentication-method=normal"])
+        (folder / "start.sql").write_text("create user app;\ngrant all on shop.* to app;\ncreate database shop;\n"
+                                          "create table shop.account (id int primary key, amount int) engine=innodb;\n"
+                                          "insert into shop.account values (1, 100);\n")
+        return folder
 
     @functools.lru_cache(maxsize=None)
     def shop(self):
@@ -269,6 +287,37 @@ def redis(maker):
 
 
 @contextlib.contextmanager
+def mysql(maker):
+    """A server of its own, and a client in the state that the page is about: its query waits for the row of a transaction that
+    it has forgotten on another connection. The command `mysql` finds the server by its file of options."""
+    server = test_healthy.needed("mariadbd", Path("/usr/sbin"))
+    folder = Path(tempfile.mkdtemp(dir=maker.folder))
+    shutil.copytree(maker.mysql_data(), folder / "data")
+    port = test_healthy.free_port()
+    (folder / ".my.cnf").write_text(f"[client]\nhost=127.0.0.1\nport={port}\nuser=root\n")
+    environment = {"HOME": str(folder)}
+    asked = ["mysql", "-N", "-e", "select trx_mysql_thread_id from information_schema.innodb_trx where trx_query is null"]
+    program = maker.with_library("clients.c", "CLIENT_MYSQL", "libmariadb")
+    command = [server, *MYSQL_OPTIONS, f"--datadir={folder}/data", f"--socket={folder}/socket", f"--port={port}",
+               f"--pid-file={folder}/pid", f"--init-file={folder}/data/start.sql", "--bind-address=127.0.0.1"]
+    with test_healthy.service(command, port), findings.ready([program, "row", port]) as child:
+        assert "mysql/connection-under-lock" in findings.ids(findings.found("-p", child.pid))
+        yield {"PID": child.pid, "PORT": port, "environment": environment,
+               "ID": cores.run(asked, env=oracles.environment(**environment)).strip()}
+
+
+@contextlib.contextmanager
+def mysql_freed(maker):
+    """What the page says to do now does help: every thread gets its turn, and ends."""
+    with mysql(maker) as words:
+        yield words
+        tasks, end = Path(f"/proc/{words['PID']}/task"), time.monotonic() + 30
+        while len(list(tasks.iterdir())) > 1 and time.monotonic() < end:
+            time.sleep(0.02)
+        assert len(list(tasks.iterdir())) == 1
+
+
+@contextlib.contextmanager
 def license_rule(maker):
     """The rule of plugins/README.md, its examples and its dump; a process that it is tried on."""
     text = (PLUGINS / "README.md").read_text()
@@ -301,7 +350,7 @@ logging = stall("logging", words=head_of_log)
 TABLE = {
     "README.md": [license_rule],
     "channel.md": [server("leak")],
-    "database-client.md": [client("lock"), postgres, None, redis],
+    "database-client.md": [client("lock"), postgres, mysql, redis, mysql_freed],
     "descriptors.md": [plain("sockets.c", "close-wait", "40"), plain("sockets.c", "close-wait", "40", LIMIT=hard_limit())],
     "fork-in-threads.md": [forked],
     "goroutine-leak.md": [server("leak")],
@@ -322,7 +371,8 @@ TABLE = {
                     dump("mutex-cycle"), deadlock],
     "worker-pool.md": [workers],
 }
-WORDS = ("PID", "CORE", "DUMP", "0xADDRESS", "HOST", "TID", "N", "NAME", "PORT", "DIR", "THE_POOL_FUNCTION", "THE_FUNCTION", "LIMIT", "FOLDER", "COMMAND")
+WORDS = ("PID", "CORE", "DUMP", "0xADDRESS", "HOST", "TID", "N", "NAME", "PORT", "DIR", "THE_POOL_FUNCTION", "THE_FUNCTION", "LIMIT", "FOLDER",
+         "COMMAND", "ID")
 CASES = [(page, number) for page in sorted(TABLE) for number in range(len(TABLE[page]))]
 
 
@@ -339,7 +389,7 @@ def test_the_index_names_every_page():
     text = (PLUGINS / "symptoms.md").read_text()
     pages = {path.stem for path in PLUGINS.glob("*.md")} - {"README", "symptoms"}
     assert set(re.findall(r"^\| `([a-z-]+)` \|", text, re.MULTILINE)) == pages
-    for page in pages:
+    for page in (*pages, "symptoms"):
         assert oracles.stackgroup_run("runbook", page).stdout == (PLUGINS / f"{page}.md").read_text()
 
 
@@ -375,7 +425,7 @@ def run_block(commands, tools, folder, **environment):
 
 
 def missing_tools(block):
-    known = {"curl", "ss", "ps", "gdb", "strace", "lsof", "psql", "redis-cli", "prlimit", "getent", "jq", "zstd"}
+    known = {"curl", "ss", "ps", "gdb", "strace", "lsof", "mysql", "psql", "redis-cli", "prlimit", "getent", "jq", "zstd"}
     return sorted(tool for tool in known & set(re.findall(r"[\w-]+", block)) if not shutil.which(tool, path=os.environ["PATH"] + ":/usr/sbin"))
 
 
