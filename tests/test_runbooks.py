@@ -24,6 +24,7 @@ import pytest
 import cores
 import findings
 import go_cores
+import kubernetes_pod
 import oracles
 import test_healthy
 from cores import C_BASE, PROGRAMS, ROOT
@@ -33,7 +34,6 @@ PLUGINS = ROOT / "plugins"
 # Lines that no test machine can run.
 NOT_RUN = {
     "coredumpctl debug --debugger=stackgroup": "needs a running systemd; tests/test_coredump.py calls stackgroup as it does",
-    "kubectl debug -it POD --image=IMAGE_WITH_STACKGROUP --target=CONTAINER --profile=sysadmin -- stackgroup -p 1": "needs a cluster",
 }
 
 
@@ -265,6 +265,16 @@ def other_machine(maker):
     yield {"CORE": core.path, "DIR": root}
 
 
+@contextlib.contextmanager
+def pod(maker):
+    """In a pod, at least for kubectl: see kubernetes_pod.py for what is real."""
+    folder = Path(tempfile.mkdtemp(dir=maker.folder))
+    with kubernetes_pod.cluster(folder, cores.build(PROGRAMS["deadlock_pool"], C_BASE)) as (state, environment):
+        yield {"POD": kubernetes_pod.POD, "CONTAINER": kubernetes_pod.CONTAINER, "IMAGE_WITH_STACKGROUP": "example.com/stackgroup",
+               "environment": environment}
+        assert [container["image"] for container in state.containers] == ["example.com/stackgroup"]
+
+
 def dump(case, form=2, **words):
     @contextlib.contextmanager
     def program(maker):
@@ -363,16 +373,16 @@ TABLE = {
     "name-lookup.md": [stall("dns", words=lambda pid, truth: {"NAME": "localhost"})],
     "pool-exhaustion.md": [dump("sql-nested", THE_POOL_FUNCTION="database/sql"), client("pool")],
     "rust-locks.md": [stall("mutex-cycle", "rust", words=lambda pid, truth: {"THE_FUNCTION": "lock"})],
-    "scripts": [deadlock, in_folder, None, command, deadlock],
+    "scripts": [deadlock, in_folder, pod, command, deadlock],
     "signal-handler.md": [stall("handler")],
     "symptoms.md": [deadlock, deadlock, deadlock, logging, server("leak"), plain("sockets.c", "close-wait", "40"),
                     stall("pool-condition"), plain("moving.c", "3"), stall("idle"), server("shutdown"),
-                    plain("sockets.c", "limit", "64"), core_of("crash-null"), None, packed_core, None, other_machine,
+                    plain("sockets.c", "limit", "64"), core_of("crash-null"), None, packed_core, pod, other_machine,
                     dump("mutex-cycle"), deadlock],
     "worker-pool.md": [workers],
 }
 WORDS = ("PID", "CORE", "DUMP", "0xADDRESS", "HOST", "TID", "N", "NAME", "PORT", "DIR", "THE_POOL_FUNCTION", "THE_FUNCTION", "LIMIT", "FOLDER",
-         "COMMAND", "ID")
+         "COMMAND", "ID", "POD", "CONTAINER", "IMAGE_WITH_STACKGROUP")
 CASES = [(page, number) for page in sorted(TABLE) for number in range(len(TABLE[page]))]
 
 
@@ -485,6 +495,20 @@ def test_cron_line(state, maker, tools, tmp_path, stackgroup):
     else:
         assert (done.stdout, done.stderr) == ("", "")
     assert "thread profile" in (tmp_path / "stacks.txt").read_text()
+
+
+@pytest.mark.parametrize("option, instead, works", [("--target=CONTAINER", "", False), ("--profile=sysadmin", "--profile=baseline", False),
+                                                    ("--profile=sysadmin", "--profile=general", True)])
+def test_options_of_kubectl(option, instead, works, maker, tools, tmp_path, stackgroup):
+    """Each is there for a reason; the profile may be one of fewer rights, as the page for scripts says."""
+    [block] = [block for block in blocks_of(page_path("scripts").read_text()) if "kubectl" in block]
+    try:
+        with pod(maker) as words:
+            environment = words.pop("environment")
+            done = run_block(substituted(block.replace(option, instead), words), tools, tmp_path, **environment)
+            assert ("critical: 2 threads wait for each other" in done.stdout) == works, done.stdout + done.stderr
+    except cores.Unavailable as error:
+        pytest.skip(str(error))
 
 
 def test_pre_stop_hook(maker, tools, tmp_path, stackgroup):
