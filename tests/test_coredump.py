@@ -95,6 +95,28 @@ def test_no_place_to_unpack(deadlock, tmp_path):
     assert done.returncode == 3
 
 
+def test_small_disk(deadlock, tmp_path):
+    """What is unpacked to more than the disk has: the core is read as far as it goes, and a tenth of the disk stays free."""
+    folder = tmp_path / "disk"
+    folder.mkdir()
+    mounted = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=40m", "none", folder], capture_output=True, text=True)
+    if mounted.returncode:
+        pytest.skip(f"no tmpfs: {mounted.stderr.strip()}")
+    try:
+        bomb = tmp_path / "bomb"
+        with open(bomb, "wb") as file:
+            file.write(deadlock.path.read_bytes())
+            file.write(b"stackgroup" * (6 << 20))
+        packed = pack("xz", bomb, tmp_path / "bomb.xz")
+        assert packed.stat().st_size < 1 << 20
+        done = oracles.run(["env", f"TMPDIR={folder}", oracles.stackgroup_path(), packed])
+        assert f"{folder} has no more room, the last 4 MiB are left to others (TMPDIR names another folder)" in done.stdout
+        assert "critical: 2 threads wait for each other" in done.stdout and done.returncode == 0
+        assert os.listdir(folder) == []
+    finally:
+        subprocess.run(["umount", folder], check=True)
+
+
 def set_attributes(path, **attributes):
     try:
         for name, value in attributes.items():
@@ -137,6 +159,15 @@ def test_attributes(deadlock, tmp_path):
     plain = source_of(deadlock.path)
     assert not {"time", "host", "unit"} & set(plain)
     assert {**source, "path": ""} == {**plain, "path": "", "time": ENDED_TEXT, "host": "web3"}
+
+
+def test_forged_time(deadlock, tmp_path):
+    """Who may write a file's attributes may write any: no year of five digits comes out."""
+    copy = shutil.copy(deadlock.path, tmp_path / "core")
+    for stamp, text in ((2**64 - 1, None), (253402300800 * 10**6, None), (2**40 - 1, None), (-1, None), ("9" * 40, None),
+                        (253402300800 * 10**6 - 1, "9999-12-31T23:59:59Z"), (1400000000, "2014-05-13T16:53:20Z")):
+        set_attributes(copy, timestamp=stamp)
+        assert source_of(copy).get("time") == text, stamp
 
 
 def test_journal(deadlock, tmp_path):
