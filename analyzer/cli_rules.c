@@ -57,15 +57,17 @@ static int load(struct command *command, bool alone)
     return CODE_DONE;
 }
 
-/* Lines of a text, each behind `indent`. */
+/* Lines of a text, each behind `indent`. Tabs are kept: pages show what commands print. */
 static void write_lines(struct text_writer *out, const char *text, const char *indent)
 {
+    bool starts = true;
     while (*text != 0) {
-        size_t length = strcspn(text, "\n");
-        if (length != 0)
+        size_t length = strcspn(text, "\t\n");
+        if (starts && text[0] != '\n')
             text_writer_string(out, indent);
         text_writer_safe(out, (struct text){text, length});
-        text_writer_string(out, "\n");
+        starts = text[length] != '\t';
+        text_writer_string(out, starts ? "\n" : "\t");
         text += length + (text[length] != 0);
     }
 }

@@ -119,7 +119,9 @@ def register_lines(inferior):
             newest = gdb.newest_frame()
             names = REGISTERS.get(newest.architecture().name())
             if names is None:
-                raise gdb.GdbError(f"stackgroup: {newest.architecture().name()}: an architecture that is not read")
+                # gdb 10 knows no program after an attach without stopping all, and takes it for its default.
+                hint = "" if gdb.current_progspace().filename else "; gdb knows no program: `file PROGRAM` tells it"
+                raise gdb.GdbError(f"stackgroup: {newest.architecture().name()}: an architecture that is not read{hint}")
             values = [f"{name}={int(newest.read_register(name)) & 0xffffffffffffffff:#x}" for name in names]
             lines.append(f"{thread.ptid[1] or thread.ptid[0]} {' '.join(values)}\n")
     finally:
@@ -316,6 +318,8 @@ disk) and on remote targets. OPTIONS are the program's: --top=5, --by=function, 
         gdb.write(text)
 
     def complete(self, text, word):
+        if word is None:  # gdb asks first where words end
+            return []
         if not hasattr(StackgroupCommand, "options"):
             program = find_program(required=False)
             listed = subprocess.run([program, "--help"], stdout=subprocess.PIPE, encoding="utf-8").stdout if program else ""

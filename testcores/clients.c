@@ -1,14 +1,17 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * `clients CASE`, built against one client library a time (-DCLIENT_LIBPQ, _HIREDIS, _MYSQL): a server in the same
- * process lets clients in and then never answers. "lock": one connection behind a mutex. "pool": a pool of four whose
- * holders take a second one. Prints "ready" and stays.
+ * `clients CASE [PORT]`, built against one client library a time (-DCLIENT_LIBPQ, _HIREDIS, _MYSQL): a server in the
+ * same process lets clients in and then never answers. "lock": one connection behind a mutex. "pool": a pool of four
+ * whose holders take a second one. "row", MySQL alone, at a real server's PORT: the same as "lock", and the query waits
+ * for a row that another connection of the process has changed in a transaction that it forgot. Prints "ready" and
+ * stays.
  */
 #include "parking.h"
 
 #include <arpa/inet.h>
 #include <netinet/in.h>
 #include <semaphore.h>
+#include <stdbool.h>
 #include <sys/socket.h>
 
 enum { CONNECTIONS = 4, WAITERS = 12 };
@@ -94,16 +97,18 @@ static db_connection db_connect(void)
 {
     MYSQL *connection = mysql_init(NULL);
 
-    if (!mysql_real_connect(connection, "127.0.0.1", "u", "", "d", (unsigned)server_port, NULL, 0)) {
+    if (!mysql_real_connect(connection, "127.0.0.1", "app", "", "shop", (unsigned)server_port, NULL, 0)) {
         fprintf(stderr, "%s\n", mysql_error(connection));
         exit(3);
     }
     return connection;
 }
 
+static const char *db_text = "select 1";
+
 static TC_FRAME void db_query(db_connection connection)
 {
-    mysql_query(connection, "select 1");
+    mysql_query(connection, db_text);
     TC_KEEP();
 }
 
@@ -165,6 +170,23 @@ static void start_lock(void)
     parking_threads(WAITERS, run_session, NULL);
 }
 
+/* row */
+
+#if defined(CLIENT_MYSQL)
+static void start_row(int port)
+{
+    server_port = port;
+    db_connection forgotten = db_connect();
+
+    db_text = "update account set amount = amount + 1 where id = 1";
+    if (mysql_query(forgotten, "begin") || mysql_query(forgotten, db_text)) {
+        fprintf(stderr, "%s\n", mysql_error(forgotten));
+        exit(3);
+    }
+    start_lock();
+}
+#endif
+
 /* pool */
 
 #include "clients_data.h"
@@ -199,14 +221,27 @@ static void start_pool(void)
     parking_threads(WAITERS, run_customer, NULL);
 }
 
-int main(int count, char **arguments)
+static bool start_case(int count, char **arguments)
 {
+#if defined(CLIENT_MYSQL)
+    if (count == 3 && !strcmp(arguments[1], "row")) {
+        start_row(atoi(arguments[2]));
+        return true;
+    }
+#endif
     server_start();
     if (count == 2 && !strcmp(arguments[1], "lock"))
         start_lock();
     else if (count == 2 && !strcmp(arguments[1], "pool"))
         start_pool();
     else
+        return false;
+    return true;
+}
+
+int main(int count, char **arguments)
+{
+    if (!start_case(count, arguments))
         return 2;
     truth_sleep_milliseconds(500);
     puts("ready");

@@ -2,6 +2,7 @@
 """Cores as systemd-coredump keeps them: packed, with extended attributes and a journal entry beside them, opened by coredumpctl's
 calling form; and what is packed in other ways."""
 
+import contextlib
 import json
 import os
 import random
@@ -12,12 +13,12 @@ import pytest
 
 import cores
 import oracles
+import systemd_coredump
 from cores import C_BASE, PROGRAMS
 
 PACKERS = {"zst": ["zstd", "-q", "-c"], "lz4": ["lz4", "-q", "-c"], "xz": ["xz", "-1", "-c"], "gz": ["gzip", "-1", "-c"]}
 ENDED = 1763740799000000
 ENDED_TEXT = "2025-11-21T15:59:59Z"
-REMOTE = "/lib/systemd/systemd-journal-remote"
 
 
 @pytest.fixture(scope="module")
@@ -94,6 +95,28 @@ def test_no_place_to_unpack(deadlock, tmp_path):
     assert done.returncode == 3
 
 
+def test_small_disk(deadlock, tmp_path):
+    """What is unpacked to more than the disk has: the core is read as far as it goes, and a tenth of the disk stays free."""
+    folder = tmp_path / "disk"
+    folder.mkdir()
+    mounted = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=40m", "none", folder], capture_output=True, text=True)
+    if mounted.returncode:
+        pytest.skip(f"no tmpfs: {mounted.stderr.strip()}")
+    try:
+        bomb = tmp_path / "bomb"
+        with open(bomb, "wb") as file:
+            file.write(deadlock.path.read_bytes())
+            file.write(b"stackgroup" * (6 << 20))
+        packed = pack("xz", bomb, tmp_path / "bomb.xz")
+        assert packed.stat().st_size < 1 << 20
+        done = oracles.run(["env", f"TMPDIR={folder}", oracles.stackgroup_path(), packed])
+        assert f"{folder} has no more room, the last 4 MiB are left to others (TMPDIR names another folder)" in done.stdout
+        assert "critical: 2 threads wait for each other" in done.stdout and done.returncode == 0
+        assert os.listdir(folder) == []
+    finally:
+        subprocess.run(["umount", folder], check=True)
+
+
 def set_attributes(path, **attributes):
     try:
         for name, value in attributes.items():
@@ -103,18 +126,15 @@ def set_attributes(path, **attributes):
 
 
 def make_journal(folder, *entries):
-    if not os.path.exists(REMOTE):
-        pytest.skip("no systemd-journal-remote")
-    folder.mkdir()
     text = ""
     for number, entry in enumerate(entries):
-        fields = {"__REALTIME_TIMESTAMP": ENDED + number, "__MONOTONIC_TIMESTAMP": 1000 + number,
-                  "_BOOT_ID": "0123456789abcdef0123456789abcdef", "MESSAGE_ID": "fc2e22bc6ee647b6b90729ab34a250b1", **entry}
+        fields = {"__REALTIME_TIMESTAMP": ENDED + number, "__MONOTONIC_TIMESTAMP": 1000 + number, "_BOOT_ID": systemd_coredump.BOOT,
+                  "MESSAGE_ID": "fc2e22bc6ee647b6b90729ab34a250b1", **entry}
         text += "".join(f"{name}={value}\n" for name, value in fields.items()) + "\n"
-    export = folder.parent / "export"
-    export.write_text(text)
-    subprocess.run([REMOTE, "-o", folder / "remote.journal", export], check=True, capture_output=True)
-    return folder
+    try:
+        return systemd_coredump.journal_from(folder, text.encode())
+    except cores.Unavailable as error:
+        pytest.skip(str(error))
 
 
 def source_of(*arguments):
@@ -141,6 +161,15 @@ def test_attributes(deadlock, tmp_path):
     assert {**source, "path": ""} == {**plain, "path": "", "time": ENDED_TEXT, "host": "web3"}
 
 
+def test_forged_time(deadlock, tmp_path):
+    """Who may write a file's attributes may write any: no year of five digits comes out."""
+    copy = shutil.copy(deadlock.path, tmp_path / "core")
+    for stamp, text in ((2**64 - 1, None), (253402300800 * 10**6, None), (2**40 - 1, None), (-1, None), ("9" * 40, None),
+                        (253402300800 * 10**6 - 1, "9999-12-31T23:59:59Z"), (1400000000, "2014-05-13T16:53:20Z")):
+        set_attributes(copy, timestamp=stamp)
+        assert source_of(copy).get("time") == text, stamp
+
+
 def test_journal(deadlock, tmp_path):
     pid = source_of(deadlock.path)["pid"]
     copy = shutil.copy(deadlock.path, tmp_path / "core")
@@ -157,18 +186,37 @@ def test_journal(deadlock, tmp_path):
 
 def test_coredumpctl(deadlock, tmp_path):
     """The real one, with stackgroup as its debugger: it unpacks the core and calls `stackgroup EXE -c COPY`."""
-    coredumpctl = os.environ.get("COREDUMPCTL") or shutil.which("coredumpctl")
-    if not coredumpctl:
-        pytest.skip("no coredumpctl (its package would take over core_pattern); COREDUMPCTL names one")
+    try:
+        coredumpctl = systemd_coredump.coredumpctl()
+    except cores.Unavailable as error:
+        pytest.skip(str(error))
     packed = pack("zst", deadlock.path, tmp_path / "core.zst")
     pid = source_of(deadlock.path)["pid"]
     journal = make_journal(tmp_path / "journal", entry(pid, packed, COREDUMP_EXE=deadlock.executable, COREDUMP_UNIT="shop.service"))
     environment = oracles.environment(PATH=f"{oracles.stackgroup_path().parent}:{os.environ['PATH']}")
     wanted = without_source(oracles.stackgroup_run(deadlock.path).stdout)
-    for how, more in (([f"--debugger=stackgroup"], {}), ([], {"SYSTEMD_DEBUGGER": "stackgroup"})):
+    for how, more in ((["--debugger=stackgroup"], {}), ([], {"SYSTEMD_DEBUGGER": "stackgroup"})):
         done = subprocess.run([coredumpctl, "-D", journal, "debug", *how], env={**environment, **more}, capture_output=True, text=True)
         lines = done.stdout.splitlines()
         assert without_source("\n".join(lines[lines.index(wanted[0]):])) == wanted, done.stderr
+
+
+def test_kept_by_systemd(tmp_path):
+    """A core as systemd-coredump itself keeps it: its attributes, and its journal entry."""
+    with contextlib.ExitStack() as stack:
+        try:
+            machine, pid, path = stack.enter_context(systemd_coredump.kept_core(tmp_path))
+        except cores.Unavailable as error:
+            pytest.skip(str(error))
+        source = source_of(path)
+        assert (source["pid"], source["host"]) == (pid, "web3") and "time" in source
+        assert f"core.deadlock_pool.{os.getuid()}." in path.name and path.suffix == ".zst"
+        entry = {**source_of(path, f"--journal={machine.folder}/log/journal"), "unit": None}
+        assert entry == {**source, "unit": None}
+        # Without the attributes, as they get lost in a copy, the journal tells.
+        copy = shutil.copyfile(path, tmp_path / "copy.zst")
+        assert "time" not in source_of(copy)
+        assert source_of(copy, f"--journal={machine.folder}/log/journal")["time"] == source["time"]
 
 
 def test_program_is_gone(deadlock, tmp_path):

@@ -4,6 +4,8 @@
 import json
 import os
 import re
+import resource
+import shutil
 import socket
 import subprocess
 import sys
@@ -402,6 +404,25 @@ def test_close_to_the_limit():
         process.stdout.readline()
         count = len(os.listdir(f"/proc/{process.pid}/fd"))
         assert f"# descriptors: {count} of at most 100, close to the limit ({count} %): " in text(process.pid)
+
+
+def test_limit_can_be_raised():
+    """The command in the answer is the one that helps this process; at the hard limit there is none for everybody."""
+    hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
+    for top in (hard, 100):
+        code = f"import os, resource, time\nresource.setrlimit(resource.RLIMIT_NOFILE, (100, {top}))\n" \
+               "held = [os.dup(1) for _ in range(92)]\nprint('ready', flush=True)\ntime.sleep(600)"
+        with running(sys.executable, "-c", code) as process:
+            process.stdout.readline()
+            said = text(process.pid, "--all-findings")
+            told = re.search(rf"Its hard limit is [\d,]+: (prlimit --pid {process.pid} --nofile={min(hard, 1600)}:) raises", said)
+            if top == 100:
+                assert "That is its hard limit too: only root can raise it." in said and not told
+            else:
+                assert told, said
+            if told and shutil.which("prlimit"):
+                subprocess.run(told[1].split(), check=True)
+                assert "descriptors are open" not in text(process.pid, "--all-findings")
 
 
 def test_duplicates_count_once():

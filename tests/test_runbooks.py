@@ -15,6 +15,8 @@ import re
 import resource
 import shutil
 import subprocess
+import tempfile
+import time
 from pathlib import Path
 
 import pytest
@@ -22,19 +24,13 @@ import pytest
 import cores
 import findings
 import go_cores
+import kubernetes_pod
 import oracles
+import systemd_coredump
 import test_healthy
 from cores import C_BASE, PROGRAMS, ROOT
 
 PLUGINS = ROOT / "plugins"
-
-# Lines that no test machine can run.
-NOT_RUN = {
-    "coredumpctl debug --debugger=stackgroup": "needs a running systemd; tests/test_coredump.py calls stackgroup as it does",
-    "kubectl debug -it POD --image=IMAGE_WITH_STACKGROUP --target=CONTAINER --profile=sysadmin -- stackgroup -p 1": "needs a cluster",
-    "mysql -e 'show full processlist'": "the tests have no server of MySQL, only its client library",
-}
-
 
 def page_path(name):
     return ROOT / "scripts" / "README.md" if name == "scripts" else PLUGINS / name
@@ -89,6 +85,12 @@ def test_patterns():
     assert not re.fullmatch(claim_pattern("total 5 (x)"), "total five (x)")
 
 
+# A small server, as the test's user, that waits for rows longer than a test does.
+MYSQL_OPTIONS = ["--no-defaults", "--skip-name-resolve", "--innodb-log-file-size=4M", "--innodb-buffer-pool-size=8M",
+                 "--innodb-flush-method=nosync", "--innodb-lock-wait-timeout=600",
+                 *(["--user=root"] if os.geteuid() == 0 else [])]
+
+
 # The programs. Each is a context that gives what the words in capitals are.
 
 
@@ -119,6 +121,17 @@ class Maker:
     @functools.lru_cache(maxsize=None)
     def with_library(self, source, define, package):
         return findings.build_with(source, define, package, self.folder)
+
+    @functools.lru_cache(maxsize=None)
+    def mysql_data(self):
+        """What a server starts from: its own tables, and what it does first of all."""
+        folder = self.sub("mysql")
+        cores.run([test_healthy.needed("mariadb-install-db"), *MYSQL_OPTIONS, f"--datadir={folder}", "--skip-test-db",
+                   "--auth-root-authentication-method=normal"])
+        (folder / "start.sql").write_text("create user app;\ngrant all on shop.* to app;\ncreate database shop;\n"
+                                          "create table shop.account (id int primary key, amount int) engine=innodb;\n"
+                                          "insert into shop.account values (1, 100);\n")
+        return folder
 
     @functools.lru_cache(maxsize=None)
     def shop(self):
@@ -229,11 +242,12 @@ def core_of(name):
 
 
 @contextlib.contextmanager
-def packed_core(maker):
-    core = cores.make_core(PROGRAMS["deadlock_pool"], C_BASE, "any")
-    packed = maker.sub("packed") / "core.server.0.zst"
-    cores.run(["zstd", "-q", "-1", core.path, "-o", packed])
-    yield {"/var/lib/systemd/coredump/NAME.zst": packed}
+def kept_by_systemd(maker):
+    """On a machine of its own: see systemd_coredump.py for what is real."""
+    folder = Path(tempfile.mkdtemp(dir=maker.folder))
+    with systemd_coredump.kept_core(folder) as (machine, _, path):
+        (folder / "coredumpctl").symlink_to(systemd_coredump.coredumpctl())
+        yield {"NAME": path.stem, "environment": {"PATH": f"{folder}:{os.environ['PATH']}"}, "within": machine.command()}
 
 
 @contextlib.contextmanager
@@ -245,6 +259,16 @@ def other_machine(maker):
     below.parent.mkdir(parents=True)
     shutil.copy(core.executable, below)
     yield {"CORE": core.path, "DIR": root}
+
+
+@contextlib.contextmanager
+def pod(maker):
+    """In a pod, at least for kubectl: see kubernetes_pod.py for what is real."""
+    folder = Path(tempfile.mkdtemp(dir=maker.folder))
+    with kubernetes_pod.cluster(folder, cores.build(PROGRAMS["deadlock_pool"], C_BASE)) as (state, environment):
+        yield {"POD": kubernetes_pod.POD, "CONTAINER": kubernetes_pod.CONTAINER, "IMAGE_WITH_STACKGROUP": "example.com/stackgroup",
+               "environment": environment}
+        assert [container["image"] for container in state.containers] == ["example.com/stackgroup"]
 
 
 def dump(case, form=2, **words):
@@ -266,6 +290,37 @@ def redis(maker):
     port = test_healthy.free_port()
     with test_healthy.service([test_healthy.needed("redis-server"), "--port", port, "--save", "", "--dir", maker.folder], port):
         yield {"PORT": port}
+
+
+@contextlib.contextmanager
+def mysql(maker):
+    """A server of its own, and a client in the state that the page is about: its query waits for the row of a transaction that
+    it has forgotten on another connection. The command `mysql` finds the server by its file of options."""
+    server = test_healthy.needed("mariadbd", Path("/usr/sbin"))
+    folder = Path(tempfile.mkdtemp(dir=maker.folder))
+    shutil.copytree(maker.mysql_data(), folder / "data")
+    port = test_healthy.free_port()
+    (folder / ".my.cnf").write_text(f"[client]\nhost=127.0.0.1\nport={port}\nuser=root\n")
+    environment = {"HOME": str(folder)}
+    asked = ["mysql", "-N", "-e", "select trx_mysql_thread_id from information_schema.innodb_trx where trx_query is null"]
+    program = maker.with_library("clients.c", "CLIENT_MYSQL", "libmariadb")
+    command = [server, *MYSQL_OPTIONS, f"--datadir={folder}/data", f"--socket={folder}/socket", f"--port={port}",
+               f"--pid-file={folder}/pid", f"--init-file={folder}/data/start.sql", "--bind-address=127.0.0.1"]
+    with test_healthy.service(command, port), findings.ready([program, "row", port]) as child:
+        assert "mysql/connection-under-lock" in findings.ids(findings.found("-p", child.pid))
+        yield {"PID": child.pid, "PORT": port, "environment": environment,
+               "ID": cores.run(asked, env=oracles.environment(**environment)).strip()}
+
+
+@contextlib.contextmanager
+def mysql_freed(maker):
+    """What the page says to do now does help: every thread gets its turn, and ends."""
+    with mysql(maker) as words:
+        yield words
+        tasks, end = Path(f"/proc/{words['PID']}/task"), time.monotonic() + 30
+        while len(list(tasks.iterdir())) > 1 and time.monotonic() < end:
+            time.sleep(0.02)
+        assert len(list(tasks.iterdir())) == 1
 
 
 @contextlib.contextmanager
@@ -301,7 +356,7 @@ logging = stall("logging", words=head_of_log)
 TABLE = {
     "README.md": [license_rule],
     "channel.md": [server("leak")],
-    "database-client.md": [client("lock"), postgres, None, redis],
+    "database-client.md": [client("lock"), postgres, mysql, redis, mysql_freed],
     "descriptors.md": [plain("sockets.c", "close-wait", "40"), plain("sockets.c", "close-wait", "40", LIMIT=hard_limit())],
     "fork-in-threads.md": [forked],
     "goroutine-leak.md": [server("leak")],
@@ -314,15 +369,16 @@ TABLE = {
     "name-lookup.md": [stall("dns", words=lambda pid, truth: {"NAME": "localhost"})],
     "pool-exhaustion.md": [dump("sql-nested", THE_POOL_FUNCTION="database/sql"), client("pool")],
     "rust-locks.md": [stall("mutex-cycle", "rust", words=lambda pid, truth: {"THE_FUNCTION": "lock"})],
-    "scripts": [deadlock, in_folder, None, command, deadlock],
+    "scripts": [deadlock, in_folder, pod, command, deadlock],
     "signal-handler.md": [stall("handler")],
     "symptoms.md": [deadlock, deadlock, deadlock, logging, server("leak"), plain("sockets.c", "close-wait", "40"),
                     stall("pool-condition"), plain("moving.c", "3"), stall("idle"), server("shutdown"),
-                    plain("sockets.c", "limit", "64"), core_of("crash-null"), None, packed_core, None, other_machine,
+                    plain("sockets.c", "limit", "64"), core_of("crash-null"), kept_by_systemd, kept_by_systemd, pod, other_machine,
                     dump("mutex-cycle"), deadlock],
     "worker-pool.md": [workers],
 }
-WORDS = ("PID", "CORE", "DUMP", "0xADDRESS", "HOST", "TID", "N", "NAME", "PORT", "DIR", "THE_POOL_FUNCTION", "THE_FUNCTION", "LIMIT", "FOLDER", "COMMAND")
+WORDS = ("PID", "CORE", "DUMP", "0xADDRESS", "HOST", "TID", "N", "NAME", "PORT", "DIR", "THE_POOL_FUNCTION", "THE_FUNCTION", "LIMIT", "FOLDER",
+         "COMMAND", "ID", "POD", "CONTAINER", "IMAGE_WITH_STACKGROUP")
 CASES = [(page, number) for page in sorted(TABLE) for number in range(len(TABLE[page]))]
 
 
@@ -331,15 +387,13 @@ def test_every_page_has_its_rows():
     for page, rows in TABLE.items():
         blocks = blocks_of(page_path(page).read_text())
         assert len(blocks) == len(rows), f"{page} has {len(blocks)} blocks of commands, TABLE knows {len(rows)}: {blocks}"
-        for block, row in zip(blocks, rows):
-            assert (row is None) == (block.strip() in NOT_RUN), block
 
 
 def test_the_index_names_every_page():
     text = (PLUGINS / "symptoms.md").read_text()
     pages = {path.stem for path in PLUGINS.glob("*.md")} - {"README", "symptoms"}
     assert set(re.findall(r"^\| `([a-z-]+)` \|", text, re.MULTILINE)) == pages
-    for page in pages:
+    for page in (*pages, "symptoms"):
         assert oracles.stackgroup_run("runbook", page).stdout == (PLUGINS / f"{page}.md").read_text()
 
 
@@ -368,14 +422,16 @@ def substituted(block, words):
     return block
 
 
-def run_block(commands, tools, folder, **environment):
-    path = f"{oracles.stackgroup_path().parent}:{ROOT / 'scripts'}:{tools}:{os.environ['PATH']}:/usr/sbin:/sbin"
-    return subprocess.run(["bash", "-eu", "-o", "pipefail", "-c", commands], cwd=folder, stdin=subprocess.DEVNULL, capture_output=True,
+def run_block(commands, tools, folder, within=(), **environment):
+    """within: the beginning of a command line that runs the rest of it in the right place."""
+    others = environment.pop("PATH", os.environ["PATH"])
+    path = f"{oracles.stackgroup_path().parent}:{ROOT / 'scripts'}:{tools}:{others}:/usr/sbin:/sbin"
+    return subprocess.run([*within, "bash", "-eu", "-o", "pipefail", "-c", commands], cwd=folder, stdin=subprocess.DEVNULL, capture_output=True,
                           text=True, errors="replace", timeout=120, env=oracles.environment(PATH=path, **environment))
 
 
 def missing_tools(block):
-    known = {"curl", "ss", "ps", "gdb", "strace", "lsof", "psql", "redis-cli", "prlimit", "getent", "jq", "zstd"}
+    known = {"curl", "ss", "ps", "gdb", "strace", "lsof", "mysql", "psql", "redis-cli", "prlimit", "getent", "jq", "zstd"}
     return sorted(tool for tool in known & set(re.findall(r"[\w-]+", block)) if not shutil.which(tool, path=os.environ["PATH"] + ":/usr/sbin"))
 
 
@@ -383,8 +439,6 @@ def missing_tools(block):
 def test_block(page, number, maker, tools, tmp_path, stackgroup):
     block = blocks_of(page_path(page).read_text())[number]
     program = TABLE[page][number]
-    if program is None:
-        pytest.skip(NOT_RUN[block.strip()])
     if missing := missing_tools(block):
         pytest.skip(f"no {', '.join(missing)}")
     with contextlib.ExitStack() as stack:
@@ -394,10 +448,10 @@ def test_block(page, number, maker, tools, tmp_path, stackgroup):
             pytest.skip(str(error))
         if page == "README.md":
             shutil.copy(maker.folder / "shop.yaml", tmp_path)
-        environment = words.pop("environment", {})
+        environment, within = words.pop("environment", {}), words.pop("within", ())
         block = substituted(block, words)
         claims, code = claims_of(block)
-        done = run_block(block, tools, tmp_path, **environment)
+        done = run_block(block, tools, tmp_path, within, **environment)
     said = done.stdout + done.stderr
     assert done.returncode == code, f"{block}\n-> {done.returncode}\n{said[-3000:]}"
     for claim in claims:
@@ -435,6 +489,20 @@ def test_cron_line(state, maker, tools, tmp_path, stackgroup):
     else:
         assert (done.stdout, done.stderr) == ("", "")
     assert "thread profile" in (tmp_path / "stacks.txt").read_text()
+
+
+@pytest.mark.parametrize("option, instead, works", [("--target=CONTAINER", "", False), ("--profile=sysadmin", "--profile=baseline", False),
+                                                    ("--profile=sysadmin", "--profile=general", True)])
+def test_options_of_kubectl(option, instead, works, maker, tools, tmp_path, stackgroup):
+    """Each is there for a reason; the profile may be one of fewer rights, as the page for scripts says."""
+    [block] = [block for block in blocks_of(page_path("scripts").read_text()) if "kubectl" in block]
+    try:
+        with pod(maker) as words:
+            environment = words.pop("environment")
+            done = run_block(substituted(block.replace(option, instead), words), tools, tmp_path, **environment)
+            assert ("critical: 2 threads wait for each other" in done.stdout) == works, done.stdout + done.stderr
+    except cores.Unavailable as error:
+        pytest.skip(str(error))
 
 
 def test_pre_stop_hook(maker, tools, tmp_path, stackgroup):

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Detector `descriptors`: sockets that stay in one state (CLOSE_WAIT: the peer has closed, this process has not), and a
- * process near its limit of open descriptors (a rule without `state`). Of live processes only: cores and text dumps do not tell.
+ * process near its limit of open descriptors (a rule without `state`). Of live processes only: cores and text dumps do
+ * not tell.
  *
  * Keys for titles:
  *   {sockets}  in the state                              {descriptors}  open, of a rule without `state`
@@ -9,6 +10,8 @@
  *
  * Where the rule does not say: at-least 100 sockets, or a share of 90% open. `share` is of the limit. */
 #include "detect/wording.h"
+
+#include <inttypes.h>
 
 enum {
     /* Where the rule does not say. A busy server has a few sockets in any state at any instant. */
@@ -92,6 +95,24 @@ static void limit_tell(struct detection *detection, struct finding *finding)
     detection_add_key(detection, finding, "share", text_from_string(share));
 }
 
+/* To win time: how far the limit of this very process can be raised, sixteenfold at most. Hard limits of 2^30 are
+ * common, and some programs walk through all numbers below the soft one. */
+static void way_out_tell(struct detection *detection, struct finding *finding)
+{
+    enum { times_max = 16 };
+    const struct snapshot *snapshot = detection_snapshot(detection);
+    const struct descriptors *descriptors = snapshot->descriptors;
+    if (descriptors->count_hard > descriptors->count_max)
+        detection_add_evidence(
+            detection, finding,
+            "Its hard limit is %s: prlimit --pid %" PRIu32 " --nofile=%" PRIu64 ": raises the limit while it runs.",
+            detection_count_text(detection, descriptors->count_hard), snapshot->pid,
+            descriptors->count_hard / times_max < descriptors->count_max ? descriptors->count_hard
+                                                                         : descriptors->count_max * times_max);
+    else if (descriptors->count_hard != 0 && descriptors->count_hard == descriptors->count_max)
+        detection_add_evidence(detection, finding, "That is its hard limit too: only root can raise it.");
+}
+
 static bool is_enough(const struct rule *rule, const struct descriptors *descriptors, uint64_t count, uint64_t at_least,
                       uint32_t share_permille)
 {
@@ -167,6 +188,7 @@ static void exhaustion_find(struct detection *detection, const struct compiled_r
     memset(is_meant, true, descriptors->class_count * sizeof *is_meant);
     finding_add_count(detection, finding, "descriptors", descriptors->count_open);
     limit_tell(detection, finding);
+    way_out_tell(detection, finding);
     classes_tell(detection, finding, is_meant, "Most are");
     memset(is_meant, false, descriptors->class_count * sizeof *is_meant);
     threads_tell(detection, finding, is_meant);

@@ -77,17 +77,27 @@ bool fdinfo_line_is_watch(struct text line)
     return text_starts_with(line, TEXT("tfd:"));
 }
 
-bool proc_limits_open_files(struct text limits, uint64_t *ret_count)
+static struct text without_blanks(struct text text)
+{
+    while (text.length != 0 && text.data[0] == ' ') {
+        text.data++;
+        text.length--;
+    }
+    return text;
+}
+
+bool proc_limits_open_files(struct text limits, uint64_t *ret_soft, uint64_t *ret_hard)
 {
     struct text name = TEXT("Max open files ");
     while (limits.length != 0) {
         if (text_starts_with(limits, name)) {
-            struct text rest = {limits.data + name.length, limits.length - name.length};
-            while (rest.length != 0 && rest.data[0] == ' ') {
-                rest.data++;
-                rest.length--;
-            }
-            return take_digits(&rest, ret_count);
+            struct text rest = without_blanks((struct text){limits.data + name.length, limits.length - name.length});
+            if (!take_digits(&rest, ret_soft))
+                return false;
+            rest = without_blanks(rest);
+            if (!take_digits(&rest, ret_hard))
+                *ret_hard = 0;
+            return true;
         }
         const char *newline = memchr(limits.data, '\n', limits.length);
         if (newline == NULL)

@@ -38,7 +38,8 @@ struct fd_link fd_link_parse(struct text link);
 /* Whether the line of an fdinfo file names a watched descriptor ("tfd:"). */
 bool fdinfo_line_is_watch(struct text line);
 
-/* The soft limit in the line "Max open files". False when it is "unlimited" or there is no such line. */
-bool proc_limits_open_files(struct text limits, uint64_t *ret_count);
+/* The limits in the line "Max open files". False when the soft one is "unlimited" or there is no such line; the hard one
+ * is 0 when it is. */
+bool proc_limits_open_files(struct text limits, uint64_t *ret_soft, uint64_t *ret_hard);
 
 #endif

@@ -43,6 +43,7 @@ struct descriptors {
     uint64_t count_open; /* open descriptors; more than `count` when not all were looked at */
     bool count_is_least; /* there are more than count_open */
     uint64_t count_max;  /* RLIMIT_NOFILE, soft; 0 unknown */
+    uint64_t count_hard; /* what it can be raised to; 0 unknown */
     uint32_t kind_counts[DESCRIPTOR_KIND_COUNT]; /* of entries */
     uint64_t watched;    /* descriptors watched by all epoll sets */
 };

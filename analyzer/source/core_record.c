@@ -19,9 +19,11 @@ static struct text attribute(const char *path, const char *name, struct arena *a
     return text_copy(arena, text_from_string(value));
 }
 
-/* libsystemd is asked when it is there; sd-journal(3). */
+/* libsystemd is asked when it is there; sd-journal(3). Nothing is taken from an arena while the handle is open: the jump
+ * out of one that is exhausted would leave it so. */
 struct journal {
     void *library, *handle;
+    char *next, *end; /* room for fields, taken before */
     int (*open)(void **handle, int flags);
     int (*open_directory)(void **handle, const char *path, int flags);
     void (*close)(void *handle);
@@ -33,7 +35,8 @@ struct journal {
 
 static bool journal_load(struct journal *journal)
 {
-    *journal = (struct journal){.library = dlopen("libsystemd.so.0", RTLD_NOW | RTLD_LOCAL)};
+    /* It keeps memory that would be lost with it. */
+    *journal = (struct journal){.library = dlopen("libsystemd.so.0", RTLD_NOW | RTLD_LOCAL | RTLD_NODELETE)};
     if (journal->library == NULL)
         return false;
     const struct {
@@ -56,13 +59,26 @@ static bool journal_load(struct journal *journal)
     return true;
 }
 
-static struct text field(const struct journal *journal, const char *name, struct arena *arena)
+/* Until the next call into the library. */
+static struct text field_data(const struct journal *journal, const char *name)
 {
     const void *data;
     size_t length, before = strlen(name) + 1; /* "NAME=" */
     if (journal->get_data(journal->handle, name, &data, &length) < 0 || length < before || length > INT_MAX)
         return (struct text){"", 0};
-    return text_copy(arena, (struct text){(const char *)data + before, length - before});
+    return (struct text){(const char *)data + before, length - before};
+}
+
+/* Kept, NUL-terminated; what is longer than any path is none of these fields. */
+static struct text field(struct journal *journal, const char *name)
+{
+    struct text data = field_data(journal, name), copy = {journal->next, data.length};
+    if (data.length >= PATH_MAX || (size_t)(journal->end - journal->next) <= data.length)
+        return (struct text){"", 0};
+    memcpy(journal->next, data.data, data.length);
+    journal->next += data.length;
+    *journal->next++ = 0;
+    return copy;
 }
 
 static void set_text(struct text *text, struct text value)
@@ -73,39 +89,46 @@ static void set_text(struct text *text, struct text value)
 
 static uint64_t number(struct text text)
 {
-    return text.length == 0 ? 0 : strtoull(text.data, NULL, 10); /* a text_copy: NUL-terminated */
+    return text.length == 0 ? 0 : strtoull(text.data, NULL, 10); /* NUL-terminated */
+}
+
+/* Seconds until 2016 (systemd 229), microseconds since. Who may write attributes may write any: no year of five digits. */
+static uint64_t moment(struct text text)
+{
+    static const uint64_t second = 1000000, year_10000 = (uint64_t)253402300800;
+    uint64_t stamp = number(text);
+    if (stamp < (uint64_t)1 << 40)
+        stamp *= second;
+    return stamp < year_10000 * second ? stamp : 0;
 }
 
 static void read_attributes(const char *path, struct arena *arena, struct core_record *record)
 {
     record->pid = (uint32_t)number(attribute(path, "pid", arena));
     record->signal = (int32_t)number(attribute(path, "signal", arena));
-    uint64_t stamp = number(attribute(path, "timestamp", arena));
-    /* Seconds until 2016 (systemd 229), microseconds since. */
-    record->microseconds = stamp < (uint64_t)1 << 40 ? stamp * 1000000 : stamp;
+    record->microseconds = moment(attribute(path, "timestamp", arena));
     record->exe = attribute(path, "exe", arena);
     record->command = attribute(path, "comm", arena);
     record->host = attribute(path, "hostname", arena);
 }
 
-static void read_entry(const struct journal *journal, struct arena *arena, struct core_record *record)
+static void read_entry(struct journal *journal, struct core_record *record)
 {
-    set_text(&record->unit, field(journal, "COREDUMP_UNIT", arena));
-    set_text(&record->unit, field(journal, "COREDUMP_USER_UNIT", arena));
-    set_text(&record->exe, field(journal, "COREDUMP_EXE", arena));
-    set_text(&record->command, field(journal, "COREDUMP_COMM", arena));
-    set_text(&record->host, field(journal, "COREDUMP_HOSTNAME", arena));
+    set_text(&record->unit, field(journal, "COREDUMP_UNIT"));
+    set_text(&record->unit, field(journal, "COREDUMP_USER_UNIT"));
+    set_text(&record->exe, field(journal, "COREDUMP_EXE"));
+    set_text(&record->command, field(journal, "COREDUMP_COMM"));
+    set_text(&record->host, field(journal, "COREDUMP_HOSTNAME"));
     if (record->microseconds == 0)
-        record->microseconds = number(field(journal, "COREDUMP_TIMESTAMP", arena));
+        record->microseconds = moment(field(journal, "COREDUMP_TIMESTAMP"));
     if (record->signal == 0)
-        record->signal = (int32_t)number(field(journal, "COREDUMP_SIGNAL", arena));
+        record->signal = (int32_t)number(field(journal, "COREDUMP_SIGNAL"));
     if (record->pid == 0)
-        record->pid = (uint32_t)number(field(journal, "COREDUMP_PID", arena));
+        record->pid = (uint32_t)number(field(journal, "COREDUMP_PID"));
 }
 
 /* The entry about this very file, else the last one about its process: what coredumpctl unpacked has another name. */
-static void read_journal(const struct journal *journal, const char *path, uint32_t pid, struct arena *arena,
-                         struct core_record *record)
+static void read_journal(struct journal *journal, const char *path, uint32_t pid, struct core_record *record)
 {
     enum { entries_max = 64 };
     char match[64], resolved[PATH_MAX];
@@ -119,12 +142,12 @@ static void read_journal(const struct journal *journal, const char *path, uint32
     bool is_found = false;
     struct text name = text_from_string(realpath(path, resolved) == NULL ? path : resolved);
     for (int i = 0; i < entries_max && journal->previous(journal->handle) > 0; i++) {
-        if (text_equals(field(journal, "COREDUMP_FILENAME", arena), name)) {
-            read_entry(journal, arena, record);
+        if (text_equals(field_data(journal, "COREDUMP_FILENAME"), name)) {
+            read_entry(journal, record);
             return;
         }
         if (!is_found)
-            read_entry(journal, arena, &last);
+            read_entry(journal, &last);
         is_found = true;
     }
     /* Of another process that had the id at another time, or of another program. */
@@ -148,15 +171,22 @@ static bool is_kept_by_systemd(const char *path, const struct core_record *recor
 void core_record_read(const char *path, const char *journal_folder, uint32_t pid, struct arena *arena,
                       struct core_record *ret_record)
 {
+    /* Eight fields of two entries: the first of the process, and that of the file. */
+    enum { fields_bytes = 2 * 8 * PATH_MAX };
     struct journal journal;
     *ret_record = (struct core_record){0};
     read_attributes(path, arena, ret_record);
-    if ((journal_folder == NULL && !is_kept_by_systemd(path, ret_record)) || !journal_load(&journal))
+    if (journal_folder == NULL && !is_kept_by_systemd(path, ret_record))
         return;
+    char *fields = arena_alloc(arena, fields_bytes, 1);
+    if (!journal_load(&journal))
+        return;
+    journal.next = fields;
+    journal.end = fields + fields_bytes;
     int opened = journal_folder != NULL ? journal.open_directory(&journal.handle, journal_folder, 0)
                                         : journal.open(&journal.handle, 0);
     if (opened >= 0) {
-        read_journal(&journal, path, ret_record->pid != 0 ? ret_record->pid : pid, arena, ret_record);
+        read_journal(&journal, path, ret_record->pid != 0 ? ret_record->pid : pid, ret_record);
         journal.close(journal.handle);
     }
     dlclose(journal.library);

@@ -11,6 +11,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/statvfs.h>
 #include <unistd.h>
 #include <zlib.h>
 #include <zstd.h>
@@ -230,15 +231,28 @@ static bool write_blocks(int fd, const uint8_t *bytes, size_t size_bytes, uint64
     return true;
 }
 
+/* Room that is left to others on the disk: a tenth of what is free before, up to a gibibyte. A file of some KB can be
+ * unpacked to more than any disk has. */
+static const uint64_t room_kept_max = (uint64_t)1 << 30;
+
+static uint64_t room_left(int fd)
+{
+    struct statvfs disk;
+    return fstatvfs(fd, &disk) != 0 ? UINT64_MAX : (uint64_t)disk.f_bavail * disk.f_frsize;
+}
+
 struct outcome {
     uint64_t taken, made; /* bytes of the packed and of the unpacked file */
+    uint64_t room_kept;   /* on the disk */
+    bool is_full;         /* no more was left there */
     const char *fault;    /* why the rest is missing, NULL: it is whole */
 };
 
 static struct outcome unpack_stream(const struct unpacker *unpacker, struct unpacking *unpacking, int fd,
                                     struct packed_progress progress)
 {
-    struct outcome outcome = {0};
+    uint64_t room = room_left(fd);
+    struct outcome outcome = {.room_kept = room / 10 < room_kept_max ? room / 10 : room_kept_max};
     size_t total = unpacking->input_left;
     while (unpacking->input_left != 0 || !unpacking->ended) {
         size_t before = unpacking->input_left;
@@ -252,8 +266,11 @@ static struct outcome unpack_stream(const struct unpacker *unpacker, struct unpa
                 break;
             }
             outcome.made += unpacking->output_used;
+            outcome.is_full = room_left(fd) < outcome.room_kept;
         }
-        if (!good)
+        if (outcome.is_full)
+            outcome.fault = "no more room";
+        else if (!good)
             outcome.fault = outcome.made != 0 && unpacking->ended ? "other bytes follow the packed ones" : "damaged";
         else if (outcome.made > limit_unpacked_bytes)
             outcome.fault = "larger than what is unpacked at most";
@@ -305,8 +322,12 @@ const struct error *packed_file_unpack(const char *path, struct packed_progress 
                          path, unpacker->name, folder, strerror(failed));
     }
     struct outcome outcome = unpack_file(&packed, unpacker, ret_mapping->fd, progress);
+    if (outcome.is_full)
+        outcome.fault = arena_printf(
+            arena, "%s has no more room, the last %" PRIu64 " MiB are left to others (TMPDIR names another folder),",
+            folder, outcome.room_kept >> 20);
     if (outcome.made == 0)
-        return error_new(arena, ERROR_FORMAT,
+        return error_new(arena, outcome.is_full ? ERROR_OPEN : ERROR_FORMAT,
                          "%s: packed with %s: %s at offset 0x%" PRIx64 ": nothing could be unpacked", path,
                          unpacker->name, outcome.fault == NULL ? "empty" : outcome.fault, outcome.taken);
     int failed = ftruncate(ret_mapping->fd, (off_t)outcome.made) != 0

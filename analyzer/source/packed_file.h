@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Cores and dumps that were packed after they were written, as systemd-coredump and logrotate do: zstd, xz, lz4
  * (frames) and gzip, known by their first bytes. They are unpacked into a file without a name ($TMPDIR, else /var/tmp),
- * which is gone when it is closed; runs of zeros take no room in it. */
+ * which is gone when it is closed; runs of zeros take no room in it, and the last of the disk's is left to others. */
 #ifndef SG_SOURCE_PACKED_FILE_H
 #define SG_SOURCE_PACKED_FILE_H
 

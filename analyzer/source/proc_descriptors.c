@@ -433,7 +433,7 @@ const struct descriptors *proc_descriptors_read(uint32_t tid, struct arena *aren
     struct text limits;
     path_of(reader, path, "limits");
     if (proc_read(arena, path, &limits))
-        proc_limits_open_files(limits, &reader->result->count_max);
+        proc_limits_open_files(limits, &reader->result->count_max, &reader->result->count_hard);
     index_sockets(reader);
     read_tables(reader);
     name_protocols(reader);

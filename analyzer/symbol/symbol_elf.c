@@ -345,11 +345,6 @@ struct symbol_table *symbol_table_new(struct arena *arena, const struct symbol_s
     return table;
 }
 
-size_t symbol_table_count(const struct symbol_table *table)
-{
-    return table->count;
-}
-
 /* Of two symbols with one start, both extents hold the address or both have none: `other` stands earlier. */
 static bool symbol_is_better(const struct symbol *symbol, const struct symbol *other)
 {

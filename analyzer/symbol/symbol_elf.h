@@ -42,9 +42,6 @@ struct code_range *elf_code_ranges(Elf *elf, struct arena *arena, size_t *ret_co
 struct symbol_table *symbol_table_new(struct arena *arena, const struct symbol_source *sources, size_t source_count,
                                       const struct code_range *ranges, size_t range_count);
 
-/* Symbols in the table. */
-size_t symbol_table_count(const struct symbol_table *table);
-
 /* The symbol that names an address. Of those whose extent holds it, a non-local one goes before a local one, then the
  * nearest start, then GLOBAL before WEAK before LOCAL, the smaller, the first in the table. A symbol without a size (a
  * label in assembly) names it only when no extent holds it, none lies or ends between, and both are in one section. */

@@ -211,12 +211,6 @@ static uint8_t name_meaning(struct text name)
     return CALL_UNKNOWN;
 }
 
-enum wait_call wait_call_of_name(struct text name)
-{
-    uint8_t meaning = name_meaning(name);
-    return meaning >= NAME_PASSED ? CALL_UNKNOWN : (enum wait_call)meaning;
-}
-
 void wait_calls_init(struct wait_calls *calls, const struct snapshot *snapshot, struct arena *arena)
 {
     *calls = (struct wait_calls){

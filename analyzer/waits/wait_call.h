@@ -50,7 +50,4 @@ bool wait_calls_stack_has(struct wait_calls *calls, uint32_t stack, enum wait_ca
  * (versions). A run of the argument's bytes. */
 struct text wait_call_plain_name(struct text name);
 
-/* The same by one function's name, for tests: CALL_UNKNOWN also for names that are passed over. */
-enum wait_call wait_call_of_name(struct text name);
-
 #endif

@@ -53,18 +53,22 @@ static void test_watch(void **state)
 static void test_limits(void **state)
 {
     (void)state;
-    uint64_t count = 7;
+    uint64_t count = 7, hard = 0;
     struct text limits = TEXT("Limit                     Soft Limit           Hard Limit           Units     \n"
                               "Max processes             63434                63434                processes \n"
                               "Max open files            1024                 524288               files     \n");
-    assert_true(proc_limits_open_files(limits, &count));
+    assert_true(proc_limits_open_files(limits, &count, &hard));
     assert_int_equal(count, 1024);
+    assert_int_equal(hard, 524288);
     count = 7;
-    assert_false(proc_limits_open_files(TEXT("Max open files            unlimited  unlimited files\n"), &count));
-    assert_false(proc_limits_open_files(TEXT("Max open files "), &count));
-    assert_false(proc_limits_open_files(TEXT("Max processes 1 1"), &count));
-    assert_false(proc_limits_open_files((struct text){NULL, 0}, &count));
+    assert_false(proc_limits_open_files(TEXT("Max open files            unlimited  unlimited files\n"), &count, &hard));
+    assert_false(proc_limits_open_files(TEXT("Max open files "), &count, &hard));
+    assert_false(proc_limits_open_files(TEXT("Max processes 1 1"), &count, &hard));
+    assert_false(proc_limits_open_files((struct text){NULL, 0}, &count, &hard));
     assert_int_equal(count, 7);
+    assert_true(proc_limits_open_files(TEXT("Max open files 100 unlimited files\n"), &count, &hard));
+    assert_int_equal(count, 100);
+    assert_int_equal(hard, 0);
 }
 
 int main(void)

@@ -778,8 +778,18 @@ static void test_call_names(void **state)
         {"std::__atomic_semaphore::_M_acquire()", CALL_WORD_SEMAPHORE},
         {"std::latch::wait() const", CALL_WORD_BARRIER},
     };
-    for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++)
-        assert_int_equal(wait_call_of_name(text_from_string(rows[i].name)), rows[i].call);
+    enum { row_count = sizeof rows / sizeof rows[0] };
+    uint32_t stacks[row_count];
+    for (uint32_t i = 0; i < row_count; i++) {
+        uint32_t location = literal_location(&target.literal, 0x400000 + i, false, index_none, 0);
+        literal_frame(&target.literal, rows[i].name, NULL, 0, false);
+        stacks[i] = literal_stack(&target.literal, STACK_END_OUTERMOST, 0);
+        literal_step(&target.literal, location, TRUST_CFI);
+    }
+    struct wait_calls calls;
+    wait_calls_init(&calls, &target.literal.snapshot, &target.literal.arena);
+    for (uint32_t i = 0; i < row_count; i++)
+        assert_int_equal(wait_calls_of_stack(&calls, stacks[i]), rows[i].call);
 }
 
 int main(void)
