@@ -36,7 +36,7 @@ void *walker_code_context(const struct walker *walker);
 uint32_t walk_thread(struct walker *walker, const struct thread *thread);
 
 /* The same from registers that are not a thread's own: `exact` says that the pc was about to run, not called from. */
-uint32_t walk_registers(struct walker *walker, struct registers registers, bool exact);
+uint32_t walk_registers(struct walker *walker, const struct registers *registers, bool exact);
 
 /* Steps from a frame rootwards until the stack pointer lies outside of [low, high), without making a stack: *registers and
  * *exact are that frame's. False when none is found. */

@@ -165,6 +165,28 @@ static void test_two_frames(void **state)
     assert_int_equal(counts.plans, 3);
 }
 
+/* Frames that are known are stepped through in one go: the same stacks and counts as frame by frame. */
+static void test_known_frames(void **state)
+{
+    (void)state;
+    for (size_t i = 0; i < 20; i++)
+        stack[100 + i] = i == 19 ? outermost_return : function_return;
+    uint32_t number = walk(function, slot(100), 0);
+    uint64_t hits = walker_trie(walker)->hits;
+    assert_int_equal(walk(function, slot(100), 0), number);
+    assert_int_equal(walker_trie(walker)->hits, hits + 21);
+    /* They end where the first does that is not: at another end, in memory that is missing. */
+    stack[110] = outermost_return;
+    uint32_t shorter = walk(function, slot(100), 0);
+    assert_int_not_equal(shorter, number);
+    assert_int_equal(walker_trie(walker)->nodes[walker_trie(walker)->stacks[shorter].node].depth, 12);
+    stack[110] = 0;
+    assert_int_equal(walker_trie(walker)->stacks[walk(function, slot(100), 0)].end, STACK_END_ZERO);
+    stack[stack_words - 1] = function_return;
+    assert_int_equal(walker_trie(walker)->stacks[walk(function, slot(stack_words - 1), 0)].end,
+                     STACK_END_MEMORY_MISSING);
+}
+
 static void test_return_to_zero(void **state)
 {
     (void)state;
@@ -369,6 +391,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(test_one_frame, setup, teardown),
         cmocka_unit_test_setup_teardown(test_two_frames, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_known_frames, setup, teardown),
         cmocka_unit_test_setup_teardown(test_return_to_zero, setup, teardown),
         cmocka_unit_test_setup_teardown(test_recursion, setup, teardown),
         cmocka_unit_test_setup_teardown(test_saved_register, setup, teardown),
