@@ -234,6 +234,15 @@ static uint32_t walk_parked(struct walker *walker, struct go_unwinder *unwinder,
     return walk_registers(walker, &registers, goroutine->pc_is_exact);
 }
 
+uint32_t unwind_goroutine_find(struct walker *copy, const struct go_runtime *runtime, const struct goroutine *goroutine)
+{
+    struct registers registers;
+    if (goroutine->status == GO_RUNNING || goroutine->call_sp != 0 || goroutine->sp == 0)
+        return index_none;
+    registers_of_parked(runtime->image->arch, goroutine, &registers);
+    return walker_find(copy, &registers, goroutine->pc_is_exact);
+}
+
 uint32_t unwind_goroutine(struct walker *walker, const struct go_runtime *runtime, const struct goroutine *goroutine,
                           const struct thread *thread, bool with_c, uint64_t *ret_sp)
 {

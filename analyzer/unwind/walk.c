@@ -338,6 +338,55 @@ uint32_t walk_registers(struct walker *walker, const struct registers *start, bo
     }
 }
 
+static void *copy_array(struct arena *arena, const void *array, size_t count, size_t size)
+{
+    void *copy = arena_alloc(arena, count, size);
+    return count == 0 ? copy : memcpy(copy, array, count * size);
+}
+
+struct walker *walker_copy(const struct walker *walker, struct arena *arena)
+{
+    const struct stack_trie *trie = &walker->trie;
+    struct walker *copy = arena_new(arena, struct walker);
+    copy->stepper = (struct stepper){.memory = walker->stepper.memory, .arch = walker->stepper.arch};
+    copy->plans = copy_array(arena, walker->plans, walker->plan_count, sizeof *walker->plans);
+    copy->plan_count = walker->plan_count;
+    copy->trie = (struct stack_trie){
+        .nodes = copy_array(arena, trie->nodes, trie->node_count, sizeof *trie->nodes),
+        .node_count = trie->node_count,
+        .stacks = copy_array(arena, trie->stacks, trie->stack_count, sizeof *trie->stacks),
+        .stack_count = trie->stack_count,
+        .slots = copy_array(arena, trie->slots, trie->slot_count, sizeof *trie->slots),
+        .slot_count = trie->slot_count,
+    };
+    return copy;
+}
+
+uint32_t walker_find(struct walker *copy, const struct registers *registers, bool exact)
+{
+    const struct stack_trie *trie = &copy->trie;
+    struct walk walk = {.registers = *registers, .exact = exact, .trust = TRUST_REGISTERS, .depth = 1};
+    uint64_t unused;
+    walk.node = stack_trie_known_child(&copy->trie, 0, registers->pc, exact, TRUST_REGISTERS);
+    /* The read lets walk_plain begin: it keeps to the memory of the last one. */
+    if (walk.node == 0 || !stepper_read_u64(&copy->stepper, registers->values[copy->stepper.arch->sp], &unused))
+        return index_none;
+    walk_plain(copy, &walk);
+    if (copy->plans[trie->nodes[walk.node].plan].kind != PLAN_OUTERMOST || walk.depth == limit_frames_crowded)
+        return index_none;
+    for (uint32_t i = trie->nodes[walk.node].stack; i != index_none; i = trie->stacks[i].next)
+        if (trie->stacks[i].end == STACK_END_OUTERMOST)
+            return i;
+    return index_none;
+}
+
+void walker_count(struct walker *walker, uint32_t stack)
+{
+    uint32_t depth = walker->trie.nodes[walker->trie.stacks[stack].node].depth;
+    walker->frames += depth;
+    walker->trie.hits += depth;
+}
+
 uint32_t walk_thread(struct walker *walker, const struct thread *thread)
 {
     if (thread->registers == NULL)

@@ -187,6 +187,38 @@ static void test_known_frames(void **state)
                      STACK_END_MEMORY_MISSING);
 }
 
+static uint32_t find(struct walker *copy, uint64_t pc, uint64_t sp)
+{
+    struct registers registers = {.pc = pc, .known = (uint64_t)1 << arch_x86_64.sp};
+    registers.values[arch_x86_64.sp] = sp;
+    return walker_find(copy, &registers, true);
+}
+
+/* A copy finds what its walker knew, and makes nothing of what it did not. */
+static void test_copy(void **state)
+{
+    (void)state;
+    stack[100] = stack[200] = function_return;
+    stack[101] = stack[201] = outermost_return;
+    uint32_t number = walk(function, slot(100), 0);
+    stack[300] = 0;
+    walk(function, slot(300), 0);
+    struct walker *copy = walker_copy(walker, &arena);
+    stack[400] = outermost_return;
+    uint32_t later = walk(function, slot(400), 0);
+    size_t nodes = walker_trie(copy)->node_count;
+    assert_int_equal(find(copy, function, slot(200)), number);
+    assert_int_equal(find(copy, function, slot(300)), index_none); /* does not end outermost */
+    assert_int_equal(find(copy, function, slot(400)), index_none);
+    assert_int_equal(find(copy, function + 1, slot(200)), index_none);
+    assert_int_equal(find(copy, function, stack_end), index_none);
+    assert_int_equal(walker_trie(copy)->node_count, nodes);
+    assert_int_equal(walk(function, slot(400), 0), later);
+    uint64_t hits = walker_trie(walker)->hits;
+    walker_count(walker, number);
+    assert_int_equal(walker_trie(walker)->hits, hits + 3);
+}
+
 static void test_return_to_zero(void **state)
 {
     (void)state;
@@ -392,6 +424,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_one_frame, setup, teardown),
         cmocka_unit_test_setup_teardown(test_two_frames, setup, teardown),
         cmocka_unit_test_setup_teardown(test_known_frames, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_copy, setup, teardown),
         cmocka_unit_test_setup_teardown(test_return_to_zero, setup, teardown),
         cmocka_unit_test_setup_teardown(test_recursion, setup, teardown),
         cmocka_unit_test_setup_teardown(test_saved_register, setup, teardown),
