@@ -17,6 +17,13 @@ struct member_place {
     uint64_t pc, sp, high;
 };
 
+/* The frames of the first member that was asked for of a stack, up to a step; count 0: none was. */
+struct frame_run {
+    uint32_t step;
+    size_t count;
+    struct goroutine_frame *frames; /* sp and end from its stack pointer up */
+};
+
 struct call_list {
     bool is_made;
     const struct program_call *calls; /* NULL: the code is not at hand */
@@ -36,6 +43,7 @@ struct go_program {
     struct worker *worker;
     struct arena *arena;
     struct member_place *places;    /* by member; NULL until asked for */
+    struct frame_run *frame_runs;   /* by stack; NULL until asked for */
     struct call_list *calls;        /* by location; NULL until asked for */
     struct intern_table targets;    /* functions by address … */
     struct call_list *target_calls; /* … and what they call, by number */
@@ -65,6 +73,35 @@ static const struct member_place *member_place(struct go_program *program, uint3
     return &program->places[member];
 }
 
+/* The frames of a place that lie as those of a run do; false: there are others. Sizes of frames are told by their pcs, so that
+ * return addresses are all that is to be compared. */
+static bool frames_follow(const struct go_program *program, const struct frame_run *run, const struct member_place *place,
+                          struct goroutine_frame *ret_frames)
+{
+    bool pushes = program->runtime->image->arch->call_return_offset != 0; /* as in goroutine_frames_read */
+    uint64_t pc = place->pc;
+    for (size_t i = 0; i < run->count; i++) {
+        const struct goroutine_frame *frame = &run->frames[i];
+        struct goroutine_frame own = {pc, place->sp + frame->sp, place->sp + frame->end};
+        if (pc != frame->pc || place->high - place->sp <= frame->sp ||
+            place->high - place->sp < frame->end - (pushes ? 8 : 0))
+            return false;
+        ret_frames[i] = own;
+        if (i + 1 < run->count &&
+            !memory_read_u64(&program->runtime->image->memory, pushes ? own.end - 8 : own.sp, &pc))
+            return false;
+    }
+    return true;
+}
+
+static void frame_run_keep(struct go_program *program, struct frame_run *run, uint32_t step, uint64_t sp,
+                           const struct goroutine_frame *frames, size_t count)
+{
+    *run = (struct frame_run){step, count, arena_array(program->arena, struct goroutine_frame, count)};
+    for (size_t i = 0; i < count; i++)
+        run->frames[i] = (struct goroutine_frame){frames[i].pc, frames[i].sp - sp, frames[i].end - sp};
+}
+
 /* The member's frames up to the real call of a step. */
 static size_t frames_to_step(struct go_program *program, uint32_t member, uint32_t step,
                              struct goroutine_frame *ret_frames)
@@ -72,6 +109,13 @@ static size_t frames_to_step(struct go_program *program, uint32_t member, uint32
     const struct snapshot *snapshot = program->snapshot;
     const struct stack *stack = &snapshot->stacks[snapshot->members[member].stack];
     const struct member_place *place = member_place(program, member);
+    if (program->frame_runs == NULL)
+        program->frame_runs = arena_array(program->arena, struct frame_run, snapshot->stack_count + 1);
+    /* Thousands stand in one stack, and are asked for the same step of it. */
+    struct frame_run *run = &program->frame_runs[snapshot->members[member].stack];
+    if (run->count != 0 && run->step == step && place->sp < place->high && place->high <= UINT64_MAX - 4096 &&
+        frames_follow(program, run, place, ret_frames))
+        return run->count;
     size_t count =
         goroutine_frames_read(program->runtime, place->pc, place->sp, place->high, ret_frames, limit_go_frames);
     /* Steps that are real calls have their frames' pcs; between them may be frames of wrappers, which have no step. */
@@ -86,7 +130,10 @@ static size_t frames_to_step(struct go_program *program, uint32_t member, uint32
         if (i >= step)
             break;
     }
-    return found < count ? found + 1 : 0;
+    count = found < count ? found + 1 : 0;
+    if (count != 0 && run->count == 0)
+        frame_run_keep(program, run, step, place->sp, ret_frames, count);
+    return count;
 }
 
 /* Calls. */
@@ -327,17 +374,20 @@ static size_t program_pools(void *context, const struct program_pool_question *q
     return count;
 }
 
-static bool program_frames_have(void *context, uint32_t member, uint32_t step, uint64_t word)
+static uint64_t program_frames_have(void *context, uint32_t member, uint32_t step, const uint64_t *words, size_t count)
 {
     struct go_program *program = context;
     struct goroutine_frame frames[limit_go_frames];
-    size_t count = frames_to_step(program, member, step, frames);
-    for (uint64_t at = count == 0 ? 0 : frames[0].sp; count != 0 && at < frames[count - 1].end; at += 8) {
+    size_t frame_count = frames_to_step(program, member, step, frames);
+    uint64_t end = frame_count == 0 ? 0 : frames[frame_count - 1].end, found = 0;
+    for (uint64_t at = frame_count == 0 ? 0 : frames[0].sp; at < end; at += 8) {
         uint64_t own;
-        if (memory_read_u64(&program->runtime->image->memory, at, &own) && own == word)
-            return true;
+        if (!memory_read_u64(&program->runtime->image->memory, at, &own))
+            continue;
+        for (size_t i = 0; i < count; i++)
+            found |= (uint64_t)(own == words[i]) << i;
     }
-    return false;
+    return found;
 }
 
 /* What is saved of a process, and what is copied of one, has no heap. */
