@@ -17,6 +17,13 @@ struct member_place {
     uint64_t pc, sp, high;
 };
 
+/* The frames of the first member that was asked for of a stack, up to a step; count 0: none was. */
+struct frame_run {
+    uint32_t step;
+    size_t count;
+    struct goroutine_frame *frames; /* sp and end from its stack pointer up */
+};
+
 struct call_list {
     bool is_made;
     const struct program_call *calls; /* NULL: the code is not at hand */
@@ -33,8 +40,10 @@ struct go_program {
     struct program program;
     const struct go_runtime *runtime;
     const struct snapshot *snapshot;
+    struct worker *worker;
     struct arena *arena;
     struct member_place *places;    /* by member; NULL until asked for */
+    struct frame_run *frame_runs;   /* by stack; NULL until asked for */
     struct call_list *calls;        /* by location; NULL until asked for */
     struct intern_table targets;    /* functions by address … */
     struct call_list *target_calls; /* … and what they call, by number */
@@ -64,6 +73,35 @@ static const struct member_place *member_place(struct go_program *program, uint3
     return &program->places[member];
 }
 
+/* The frames of a place that lie as those of a run do; false: there are others. Sizes of frames are told by their pcs, so that
+ * return addresses are all that is to be compared. */
+static bool frames_follow(const struct go_program *program, const struct frame_run *run, const struct member_place *place,
+                          struct goroutine_frame *ret_frames)
+{
+    bool pushes = program->runtime->image->arch->call_return_offset != 0; /* as in goroutine_frames_read */
+    uint64_t pc = place->pc;
+    for (size_t i = 0; i < run->count; i++) {
+        const struct goroutine_frame *frame = &run->frames[i];
+        struct goroutine_frame own = {pc, place->sp + frame->sp, place->sp + frame->end};
+        if (pc != frame->pc || place->high - place->sp <= frame->sp ||
+            place->high - place->sp < frame->end - (pushes ? 8 : 0))
+            return false;
+        ret_frames[i] = own;
+        if (i + 1 < run->count &&
+            !memory_read_u64(&program->runtime->image->memory, pushes ? own.end - 8 : own.sp, &pc))
+            return false;
+    }
+    return true;
+}
+
+static void frame_run_keep(struct go_program *program, struct frame_run *run, uint32_t step, uint64_t sp,
+                           const struct goroutine_frame *frames, size_t count)
+{
+    *run = (struct frame_run){step, count, arena_array(program->arena, struct goroutine_frame, count)};
+    for (size_t i = 0; i < count; i++)
+        run->frames[i] = (struct goroutine_frame){frames[i].pc, frames[i].sp - sp, frames[i].end - sp};
+}
+
 /* The member's frames up to the real call of a step. */
 static size_t frames_to_step(struct go_program *program, uint32_t member, uint32_t step,
                              struct goroutine_frame *ret_frames)
@@ -71,6 +109,13 @@ static size_t frames_to_step(struct go_program *program, uint32_t member, uint32
     const struct snapshot *snapshot = program->snapshot;
     const struct stack *stack = &snapshot->stacks[snapshot->members[member].stack];
     const struct member_place *place = member_place(program, member);
+    if (program->frame_runs == NULL)
+        program->frame_runs = arena_array(program->arena, struct frame_run, snapshot->stack_count + 1);
+    /* Thousands stand in one stack, and are asked for the same step of it. */
+    struct frame_run *run = &program->frame_runs[snapshot->members[member].stack];
+    if (run->count != 0 && run->step == step && place->sp < place->high && place->high <= UINT64_MAX - 4096 &&
+        frames_follow(program, run, place, ret_frames))
+        return run->count;
     size_t count =
         goroutine_frames_read(program->runtime, place->pc, place->sp, place->high, ret_frames, limit_go_frames);
     /* Steps that are real calls have their frames' pcs; between them may be frames of wrappers, which have no step. */
@@ -85,7 +130,10 @@ static size_t frames_to_step(struct go_program *program, uint32_t member, uint32
         if (i >= step)
             break;
     }
-    return found < count ? found + 1 : 0;
+    count = found < count ? found + 1 : 0;
+    if (count != 0 && run->count == 0)
+        frame_run_keep(program, run, step, place->sp, ret_frames, count);
+    return count;
 }
 
 /* Calls. */
@@ -326,17 +374,20 @@ static size_t program_pools(void *context, const struct program_pool_question *q
     return count;
 }
 
-static bool program_frames_have(void *context, uint32_t member, uint32_t step, uint64_t word)
+static uint64_t program_frames_have(void *context, uint32_t member, uint32_t step, const uint64_t *words, size_t count)
 {
     struct go_program *program = context;
     struct goroutine_frame frames[limit_go_frames];
-    size_t count = frames_to_step(program, member, step, frames);
-    for (uint64_t at = count == 0 ? 0 : frames[0].sp; count != 0 && at < frames[count - 1].end; at += 8) {
+    size_t frame_count = frames_to_step(program, member, step, frames);
+    uint64_t end = frame_count == 0 ? 0 : frames[frame_count - 1].end, found = 0;
+    for (uint64_t at = frame_count == 0 ? 0 : frames[0].sp; at < end; at += 8) {
         uint64_t own;
-        if (memory_read_u64(&program->runtime->image->memory, at, &own) && own == word)
-            return true;
+        if (!memory_read_u64(&program->runtime->image->memory, at, &own))
+            continue;
+        for (size_t i = 0; i < count; i++)
+            found |= (uint64_t)(own == words[i]) << i;
     }
-    return false;
+    return found;
 }
 
 /* What is saved of a process, and what is copied of one, has no heap. */
@@ -438,21 +489,13 @@ static int compare_stacks(const void *left, const void *right)
     return a->low < b->low ? -1 : a->low > b->low;
 }
 
-static bool is_asked(const struct knower_search *search, uint32_t member)
+static bool is_asked(const struct knower_search *search, uint32_t number)
 {
     const struct snapshot *snapshot = search->program->snapshot;
-    for (uint32_t i = 0; i < snapshot->members[member].wait_count; i++) {
-        uint64_t address =
-            snapshot->resources[snapshot->waits[snapshot->members[member].wait_first + i].resource].address;
-        size_t low = 0, high = search->count;
-        while (low < high) {
-            size_t middle = low + (high - low) / 2;
-            if (search->asked[middle].address < address)
-                low = middle + 1;
-            else
-                high = middle;
-        }
-        if (low < search->count && search->asked[low].address == address)
+    const struct member *member = &snapshot->members[number];
+    for (uint32_t i = 0; i < member->wait_count; i++) {
+        uint64_t address = snapshot->resources[snapshot->waits[member->wait_first + i].resource].address;
+        if (go_referenced_find(search->asked, search->count, address) != search->count)
             return true;
     }
     return false;
@@ -527,23 +570,113 @@ static void knower_search_fill(struct knower_search *search)
         qsort(search->starts, search->start_count, sizeof *search->starts, compare_words);
 }
 
+/* Stacks of a part of the runtime's list, gone through for what a search asks. */
+struct stack_scan {
+    struct knower_search search;
+    struct go_reference_search references;
+    struct go_reference_pass *pass;
+    uint64_t slot, slot_end;
+    uint32_t member; /* the first that may stand in these slots */
+};
+
+static struct stack_scan *stack_scan_new(const struct knower_search *search, uint64_t slot, uint64_t slot_end,
+                                         uint32_t member)
+{
+    struct arena *arena = search->program->arena;
+    struct stack_scan *scan = arena_new(arena, struct stack_scan);
+    *scan = (struct stack_scan){
+        .search =
+            {
+                .program = search->program,
+                .knowers = arena_array(arena, struct program_knower, search->count + 1),
+                .asked = arena_array(arena, struct go_referenced, search->count + 1),
+                .count = search->count,
+            },
+        .references =
+            {
+                .runtime = search->program->runtime,
+                .asked_count = search->count,
+                .is_own = is_waiter,
+                .context = &scan->search,
+            },
+        .slot = slot,
+        .slot_end = slot_end,
+        .member = member,
+    };
+    scan->references.asked = scan->search.asked;
+    for (size_t i = 0; i < search->count; i++) {
+        scan->search.asked[i].address = search->asked[i].address;
+        scan->search.knowers[i].member = index_none;
+    }
+    scan->pass = go_reference_pass_new(&scan->references, arena);
+    return scan;
+}
+
 /* A million stacks are gone through where they lie: sorted they would take as much memory as all else. */
-static void scan_stacks(struct knower_search *search, struct go_reference_pass *pass)
+static void scan_stacks(struct worker *worker, void *context)
 {
     enum { prefetch_distance = 8 };
-    const struct go_runtime *runtime = search->program->runtime;
-    struct goroutine_reader reader = goroutine_reader_new(runtime);
-    uint32_t member = 0;
-    for (uint64_t slot = 0; slot < runtime->goroutine_count; slot++) {
+    struct stack_scan *scan = context;
+    struct goroutine_reader reader = goroutine_reader_new(scan->search.program->runtime);
+    uint32_t member = scan->member;
+    for (uint64_t slot = scan->slot; slot < scan->slot_end; slot++) {
         struct goroutine_stack found;
         goroutine_prefetch_head(&reader, slot + prefetch_distance);
         goroutine_prefetch_stack(&reader, slot + prefetch_distance / 2);
+        if ((slot & 1023) == 0 && worker != NULL && worker_is_unwanted(worker))
+            return;
         if (!goroutine_read_stack(&reader, slot, &found))
             continue;
-        struct go_stack_range stack = stack_range(search, &found, member);
-        go_reference_pass_stack(pass, &stack);
+        struct go_stack_range stack = stack_range(&scan->search, &found, member);
+        go_reference_pass_stack(scan->pass, &stack);
         member += stack.number != index_none;
     }
+}
+
+/* The first slot from that one on whose goroutine is a member; the number of slots: there is none, or it was not found soon. */
+static uint64_t find_member_slot(const struct go_program *program, uint64_t slot, uint32_t *ret_member)
+{
+    const struct snapshot *snapshot = program->snapshot;
+    uint64_t slot_count = program->runtime->goroutine_count;
+    struct goroutine_reader reader = goroutine_reader_new(program->runtime);
+    struct goroutine_stack found = {0};
+    while (slot < slot_count && !goroutine_read_stack(&reader, slot, &found))
+        slot++;
+    /* Members are in the list's order, which has others too. */
+    uint64_t member = slot < snapshot->member_count ? slot + 1 : snapshot->member_count;
+    while (member > 0 && slot < slot_count && snapshot->members[member - 1].id != found.id)
+        member--;
+    *ret_member = member == 0 ? 0 : (uint32_t)member - 1;
+    return member == 0 ? slot_count : slot;
+}
+
+/* The second half by the worker, where there are many. */
+static void scan_all_stacks(struct knower_search *search)
+{
+    enum { slots_least = 16384 };
+    struct go_program *program = search->program;
+    uint64_t slot_count = program->runtime->goroutine_count, middle = slot_count;
+    uint32_t member = 0;
+    if (slot_count >= slots_least)
+        middle = find_member_slot(program, slot_count / 2, &member);
+    struct stack_scan *halves[] = {stack_scan_new(search, 0, middle, 0),
+                                   stack_scan_new(search, middle, slot_count, member)};
+    bool is_helped = middle < slot_count && worker_start(program->worker, scan_stacks, halves[1]);
+    scan_stacks(NULL, halves[0]);
+    go_reference_pass_variables(halves[0]->pass);
+    if (is_helped)
+        worker_wait(program->worker);
+    else
+        scan_stacks(NULL, halves[1]);
+    for (size_t i = 0; i < search->count; i++)
+        for (size_t j = 0; j < 2; j++) {
+            const struct go_referenced *asked = &halves[j]->search.asked[i];
+            search->asked[i].stacks += asked->stacks;
+            search->asked[i].variables += asked->variables;
+            search->asked[i].first_variable += asked->first_variable;
+            if (search->knowers[i].member == index_none)
+                search->knowers[i].member = halves[j]->search.knowers[i].member;
+        }
 }
 
 /* What a thread has in its registers alone. */
@@ -579,6 +712,8 @@ static enum program_heap program_knowers(void *context, struct program_knower *k
     enum program_heap heap = program_heap(program, &bytes);
     if (heap == PROGRAM_HEAP_SEARCHED)
         knower_search_fill(&search);
+    if (heap != PROGRAM_HEAP_SEARCHED)
+        scan_all_stacks(&search);
     struct go_reference_search references = {
         .runtime = runtime,
         .asked = search.asked,
@@ -593,13 +728,8 @@ static enum program_heap program_knowers(void *context, struct program_knower *k
         .is_own = is_waiter,
         .context = &search,
     };
-    if (heap == PROGRAM_HEAP_SEARCHED) {
+    if (heap == PROGRAM_HEAP_SEARCHED)
         go_references_find(&references);
-    } else {
-        struct go_reference_pass *pass = go_reference_pass_new(&references, program->arena);
-        scan_stacks(&search, pass);
-        go_reference_pass_variables(pass);
-    }
     knowers_add_registers(&search);
     for (size_t i = 0; i < count; i++) {
         knowers[i].stacks = search.asked[i].stacks;
@@ -611,7 +741,7 @@ static enum program_heap program_knowers(void *context, struct program_knower *k
 }
 
 const struct program *go_program_new(const struct go_runtime *runtime, const struct snapshot *snapshot,
-                                     struct arena *arena)
+                                     struct worker *worker, struct arena *arena)
 {
     struct go_program *program = arena_new(arena, struct go_program);
     *program = (struct go_program){
@@ -630,6 +760,7 @@ const struct program *go_program_new(const struct go_runtime *runtime, const str
             },
         .runtime = runtime,
         .snapshot = snapshot,
+        .worker = worker,
         .arena = arena,
         .code_bytes_left = limit_code_calls_bytes,
     };

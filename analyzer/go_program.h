@@ -4,12 +4,13 @@
 #ifndef SG_GO_PROGRAM_H
 #define SG_GO_PROGRAM_H
 
+#include "base/worker.h"
 #include "golang/go_runtime.h"
 #include "model/program.h"
 #include "model/snapshot.h"
 
-/* `snapshot` has the goroutines of this runtime. In `arena`, as all answers. */
+/* `snapshot` has the goroutines of this runtime. In `arena`, as all answers; the worker is free between them. */
 const struct program *go_program_new(const struct go_runtime *runtime, const struct snapshot *snapshot,
-                                     struct arena *arena);
+                                     struct worker *worker, struct arena *arena);
 
 #endif

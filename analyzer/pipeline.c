@@ -347,7 +347,7 @@ static void read_goroutines(struct pipeline *pipeline, const struct pipeline_opt
         profile->go = go;
         walker_set_code_plans(pipeline->walker, unwind_go_plans(go, &pipeline->keep));
         snapshot_from_goroutines(go, &options->goroutines, pipeline->walker, pipeline->symbolizer, &profile->snapshot,
-                                 &pipeline->keep, &pipeline->scratch, &pipeline->diagnostics);
+                                 &pipeline->worker, &pipeline->keep, &pipeline->scratch, &pipeline->diagnostics);
         if (go->next != NULL || go != &pipeline->go)
             profile->snapshot.go_module = pipeline->image.modules[go->modules[0].module].path;
         arena_reset(&pipeline->scratch);
@@ -431,7 +431,7 @@ static const struct error *load_rules(struct pipeline *pipeline, const struct pi
 /* What findings may ask of the program: of its goroutines, while the image is open. */
 static const struct program *profile_program(struct pipeline *pipeline, const struct profile *profile)
 {
-    return profile->go == NULL ? NULL : go_program_new(profile->go, &profile->snapshot, &pipeline->scratch);
+    return profile->go == NULL ? NULL : go_program_new(profile->go, &profile->snapshot, &pipeline->worker, &pipeline->scratch);
 }
 
 static void apply_rules(struct pipeline *pipeline, const struct pipeline_options *options, struct profile *profile)
@@ -520,6 +520,7 @@ const struct error *pipeline_run(struct pipeline *pipeline, const struct pipelin
 
 void pipeline_close(struct pipeline *pipeline)
 {
+    worker_end(&pipeline->worker);
     close_look(&pipeline->symbolizer, &pipeline->files, &pipeline->live);
     close_previous(pipeline);
     pattern_release(pipeline->filter);

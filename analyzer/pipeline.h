@@ -69,6 +69,7 @@ struct profile {
 struct pipeline {
     struct arena keep;    /* until the analysis is closed */
     struct arena scratch; /* until a stage ends */
+    struct worker worker; /* idle between stages; it reads the image, and what is in the arenas */
     struct diagnostics diagnostics;
     struct core_source core;
     struct live_source live;

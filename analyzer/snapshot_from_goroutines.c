@@ -6,6 +6,7 @@
 #include "golang/goroutine_set.h"
 #include "golang/labels.h"
 #include "golang/processors.h"
+#include "goroutines_ahead.h"
 #include "symbol/symbol_go.h"
 #include "unwind/go_frame_pointers.h"
 #include "waits/wait_go.h"
@@ -129,8 +130,8 @@ static void tell_check(const struct build *build, struct diagnostics *diagnostic
                     build->check.equal, build->snapshot->member_count - build->check.without, without);
 }
 
-/* The stack's number is the trie's until it is moved. */
-static void add_member(struct build *build, const struct goroutine *goroutine)
+/* The stack's number is the trie's until it is moved. `known_stack`: it was walked ahead; index_none: it is to be walked. */
+static void add_member(struct build *build, const struct goroutine *goroutine, uint32_t known_stack)
 {
     struct snapshot *snapshot = build->snapshot;
     const struct thread *thread = find_thread(build, goroutine->tid);
@@ -139,9 +140,12 @@ static void add_member(struct build *build, const struct goroutine *goroutine)
     /* Left over from its last wait while it runs: the runtime tells it of those that wait or are in system calls. */
     bool waits = goroutine->status == GO_WAITING || goroutine->status == GO_LEAKED || goroutine->status == GO_SYSCALL;
     uint32_t bubble = goroutine->bubble == 0 ? 0 : go_bubble_number(build->runtime, goroutine->bubble);
-    uint64_t stack_pointer;
-    uint32_t stack = 
-        unwind_goroutine(build->walker, build->runtime, goroutine, thread, build->with_c, &stack_pointer);
+    uint64_t stack_pointer = goroutine->sp;
+    uint32_t stack = known_stack;
+    if (stack == index_none)
+        stack = unwind_goroutine(build->walker, build->runtime, goroutine, thread, build->with_c, &stack_pointer);
+    else
+        walker_count(build->walker, stack);
     if (build->check.diagnostics != NULL)
         check_member(build, goroutine, stack);
     if (build->stack_pointers != NULL)
@@ -206,7 +210,8 @@ static void read_arguments(struct build *build, const struct stack_arguments *ar
 
 void snapshot_from_goroutines(const struct go_runtime *runtime, const struct goroutine_options *options,
                               struct walker *walker, struct symbolizer *symbolizer, struct snapshot *ret_snapshot,
-                              struct arena *arena, struct arena *scratch, struct diagnostics *diagnostics)
+                              struct worker *worker, struct arena *arena, struct arena *scratch,
+                              struct diagnostics *diagnostics)
 {
     uint64_t now = runtime->image->monotonic_nanoseconds;
     struct build build = {
@@ -230,10 +235,13 @@ void snapshot_from_goroutines(const struct go_runtime *runtime, const struct gor
     uint64_t unreadable = 0, first = 0, repeated = 0;
     struct goroutine_set seen = goroutine_set_new(scratch);
     struct goroutine_reader reader = goroutine_reader_new(runtime);
+    struct goroutines_ahead *ahead = NULL;
     for (uint64_t slot = 0; slot < runtime->goroutine_count; slot++) {
         struct goroutine goroutine;
+        ahead = goroutines_ahead_at(ahead, runtime, walker, slot, worker, scratch);
         goroutine_prefetch(&reader, slot + prefetch_distance);
-        goroutine_prefetch_stack(&reader, slot + prefetch_distance / 2);
+        if (goroutines_ahead_stack(ahead, slot + prefetch_distance / 2) == index_none)
+            goroutine_prefetch_stack(&reader, slot + prefetch_distance / 2);
         switch (goroutine_read(&reader, slot, &goroutine)) {
         case GOROUTINE_READ:
             if (!goroutine_set_add(&seen, goroutine.address)) {
@@ -243,7 +251,7 @@ void snapshot_from_goroutines(const struct go_runtime *runtime, const struct gor
             if (go_is_instant(goroutine.wait_since) && goroutine.wait_since > build.now)
                 build.now = goroutine.wait_since;
             if (!goroutine.is_system || options->with_system)
-                add_member(&build, &goroutine);
+                add_member(&build, &goroutine, goroutines_ahead_stack(ahead, slot));
             break;
         case GOROUTINE_NONE:
             break;
@@ -252,6 +260,7 @@ void snapshot_from_goroutines(const struct go_runtime *runtime, const struct gor
             break;
         }
     }
+    worker_end(worker);
     if (build.labels.bytes_left == 0)
         diagnostics_add(diagnostics, DIAGNOSTIC_LOSS, "labels-limit", TEXT(""),
                         "labels were read up to a limit of %" PRIu64 " bytes: goroutines are shown without theirs",

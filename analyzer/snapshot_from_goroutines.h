@@ -3,6 +3,7 @@
 #ifndef SG_SNAPSHOT_FROM_GOROUTINES_H
 #define SG_SNAPSHOT_FROM_GOROUTINES_H
 
+#include "base/worker.h"
 #include "stack_naming.h"
 #include "unwind/unwind_go.h"
 
@@ -13,9 +14,11 @@ struct goroutine_options {
     bool with_arguments; /* of every call: snapshot.call_values */
 };
 
-/* `walker` has the runtime's plans. Goroutines that cannot be read are counted and told. */
+/* `walker` has the runtime's plans; the worker is free, and when this returns it is again. Goroutines that cannot be read
+ * are counted and told. */
 void snapshot_from_goroutines(const struct go_runtime *runtime, const struct goroutine_options *options,
                               struct walker *walker, struct symbolizer *symbolizer, struct snapshot *ret_snapshot,
-                              struct arena *arena, struct arena *scratch, struct diagnostics *diagnostics);
+                              struct worker *worker, struct arena *arena, struct arena *scratch,
+                              struct diagnostics *diagnostics);
 
 #endif

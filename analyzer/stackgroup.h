@@ -11,8 +11,8 @@
  *       fprintf(stderr, "%s\n", sg_analysis_error(analysis));
  *   sg_analysis_free(analysis);
  *
- * Analyses are independent of each other; one is used by one thread at a time. Nothing is printed. The ABI is free to
- * change while the major version is 0. */
+ * Analyses are independent of each other; one is used by one thread at a time. A part of very many goroutines is read by a
+ * thread that sg_analysis_run begins and ends. Nothing is printed. The ABI is free to change while the major version is 0. */
 #ifndef STACKGROUP_H
 #define STACKGROUP_H
 

@@ -6,12 +6,16 @@
 
 enum { digit_bits = 11, digits = 1 << digit_bits, few = 64 };
 
-static bool is_sorted(const struct numbered *items, size_t count)
+/* *ret_bits: those that not all keys have in common. */
+static bool is_sorted(const struct numbered *items, size_t count, uint64_t *ret_bits)
 {
-    for (size_t i = 1; i < count; i++)
-        if (items[i - 1].key > items[i].key)
-            return false;
-    return true;
+    bool is_ascending = true;
+    *ret_bits = 0;
+    for (size_t i = 1; i < count; i++) {
+        is_ascending &= items[i - 1].key <= items[i].key;
+        *ret_bits |= items[i].key ^ items[0].key;
+    }
+    return is_ascending;
 }
 
 static void sort_few(struct numbered *items, size_t count)
@@ -46,14 +50,16 @@ static bool sort_by_digit(const struct numbered *from, struct numbered *to, size
 
 void number_sort(struct numbered *items, size_t count, struct numbered *spare)
 {
-    if (is_sorted(items, count))
+    uint64_t bits;
+    if (is_sorted(items, count, &bits))
         return;
     if (count <= few) {
         sort_few(items, count);
         return;
     }
     struct numbered *from = items, *to = spare;
-    for (unsigned shift = 0; shift < 64; shift += digit_bits) {
+    /* Addresses have the lowest and the highest in common. */
+    for (unsigned shift = (unsigned)__builtin_ctzll(bits); shift < 64 && bits >> shift != 0; shift += digit_bits) {
         if (!sort_by_digit(from, to, count, shift))
             continue;
         struct numbered *swap = from;

@@ -9,6 +9,7 @@
 
 _Static_assert(sizeof((struct pool_program *)0)->objects / sizeof(struct program_pool) == limit_pool_objects,
                "limits.h says how many");
+_Static_assert(limit_pool_objects <= 64, "frames_have tells them by bits");
 
 struct pool_program *pool_program_new(struct detection *detection, const struct compiled_rule *rule)
 {
@@ -294,13 +295,11 @@ void pool_program_find_objects(struct pool_program *pool, struct text acquire, c
 
 uint32_t pool_program_object_of(const struct pool_program *pool, struct pool_waiter waiter)
 {
-    uint32_t found = index_none;
-    for (uint32_t i = 0; i < pool->object_count; i++) {
-        if (!pool->program->frames_have(pool->program->context, waiter.member, waiter.step, pool->objects[i].address))
-            continue;
-        if (found != index_none)
-            return index_none;
-        found = i;
-    }
-    return found;
+    uint64_t addresses[limit_pool_objects];
+    for (size_t i = 0; i < pool->object_count; i++)
+        addresses[i] = pool->objects[i].address;
+    uint64_t known = pool->program->frames_have(pool->program->context, waiter.member, waiter.step, addresses,
+                                                pool->object_count);
+    bool is_one = known != 0 && (known & (known - 1)) == 0;
+    return is_one ? (uint32_t)__builtin_ctzll(known) : index_none;
 }

@@ -67,9 +67,11 @@ static bool is_entry(struct goroutine_reader *reader, uint64_t pc)
 
 struct goroutine_reader goroutine_reader_new(const struct go_runtime *runtime)
 {
+    struct memory_range near = {0};
     return (struct goroutine_reader){
         .runtime = runtime,
-        .slots = memory_view(&runtime->image->memory, runtime->goroutines, (size_t)runtime->goroutine_count * 8),
+        .slots = memory_view_near(&runtime->image->memory, &near, runtime->goroutines,
+                                  (size_t)runtime->goroutine_count * 8),
     };
 }
 

@@ -18,44 +18,44 @@ static size_t filter_bit(uint64_t address)
     return (size_t)(address >> 4) % filter_bits;
 }
 
-/* Whether one of the runs of that many bytes, which begin at these addresses, has it. */
-static bool find_record(const uint64_t *starts, size_t count, size_t size_bytes, uint64_t wanted)
+/* How many of the words, ascending, are below. */
+static size_t count_below(const uint64_t *words, size_t count, uint64_t limit)
 {
     size_t low = 0, high = count;
     while (low < high) {
         size_t middle = low + (high - low) / 2;
-        if (starts[middle] <= wanted)
+        if (words[middle] < limit)
             low = middle + 1;
         else
             high = middle;
     }
-    return low != 0 && wanted - starts[low - 1] < size_bytes;
+    return low;
+}
+
+/* Whether one of the runs of that many bytes, which begin at these addresses, has it. */
+static bool find_record(const uint64_t *starts, size_t count, size_t size_bytes, uint64_t wanted)
+{
+    size_t begun = wanted == UINT64_MAX ? count : count_below(starts, count, wanted + 1);
+    return begun != 0 && wanted - starts[begun - 1] < size_bytes;
 }
 
 static bool find_word(const uint64_t *words, size_t count, uint64_t wanted)
 {
+    size_t at = count_below(words, count, wanted);
+    return at < count && words[at] == wanted;
+}
+
+size_t go_referenced_find(const struct go_referenced *asked, size_t count, uint64_t address)
+{
     size_t low = 0, high = count;
     while (low < high) {
         size_t middle = low + (high - low) / 2;
-        if (words[middle] < wanted)
+        if (asked[middle].address < address)
             low = middle + 1;
         else
             high = middle;
     }
-    return low < count && words[low] == wanted;
-}
-
-static size_t find_asked(const struct go_reference_search *search, uint64_t address)
-{
-    size_t low = 0, high = search->asked_count;
-    while (low < high) {
-        size_t middle = low + (high - low) / 2;
-        if (search->asked[middle].address < address)
-            low = middle + 1;
-        else
-            high = middle;
-    }
-    return low < search->asked_count && search->asked[low].address == address ? low : search->asked_count;
+    return low < count && asked[low].address == address ? low : count;
 }
 
 static const struct go_stack_range *find_stack(const struct go_reference_search *search, uint64_t address)
@@ -96,7 +96,7 @@ static bool is_in_start(const struct go_reference_search *search, uint64_t at)
 static void note(struct go_reference_pass *pass, uint64_t at, uint64_t address)
 {
     struct go_reference_search *search = pass->search;
-    size_t number = find_asked(search, address);
+    size_t number = go_referenced_find(search->asked, search->asked_count, address);
     if (number == search->asked_count)
         return;
     struct go_referenced *asked = &search->asked[number];

@@ -12,6 +12,9 @@ struct go_referenced {
     uint64_t first_variable;
 };
 
+/* The place of an address among those that are asked for, by address; `count`: it is none of them. */
+size_t go_referenced_find(const struct go_referenced *asked, size_t count, uint64_t address);
+
 /* A goroutine's stack; what lies below sp is not in use. */
 struct go_stack_range {
     uint64_t low, sp, high;

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "group/group.h"
 
+#include "base/number_sort.h"
 #include "group/descriptor_waits.h"
 #include "group/fingerprint.h"
 #include "group/resource_waits.h"
@@ -92,42 +93,12 @@ static int compare_group(const void *left, const void *right, void *context)
     return order != 0 ? order : (a->stack > b->stack) - (a->stack < b->stack);
 }
 
-/* A member's place and what it is sorted by: a million records of their own size would miss the cache at each compare. */
-struct member_key {
-    uint64_t id;
-    uint32_t member;
-};
-
-static int compare_member(const void *left, const void *right)
-{
-    const struct member_key *a = left, *b = right;
-    if (a->id != b->id)
-        return a->id < b->id ? -1 : 1;
-    return a->member < b->member ? -1 : a->member > b->member;
-}
-
 /* A group's members are strewn among all the others: memory is asked for them ahead. */
 static void prefetch_member(const struct snapshot *snapshot, const uint32_t *members, uint32_t count, uint32_t at)
 {
     enum { distance = 16 };
     if (at + distance < count)
         __builtin_prefetch(&snapshot->members[members[at + distance]]);
-}
-
-/* By ascending id; sources mostly tell them so. */
-static void sort_members(const struct snapshot *snapshot, uint32_t *members, uint32_t count, struct member_key *keys)
-{
-    bool is_sorted = true;
-    for (uint32_t i = 0; i < count; i++) {
-        prefetch_member(snapshot, members, count, i);
-        keys[i] = (struct member_key){snapshot->members[members[i]].id, members[i]};
-        is_sorted = is_sorted && (i == 0 || compare_member(&keys[i - 1], &keys[i]) < 0);
-    }
-    if (is_sorted)
-        return;
-    qsort(keys, count, sizeof *keys, compare_member);
-    for (uint32_t i = 0; i < count; i++)
-        members[i] = keys[i].member;
 }
 
 static bool text_of_frame_matches(const struct snapshot *snapshot, const struct location *location,
@@ -224,8 +195,8 @@ static int compare_number(const void *left, const void *right)
     return *a < *b ? -1 : *a > *b;
 }
 
-/* Counts who started a group's members. */
-static void count_creators(const struct snapshot *snapshot, struct grouping *grouping, struct group *group,
+/* Counts who started a group's members; `is_one`: the same did all. */
+static void count_creators(const struct snapshot *snapshot, struct grouping *grouping, struct group *group, bool is_one,
                            struct arena *arena, struct arena *scratch)
 {
     const uint32_t *members = grouping->members + group->member_first;
@@ -233,17 +204,19 @@ static void count_creators(const struct snapshot *snapshot, struct grouping *gro
         uint32_t creator, count;
     } *pairs = NULL;
     size_t count = 0, capacity = 0;
-    for (uint32_t i = 0; i < group->member_count; i++) {
+    uint32_t looked_at = is_one ? 1 : group->member_count;
+    for (uint32_t i = 0; i < looked_at; i++) {
         const struct member *member = &snapshot->members[members[i]];
-        prefetch_member(snapshot, members, group->member_count, i);
+        uint32_t stands_for = is_one ? group->count : member->count;
+        prefetch_member(snapshot, members, looked_at, i);
         if (member->creator == 0)
             continue;
         if (count != 0 && pairs[count - 1].creator == member->creator) {
-            pairs[count - 1].count += member->count;
+            pairs[count - 1].count += stands_for;
             continue;
         }
         pairs = arena_grow(scratch, pairs, count, &capacity, sizeof *pairs);
-        pairs[count++] = (struct pair){member->creator, member->count};
+        pairs[count++] = (struct pair){member->creator, stands_for};
     }
     if (count > 1)
         qsort(pairs, count, sizeof *pairs, compare_number); /* the creator stands first in a pair */
@@ -280,23 +253,30 @@ static void count_waited(struct group *group, const struct member *member)
 /* Room that is used for each group in turn. */
 struct filling {
     struct arena *arena, *scratch;
-    struct member_key *keys;
+    struct numbered *by_id, *spare; /* members: a million records of their own size would miss the cache at each compare */
     size_t states_capacity;
     struct resource_waits_room waits;
 };
 
-static void fill_group(const struct snapshot *snapshot, struct grouping *grouping, struct group *group,
-                       struct filling *filling)
+/* What is learnt of a group's members in one look at each. */
+struct member_sums {
+    size_t waits;
+    bool is_one_state, is_one_creator;
+};
+
+static struct member_sums sum_members(const struct snapshot *snapshot, const uint32_t *members, struct group *group,
+                                      struct numbered *ret_by_id)
 {
-    struct arena *arena = filling->arena;
-    uint32_t *members = grouping->members + group->member_first;
-    sort_members(snapshot, members, group->member_count, filling->keys);
-    size_t waits = 0;
+    const struct member *first = &snapshot->members[members[0]];
+    struct member_sums sums = {.is_one_state = true, .is_one_creator = true};
     group->cpu_known = true;
     for (uint32_t i = 0; i < group->member_count; i++) {
         const struct member *member = &snapshot->members[members[i]];
         prefetch_member(snapshot, members, group->member_count, i);
-        waits += member->wait_count;
+        ret_by_id[i] = (struct numbered){member->id, members[i]};
+        sums.waits += member->wait_count;
+        sums.is_one_state &= member->state == first->state && member->fd == first->fd;
+        sums.is_one_creator &= member->creator == first->creator;
         struct member_thread thread = snapshot_thread(snapshot, member);
         group->cpu_known &= thread.cpu_known;
         group->cpu_at_most |= thread.cpu_at_most;
@@ -305,19 +285,43 @@ static void fill_group(const struct snapshot *snapshot, struct grouping *groupin
         group->moved += member->movement == MOVEMENT_MOVED ? member->count : 0;
         group->never_moved += member->movement == MOVEMENT_NONE ? member->count : 0;
     }
+    return sums;
+}
+
+static void fill_states(const struct snapshot *snapshot, struct grouping *grouping, struct group *group, bool is_one,
+                        struct filling *filling)
+{
+    const uint32_t *members = grouping->members + group->member_first;
     while (filling->states_capacity < grouping->state_count + group->member_count)
-        grouping->states = arena_grow(arena, grouping->states, filling->states_capacity, &filling->states_capacity,
-                                      sizeof *grouping->states);
+        grouping->states = arena_grow(filling->arena, grouping->states, filling->states_capacity,
+                                      &filling->states_capacity, sizeof *grouping->states);
     struct state_count *states = grouping->states + grouping->state_count;
-    uint32_t used = count_states(snapshot, members, group->member_count, states, true);
+    const struct member *first = &snapshot->members[members[0]];
+    uint32_t used = 1;
+    if (is_one)
+        states[0] = (struct state_count){first->state, first->fd, group->count};
+    else
+        used = count_states(snapshot, members, group->member_count, states, true);
     if (used == UINT32_MAX)
         used = count_states(snapshot, members, group->member_count, states, false);
     group->state_first = (uint32_t)grouping->state_count;
     group->state_count = used;
     grouping->state_count += used;
-    count_creators(snapshot, grouping, group, arena, filling->scratch);
+}
+
+static void fill_group(const struct snapshot *snapshot, struct grouping *grouping, struct group *group,
+                       struct filling *filling)
+{
+    struct arena *arena = filling->arena;
+    uint32_t *members = grouping->members + group->member_first;
+    struct member_sums sums = sum_members(snapshot, members, group, filling->by_id);
+    number_sort(filling->by_id, group->member_count, filling->spare);
+    for (uint32_t i = 0; i < group->member_count; i++)
+        members[i] = (uint32_t)filling->by_id[i].value;
+    fill_states(snapshot, grouping, group, sums.is_one_state, filling);
+    count_creators(snapshot, grouping, group, sums.is_one_creator, arena, filling->scratch);
     descriptor_waits_add(snapshot, grouping, group, arena);
-    resource_waits_add(snapshot, grouping, group, waits, &filling->waits, arena, filling->scratch);
+    resource_waits_add(snapshot, grouping, group, sums.waits, &filling->waits, arena, filling->scratch);
     group->partial = snapshot->stacks[group->stack].end != STACK_END_OUTERMOST;
     fingerprint_stack(snapshot, &snapshot->stacks[group->stack], group->fingerprint);
 }
@@ -407,7 +411,12 @@ struct grouping group_snapshot(const struct snapshot *snapshot, const struct gro
     bool *unwanted = match_groups(snapshot, options->exclude, group_of_stack, group_count, scratch);
     qsort_r(groups, group_count, sizeof *groups, compare_group, (void *)snapshot);
 
-    struct filling filling = {arena, scratch, arena_array(scratch, struct member_key, snapshot->member_count + 1)};
+    struct filling filling = {.arena = arena, .scratch = scratch};
+    uint32_t members_most = 0;
+    for (size_t i = 0; i < group_count; i++)
+        members_most = groups[i].member_count > members_most ? groups[i].member_count : members_most;
+    filling.by_id = arena_array(scratch, struct numbered, (size_t)members_most + 1);
+    filling.spare = arena_array(scratch, struct numbered, (size_t)members_most + 1);
     grouping.resource_waits = arena_array(arena, struct resource_wait, snapshot->wait_count + 1);
     grouping.resource_wait_capacity = snapshot->wait_count + 1;
     grouping.resource_waiters = arena_array(arena, uint32_t, snapshot->wait_count + 1);

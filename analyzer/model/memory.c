@@ -173,6 +173,26 @@ const struct memory_range *memory_find(const struct memory *memory, uint64_t add
     return range != NULL ? range : layer_find(&memory->files, address);
 }
 
+static bool range_goes_on(const struct memory_range *range, const struct memory_range *next)
+{
+    return range->end == next->start && range->bytes + (range->end - range->start) == next->bytes;
+}
+
+bool memory_find_around(const struct memory *memory, uint64_t address, struct memory_range *ret_range)
+{
+    enum { joined_max = 64 }; /* to each side: whoever asks now here, now there asks often */
+    const struct memory_range *range = layer_find(&memory->core, address);
+    if (range == NULL)
+        return false;
+    const struct memory_range *first = range, *last = range, *ranges = memory->core.ranges;
+    while (first != ranges && range - first < joined_max && range_goes_on(first - 1, first))
+        first--;
+    while (last + 1 != ranges + memory->core.count && last - range < joined_max && range_goes_on(last, last + 1))
+        last++;
+    *ret_range = (struct memory_range){first->start, last->end, first->bytes};
+    return true;
+}
+
 /* The range that holds the address and how many bytes it answers for from there: where a range of the core begins
  * inside one of a file, the core is to be asked. NULL when the address is missing. */
 static const struct memory_range *memory_run(const struct memory *memory, uint64_t address, uint64_t *ret_bytes)

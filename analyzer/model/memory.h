@@ -68,15 +68,18 @@ static inline bool memory_is_core(const struct memory *memory, const struct memo
 /* `size_bytes` contiguous bytes at the address without a copy, or NULL when any is missing or a range ends between. */
 const uint8_t *memory_view(const struct memory *memory, uint64_t address, size_t size_bytes);
 
-/* memory_view that looks first in the range of the core that answered last: begins as zeros, and is the reader's own. */
+/* The core's bytes around an address, over ranges (some dozens) that go on in them where the one before ends: a
+ * kernel's core has a segment for each mapping, and Go's heap grows by mappings. False when the core does not have the address. */
+bool memory_find_around(const struct memory *memory, uint64_t address, struct memory_range *ret_range);
+
+/* memory_view that looks first in the bytes of the core that answered last: begins as zeros, and is the reader's own. */
 static inline const uint8_t *memory_view_near(const struct memory *memory, struct memory_range *last, uint64_t address,
                                               size_t size_bytes)
 {
     if (address - last->start < last->end - last->start && size_bytes <= last->end - address)
         return last->bytes + (address - last->start);
-    const struct memory_range *range = memory_find(memory, address);
-    if (range != NULL && memory_is_core(memory, range))
-        *last = *range;
+    if (memory_find_around(memory, address, last) && size_bytes <= last->end - address)
+        return last->bytes + (address - last->start);
     return memory_view(memory, address, size_bytes);
 }
 

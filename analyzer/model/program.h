@@ -65,8 +65,8 @@ struct program {
     /* Pools that the frames of a member point to and whose counters make sense; at most `count_max`. */
     size_t (*pools)(void *context, const struct program_pool_question *question, struct program_pool *ret_pools,
                     size_t count_max);
-    /* Whether the frames of a member up to a step hold a word. */
-    bool (*frames_have)(void *context, uint32_t member, uint32_t step, uint64_t word);
+    /* Which of the words, at most 64, stand in the frames of a member up to a step: a bit for each. */
+    uint64_t (*frames_have)(void *context, uint32_t member, uint32_t step, const uint64_t *words, size_t count);
     /* Whether all memory could be searched, and how many bytes that would be. */
     enum program_heap (*heap)(void *context, uint64_t *ret_bytes);
     /* Fills in all but the addresses, which rise. One pass over the memory, however many they are. */

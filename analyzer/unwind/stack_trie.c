@@ -34,19 +34,36 @@ void stack_trie_init(struct stack_trie *trie, struct arena *arena)
     trie_resize(trie, 1024);
 }
 
-uint32_t stack_trie_find_child(struct stack_trie *trie, uint32_t parent, uint64_t pc, bool exact,
-                               enum frame_trust trust, bool *ret_is_new)
+/* The slot that holds the child, or the free one where it belongs. */
+static size_t child_slot(const struct stack_trie *trie, uint32_t parent, uint64_t pc, bool exact, enum frame_trust trust)
 {
-    trie->misses++;
     size_t mask = trie->slot_count - 1;
     size_t slot = node_hash(parent, pc, node_flags(exact, trust)) & mask;
     for (; trie->slots[slot] != 0; slot = (slot + 1) & mask) {
         const struct trie_node *node = &trie->nodes[trie->slots[slot]];
-        if (node->pc == pc && node->parent == parent && node->exact == exact && node->trust == trust) {
-            trie->nodes[parent].last_child = trie->slots[slot];
-            *ret_is_new = false;
-            return trie->slots[slot];
-        }
+        if (node->pc == pc && node->parent == parent && node->exact == exact && node->trust == trust)
+            break;
+    }
+    return slot;
+}
+
+uint32_t stack_trie_known_child(struct stack_trie *trie, uint32_t parent, uint64_t pc, bool exact, enum frame_trust trust)
+{
+    uint32_t number = trie->slots[child_slot(trie, parent, pc, exact, trust)];
+    if (number != 0)
+        trie->nodes[parent].last_child = number;
+    return number;
+}
+
+uint32_t stack_trie_find_child(struct stack_trie *trie, uint32_t parent, uint64_t pc, bool exact,
+                               enum frame_trust trust, bool *ret_is_new)
+{
+    trie->misses++;
+    size_t slot = child_slot(trie, parent, pc, exact, trust);
+    *ret_is_new = trie->slots[slot] == 0;
+    if (!*ret_is_new) {
+        trie->nodes[parent].last_child = trie->slots[slot];
+        return trie->slots[slot];
     }
     trie->nodes =
         arena_grow(trie->arena, trie->nodes, trie->node_count, &trie->node_capacity, sizeof *trie->nodes);
@@ -63,7 +80,6 @@ uint32_t stack_trie_find_child(struct stack_trie *trie, uint32_t parent, uint64_
     trie->slots[slot] = number;
     if (trie->node_count * 2 > trie->slot_count)
         trie_resize(trie, trie->slot_count * 2);
-    *ret_is_new = true;
     return number;
 }
 

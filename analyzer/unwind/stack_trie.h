@@ -38,6 +38,10 @@ struct stack_trie {
 
 void stack_trie_init(struct stack_trie *trie, struct arena *arena);
 
+/* The child with that key; 0: there is none yet. */
+uint32_t stack_trie_known_child(struct stack_trie *trie, uint32_t parent, uint64_t pc, bool exact,
+                                enum frame_trust trust);
+
 /* The child with that key, made when new: *ret_is_new says so, and its plan is 0 then. */
 uint32_t stack_trie_find_child(struct stack_trie *trie, uint32_t parent, uint64_t pc, bool exact,
                                enum frame_trust trust, bool *ret_is_new);

@@ -25,8 +25,7 @@ bool stepper_follows_call(struct stepper *stepper, uint64_t return_address)
     return true; /* no code at hand: nothing speaks against it */
 }
 
-/* A link register holds something else in a caller: the call that is under way overwrote it. */
-static void set_return_address(const struct stepper *stepper, struct registers *registers, uint64_t pc)
+void step_set_return_address(const struct stepper *stepper, struct registers *registers, uint64_t pc)
 {
     registers->pc = pc;
     if (arch_has_link_register(stepper->arch))
@@ -64,7 +63,7 @@ struct step_result step_simple(struct stepper *stepper, const struct unwind_plan
     }
     registers->values[stepper->arch->sp] = cfa;
     registers->known |= (uint64_t)1 << stepper->arch->sp;
-    set_return_address(stepper, registers, pc);
+    step_set_return_address(stepper, registers, pc);
     bool is_signal = plan->signal_frame || plan->is_trap;
     return (struct step_result){.trust = TRUST_CFI,
                                 .stack_may_switch = is_signal,
@@ -86,7 +85,7 @@ struct step_result step_general(struct stepper *stepper, const struct unwind_pla
     if (arch_has_link_register(stepper->arch) && !plan->signal_frame)
         caller.known &= ~((uint64_t)1 << stepper->arch->return_address);
     *registers = caller;
-    set_return_address(stepper, registers, stepper_plain_address(stepper, caller.pc));
+    step_set_return_address(stepper, registers, stepper_plain_address(stepper, caller.pc));
     return (struct step_result){
         .trust = TRUST_CFI, .stack_may_switch = plan->signal_frame, .is_exact = plan->signal_frame};
 }
@@ -115,7 +114,7 @@ struct step_result step_call(struct stepper *stepper, struct registers *register
         return step_ended(STACK_END_NO_UNWIND_DATA, registers->pc);
     registers->values[sp] = is_linked ? place : place + 8;
     registers->known &= stepper->arch->callee_saved | (uint64_t)1 << sp;
-    set_return_address(stepper, registers, pc);
+    step_set_return_address(stepper, registers, pc);
     return (struct step_result){.trust = TRUST_CALL, .from_register = is_linked};
 }
 
@@ -152,7 +151,7 @@ struct step_result step_frame_pointer(struct stepper *stepper, struct registers 
      * is not known, but that it lies above. */
     if (!is_linked)
         registers->known |= (uint64_t)1 << sp;
-    set_return_address(stepper, registers, pc);
+    step_set_return_address(stepper, registers, pc);
     return (struct step_result){.trust = TRUST_FRAME_POINTER};
 }
 
@@ -177,6 +176,6 @@ struct step_result step_link_register(struct stepper *stepper, struct registers 
         return step_frame_pointer(stepper, registers);
     /* How much of the stack it has taken is not known. */
     registers->known &= stepper->arch->callee_saved;
-    set_return_address(stepper, registers, pc);
+    step_set_return_address(stepper, registers, pc);
     return (struct step_result){.trust = TRUST_CODE, .from_register = true};
 }

@@ -47,6 +47,10 @@ struct step_result step_frame_pointer(struct stepper *stepper, struct registers 
 /* Where a thread stands or was interrupted in code without tables: by the link register as long as it is the frame's own. */
 struct step_result step_link_register(struct stepper *stepper, struct registers *registers);
 
+/* The caller's pc, once all else is the caller's. A link register holds something else in a caller: the call that is under
+ * way overwrote it. */
+void step_set_return_address(const struct stepper *stepper, struct registers *registers, uint64_t pc);
+
 /* step_code.c: the plan of a pc without unwind data, and a step by it. */
 struct code_plan *code_plan_new(struct stepper *stepper, uint64_t pc, bool exact);
 struct step_result step_code(struct stepper *stepper, struct code_plan *code, struct registers *registers, bool exact,

@@ -206,27 +206,41 @@ static bool walk_from_c(struct walker *walker, struct go_unwinder *unwinder, con
         go_stacks_is_own(&unwinder->stacks, registers.values[arch->sp]))
         return false;
     go_stacks_enter_goroutine(&unwinder->stacks, goroutine, true);
-    *ret_stack = walk_registers(walker, registers, exact);
+    *ret_stack = walk_registers(walker, &registers, exact);
     return unwinder->stacks.is_back;
 }
 
-/* From what the runtime keeps of one that does not run on its own stack. */
+/* What the runtime keeps of one that does not run on its own stack. */
+static void registers_of_parked(const struct arch *arch, const struct goroutine *goroutine, struct registers *ret_registers)
+{
+    *ret_registers = (struct registers){.pc = goroutine->pc};
+    ret_registers->values[arch->sp] = goroutine->sp;
+    ret_registers->values[arch->fp] = goroutine->bp;
+    /* A stack pointer elsewhere is none: what lies there are not this goroutine's frames. */
+    if (goroutine->sp > goroutine->stack_low && goroutine->sp <= goroutine->stack_high)
+        ret_registers->known = (uint64_t)1 << arch->sp | (goroutine->bp != 0 ? (uint64_t)1 << arch->fp : 0);
+    if (arch_has_link_register(arch) && goroutine->lr != 0) {
+        ret_registers->values[arch->return_address] = goroutine->lr;
+        ret_registers->known |= (uint64_t)1 << arch->return_address;
+    }
+}
+
 static uint32_t walk_parked(struct walker *walker, struct go_unwinder *unwinder, const struct goroutine *goroutine,
                             bool with_c)
 {
-    const struct arch *arch = unwinder->runtime->image->arch;
-    struct registers registers = {.pc = goroutine->pc};
-    registers.values[arch->sp] = goroutine->sp;
-    registers.values[arch->fp] = goroutine->bp;
-    /* A stack pointer elsewhere is none: what lies there are not this goroutine's frames. */
-    if (goroutine->sp > goroutine->stack_low && goroutine->sp <= goroutine->stack_high)
-        registers.known = (uint64_t)1 << arch->sp | (goroutine->bp != 0 ? (uint64_t)1 << arch->fp : 0);
+    struct registers registers;
+    registers_of_parked(unwinder->runtime->image->arch, goroutine, &registers);
     go_stacks_enter_goroutine(&unwinder->stacks, goroutine, with_c);
-    if (arch_has_link_register(arch) && goroutine->lr != 0) {
-        registers.values[arch->return_address] = goroutine->lr;
-        registers.known |= (uint64_t)1 << arch->return_address;
-    }
-    return walk_registers(walker, registers, goroutine->pc_is_exact);
+    return walk_registers(walker, &registers, goroutine->pc_is_exact);
+}
+
+uint32_t unwind_goroutine_find(struct walker *copy, const struct go_runtime *runtime, const struct goroutine *goroutine)
+{
+    struct registers registers;
+    if (goroutine->status == GO_RUNNING || goroutine->call_sp != 0 || goroutine->sp == 0)
+        return index_none;
+    registers_of_parked(runtime->image->arch, goroutine, &registers);
+    return walker_find(copy, &registers, goroutine->pc_is_exact);
 }
 
 uint32_t unwind_goroutine(struct walker *walker, const struct go_runtime *runtime, const struct goroutine *goroutine,
@@ -243,11 +257,11 @@ uint32_t unwind_goroutine(struct walker *walker, const struct go_runtime *runtim
         find_running(walker, runtime, goroutine, thread, &registers, &exact)) {
         *ret_sp = registers.values[arch->sp];
         go_stacks_enter_goroutine(&unwinder->stacks, goroutine, with_c);
-        stack = walk_registers(walker, registers, exact);
+        stack = walk_registers(walker, &registers, exact);
         if (trie->stacks[stack].end == STACK_END_OUTERMOST || unwinder->stacks.callback_sp == 0)
             return stack;
         go_stacks_enter_goroutine(&unwinder->stacks, goroutine, false);
-        return walk_registers(walker, registers, exact);
+        return walk_registers(walker, &registers, exact);
     }
     /* The runtime clears sched.sp of a goroutine that runs (gogo): its pc is an old one then. */
     *ret_sp = goroutine->sp;

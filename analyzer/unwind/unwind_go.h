@@ -18,4 +18,7 @@ struct code_plans unwind_go_plans(const struct go_runtime *runtime, struct arena
 uint32_t unwind_goroutine(struct walker *walker, const struct go_runtime *runtime, const struct goroutine *goroutine,
                           const struct thread *thread, bool with_c, uint64_t *ret_sp);
 
+/* The same by a copy of the walker, of a goroutine that is parked in Go; index_none: unwind_goroutine is to be asked. */
+uint32_t unwind_goroutine_find(struct walker *copy, const struct go_runtime *runtime, const struct goroutine *goroutine);
+
 #endif

@@ -51,6 +51,7 @@ struct unwind_plan {
     bool is_trap;      /* a call that Go's runtime made up where the caller stood: the caller's pc is exact, its own is not */
     bool is_entry;     /* a return address that is a function's first instruction: exact, nothing called */
     bool is_of_language; /* from code_plans */
+    bool is_plain; /* a simple plan that reads two words at the most, at a distance from the stack pointer; the walker's */
     bool cfa_is_loaded; /* CFA = [register + load offset] + offset; from unwind_code.c alone */
     uint8_t cfa_register;
     uint8_t saved_count;

@@ -109,6 +109,13 @@ static struct unwind_plan compile_plan(struct stepper *stepper, uint64_t pc, boo
     return (struct unwind_plan){.kind = PLAN_NO_TABLE, .code = code_plan_new(stepper, pc, exact)};
 }
 
+static bool plan_is_plain(const struct arch *arch, const struct unwind_plan *plan)
+{
+    return plan->kind == PLAN_SIMPLE && plan->cfa_register == arch->sp && !plan->cfa_is_loaded &&
+           plan->return_place == RETURN_SAVED && !plan->signal_frame && !plan->is_trap && plan->undefined == 0 &&
+           (plan->saved_count == 0 || (plan->saved_count == 1 && plan->saved[0].register_number == arch->fp));
+}
+
 static uint32_t plan_for(struct walker *walker, uint64_t pc, bool exact)
 {
     size_t mask = walker->slot_count - 1;
@@ -121,6 +128,7 @@ static uint32_t plan_for(struct walker *walker, uint64_t pc, bool exact)
         plan.is_of_language = true;
     else
         plan = compile_plan(&walker->stepper, pc, exact);
+    plan.is_plain = plan_is_plain(walker->stepper.arch, &plan);
     walker->plans =
         arena_grow(walker->stepper.arena, walker->plans, walker->plan_count, &walker->plan_capacity, sizeof *walker->plans);
     uint32_t number = (uint32_t)walker->plan_count++;
@@ -211,51 +219,172 @@ static bool is_other_stack(struct walker *walker, const struct step_result *resu
            mapping != image_find_mapping(walker->stepper.image, old_sp - 1) && walker_follows_call(walker, registers->pc);
 }
 
-uint32_t walk_registers(struct walker *walker, struct registers registers, bool exact)
+/* A walk where it stands. */
+struct walk {
+    struct registers registers;
+    uint32_t node; /* the frame's */
+    bool exact;
+    enum frame_trust trust;
+    size_t depth;
+};
+
+/* Where a register was saved; the return address where the plan saves none. */
+static uint64_t saved_place(const struct unwind_plan *plan, uint64_t cfa)
+{
+    int64_t offset = plan->saved_count == 0 ? plan->return_address_offset : plan->saved[0].offset;
+    return cfa + (uint64_t)offset;
+}
+
+/* Goes on as long as steps are plain, lead upwards through memory that the last ones came from, and to frames that are
+ * known: what is left to decide about others, walk_registers does. Nearly all frames of parked goroutines are such. */
+static void walk_plain(struct walker *walker, struct walk *walk)
+{
+    struct stepper *stepper = &walker->stepper;
+    struct stack_trie *trie = &walker->trie;
+    const struct arch *arch = stepper->arch;
+    const struct memory_range *window = &stepper->window;
+    struct registers *registers = &walk->registers;
+    uint64_t sp = registers->values[arch->sp], fp = registers->values[arch->fp], pc = 0;
+    uint64_t size_bytes = window->end - window->start, known = registers->known;
+    uint32_t node = walk->node;
+    size_t depth = walk->depth, misses = 0;
+    if (size_bytes < 8 || !register_is_known(registers, arch->sp))
+        return;
+    for (; depth < limit_frames_crowded; depth++) {
+        const struct unwind_plan *plan = &walker->plans[trie->nodes[node].plan];
+        uint64_t cfa = sp + (uint64_t)(int64_t)plan->cfa_offset;
+        uint64_t place = cfa + (uint64_t)(int64_t)plan->return_address_offset - window->start;
+        uint64_t saved = saved_place(plan, cfa) - window->start;
+        if (!plan->is_plain || cfa <= sp || place > size_bytes - 8 || saved > size_bytes - 8)
+            break;
+        pc = stepper_plain_address(stepper, load_u64(window->bytes + place));
+        uint32_t caller = trie->nodes[node].last_child;
+        const struct trie_node *likely = &trie->nodes[caller];
+        bool is_likely = caller != 0 && likely->pc == pc && !likely->exact && likely->trust == TRUST_CFI;
+        if (!is_likely)
+            caller = stack_trie_known_child(trie, node, pc, false, TRUST_CFI);
+        if (pc == 0 || caller == 0 || walker->plans[trie->nodes[caller].plan].kind == PLAN_UNKNOWN)
+            break;
+        if (plan->saved_count != 0) {
+            fp = load_u64(window->bytes + saved);
+            known |= (uint64_t)1 << arch->fp;
+        }
+        sp = cfa;
+        registers->pc = pc;
+        node = caller;
+        misses += !is_likely;
+    }
+    if (depth == walk->depth)
+        return;
+    trie->hits += depth - walk->depth - misses;
+    trie->misses += misses;
+    walker->frames += depth - walk->depth;
+    walk->depth = depth;
+    walk->node = node;
+    walk->exact = false;
+    walk->trust = TRUST_CFI;
+    registers->values[arch->sp] = sp;
+    registers->values[arch->fp] = fp;
+    registers->known = (known & arch->callee_saved) | (uint64_t)1 << arch->sp;
+    step_set_return_address(stepper, registers, registers->pc);
+}
+
+uint32_t walk_registers(struct walker *walker, const struct registers *start, bool exact)
 {
     unsigned sp = walker->stepper.arch->sp;
-    enum frame_trust trust = TRUST_REGISTERS; /* of the frame at hand */
+    struct walk walk = {.registers = *start, .exact = exact, .trust = TRUST_REGISTERS, .depth = 1};
+    struct registers *registers = &walk.registers;
     uint64_t kept_pc = 0, kept_sp = 0;
     size_t switches = 0;
-    uint32_t node = enter_registers(walker, 0, &registers, exact, TRUST_REGISTERS);
-    for (size_t depth = 1;; depth++) {
+    walk.node = enter_registers(walker, 0, registers, exact, TRUST_REGISTERS);
+    for (;; walk.depth++) {
+        walk_plain(walker, &walk);
         walker->frames++;
-        if (depth == limit_frames || (depth >= limit_frames_crowded && walker->frames > limit_frames_total))
-            return stack_trie_stack(&walker->trie, node, STACK_END_FRAME_LIMIT, registers.pc);
-        const struct unwind_plan *plan = &walker->plans[walker->trie.nodes[node].plan];
-        uint64_t old_sp = registers.values[sp];
-        struct step_result result = step_to_caller(walker, plan, &registers, exact, trust);
+        if (walk.depth == limit_frames || (walk.depth >= limit_frames_crowded && walker->frames > limit_frames_total))
+            return stack_trie_stack(&walker->trie, walk.node, STACK_END_FRAME_LIMIT, registers->pc);
+        const struct unwind_plan *plan = &walker->plans[walker->trie.nodes[walk.node].plan];
+        uint64_t old_sp = registers->values[sp];
+        struct step_result result = step_to_caller(walker, plan, registers, walk.exact, walk.trust);
         if (result.end != STACK_END_UNKNOWN)
-            return stack_trie_stack(&walker->trie, node, result.end, result.end_address);
+            return stack_trie_stack(&walker->trie, walk.node, result.end, result.end_address);
         /* Where a signal interrupted, zero is a call through NULL; else hand-made stacks end so, and overwritten ones. */
-        if (registers.pc == 0 && !result.stack_may_switch)
-            return stack_trie_stack(&walker->trie, node, STACK_END_ZERO, 0);
+        if (registers->pc == 0 && !result.stack_may_switch)
+            return stack_trie_stack(&walker->trie, walk.node, STACK_END_ZERO, 0);
         /* Where a thread stands its caller may have the same stack pointer: vfork keeps the return address in a register.
          * What is in a link register is so used once: no caller has it again. */
-        bool is_popped = registers.values[sp] == old_sp &&
-                         (result.from_register || (exact && plan->kind == PLAN_GENERAL && !result.stack_may_switch &&
-                                                   walker_follows_call(walker, registers.pc)));
-        if (registers.values[sp] <= old_sp && !is_popped) {
-            if (!result.stack_may_switch && !is_other_stack(walker, &result, &registers, old_sp))
-                return stack_trie_stack(&walker->trie, node, STACK_END_NO_PROGRESS, old_sp);
+        bool is_popped = registers->values[sp] == old_sp &&
+                         (result.from_register || (walk.exact && plan->kind == PLAN_GENERAL && !result.stack_may_switch &&
+                                                   walker_follows_call(walker, registers->pc)));
+        if (registers->values[sp] <= old_sp && !is_popped) {
+            if (!result.stack_may_switch && !is_other_stack(walker, &result, registers, old_sp))
+                return stack_trie_stack(&walker->trie, walk.node, STACK_END_NO_PROGRESS, old_sp);
             /* Another stack, or a signal frame that leads back. A loop must pass here in the same state again; the
              * state is kept at every power of two (Brent). */
-            if (registers.pc == kept_pc && registers.values[sp] == kept_sp)
-                return stack_trie_stack(&walker->trie, node, STACK_END_NO_PROGRESS, old_sp);
+            if (registers->pc == kept_pc && registers->values[sp] == kept_sp)
+                return stack_trie_stack(&walker->trie, walk.node, STACK_END_NO_PROGRESS, old_sp);
             switches++;
             if ((switches & (switches - 1)) == 0) {
-                kept_pc = registers.pc;
-                kept_sp = registers.values[sp];
+                kept_pc = registers->pc;
+                kept_sp = registers->values[sp];
             }
         }
-        exact = result.is_exact;
-        trust = result.trust;
-        uint32_t callee = node;
-        node = enter_registers(walker, node, &registers, exact, result.trust);
+        walk.exact = result.is_exact;
+        walk.trust = result.trust;
+        uint32_t callee = walk.node;
+        walk.node = enter_registers(walker, callee, registers, walk.exact, walk.trust);
         /* Garbage differs from thread to thread: as a frame it would part equal stacks. */
-        if (!exact && walker->plans[walker->trie.nodes[node].plan].kind == PLAN_UNKNOWN)
-            return stack_trie_stack(&walker->trie, callee, STACK_END_NO_CODE, registers.pc);
+        if (!walk.exact && walker->plans[walker->trie.nodes[walk.node].plan].kind == PLAN_UNKNOWN)
+            return stack_trie_stack(&walker->trie, callee, STACK_END_NO_CODE, registers->pc);
     }
+}
+
+static void *copy_array(struct arena *arena, const void *array, size_t count, size_t size)
+{
+    void *copy = arena_alloc(arena, count, size);
+    return count == 0 ? copy : memcpy(copy, array, count * size);
+}
+
+struct walker *walker_copy(const struct walker *walker, struct arena *arena)
+{
+    const struct stack_trie *trie = &walker->trie;
+    struct walker *copy = arena_new(arena, struct walker);
+    copy->stepper = (struct stepper){.memory = walker->stepper.memory, .arch = walker->stepper.arch};
+    copy->plans = copy_array(arena, walker->plans, walker->plan_count, sizeof *walker->plans);
+    copy->plan_count = walker->plan_count;
+    copy->trie = (struct stack_trie){
+        .nodes = copy_array(arena, trie->nodes, trie->node_count, sizeof *trie->nodes),
+        .node_count = trie->node_count,
+        .stacks = copy_array(arena, trie->stacks, trie->stack_count, sizeof *trie->stacks),
+        .stack_count = trie->stack_count,
+        .slots = copy_array(arena, trie->slots, trie->slot_count, sizeof *trie->slots),
+        .slot_count = trie->slot_count,
+    };
+    return copy;
+}
+
+uint32_t walker_find(struct walker *copy, const struct registers *registers, bool exact)
+{
+    const struct stack_trie *trie = &copy->trie;
+    struct walk walk = {.registers = *registers, .exact = exact, .trust = TRUST_REGISTERS, .depth = 1};
+    uint64_t unused;
+    walk.node = stack_trie_known_child(&copy->trie, 0, registers->pc, exact, TRUST_REGISTERS);
+    /* The read lets walk_plain begin: it keeps to the memory of the last one. */
+    if (walk.node == 0 || !stepper_read_u64(&copy->stepper, registers->values[copy->stepper.arch->sp], &unused))
+        return index_none;
+    walk_plain(copy, &walk);
+    if (copy->plans[trie->nodes[walk.node].plan].kind != PLAN_OUTERMOST || walk.depth == limit_frames_crowded)
+        return index_none;
+    for (uint32_t i = trie->nodes[walk.node].stack; i != index_none; i = trie->stacks[i].next)
+        if (trie->stacks[i].end == STACK_END_OUTERMOST)
+            return i;
+    return index_none;
+}
+
+void walker_count(struct walker *walker, uint32_t stack)
+{
+    uint32_t depth = walker->trie.nodes[walker->trie.stacks[stack].node].depth;
+    walker->frames += depth;
+    walker->trie.hits += depth;
 }
 
 uint32_t walk_thread(struct walker *walker, const struct thread *thread)
@@ -268,7 +397,7 @@ uint32_t walk_thread(struct walker *walker, const struct thread *thread)
         registers.known &= thread->registers_known;
     if (walker->code_plans.enter_thread != NULL)
         walker->code_plans.enter_thread(walker->code_plans.context, thread);
-    return walk_registers(walker, registers, true);
+    return walk_registers(walker, &registers, true);
 }
 
 bool walker_leave(struct walker *walker, struct registers *registers, bool *exact, uint64_t low, uint64_t high)

@@ -36,7 +36,18 @@ void *walker_code_context(const struct walker *walker);
 uint32_t walk_thread(struct walker *walker, const struct thread *thread);
 
 /* The same from registers that are not a thread's own: `exact` says that the pc was about to run, not called from. */
-uint32_t walk_registers(struct walker *walker, struct registers registers, bool exact);
+uint32_t walk_registers(struct walker *walker, const struct registers *registers, bool exact);
+
+/* What the walker knows at this time, for another thread to ask while it goes on: walker_find alone takes it. The caller's
+ * own copy, in the arena. */
+struct walker *walker_copy(const struct walker *walker, struct arena *arena);
+
+/* The number of the stack that walk_registers would tell, where it is an outermost end that a copy knows, of frames that
+ * it knows and of plain steps; else index_none. Allocates nothing. */
+uint32_t walker_find(struct walker *copy, const struct registers *registers, bool exact);
+
+/* Counts a stack that a copy of this walker found as walked. */
+void walker_count(struct walker *walker, uint32_t stack);
 
 /* Steps from a frame rootwards until the stack pointer lies outside of [low, high), without making a stack: *registers and
  * *exact are that frame's. False when none is found. */

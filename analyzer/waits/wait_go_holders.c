@@ -25,6 +25,8 @@ struct closure {
     uint64_t function;
     enum lock_call call; /* what it does: LOCK_CALL_UNLOCKS, LOCK_CALL_READ_UNLOCKS; else nothing of ours */
     struct pclntab_function code;
+    bool is_searched;
+    const struct sought *in_code; /* once searched: the first sought lock that its code refers to, NULL: none */
 };
 
 struct sought {
@@ -46,6 +48,9 @@ struct stack_frame_plan {
     struct place place;
     uint64_t sp, end; /* above the stack pointer at the leaf */
     bool waits_here;  /* it calls Lock itself */
+    bool is_searched;
+    const struct sought **in_code; /* once searched: sought locks that the code before the call of Lock refers to */
+    size_t in_code_count;
 };
 
 struct stack_plan {
@@ -252,7 +257,7 @@ static const struct place *place_of(struct search *search, uint64_t pc)
 }
 
 /* Which unlocking the function does that is deferred: itself package sync's, or one that calls it. */
-static const struct closure *closure_of(struct search *search, uint64_t function)
+static struct closure *closure_of(struct search *search, uint64_t function)
 {
     struct closure *closure = &search->closures[cache_slot(function)];
     if (closure->function == function)
@@ -282,17 +287,27 @@ static void note(struct search *search, const struct sought *sought, bool exclus
     search->candidates[search->candidate_count++] = (struct candidate){sought->resource, search->member, exclusive};
 }
 
+static const struct sought *closure_lock(const struct search *search, struct closure *closure)
+{
+    for (size_t i = 0; !closure->is_searched && i < search->count && i < limit_go_locks_in_code; i++)
+        if (code_refers_to(search->runtime, &closure->code, search->sought[i].address)) {
+            closure->in_code = &search->sought[i];
+            break;
+        }
+    closure->is_searched = true;
+    return closure->in_code;
+}
+
 /* The lock that a deferred call gives back: its address was captured, or stands in the code. */
 static void note_defer(struct search *search, const struct pending_defer *defer)
 {
-    const struct closure *closure = closure_of(search, defer->function);
+    struct closure *closure = closure_of(search, defer->function);
     if (closure->call != LOCK_CALL_UNLOCKS && closure->call != LOCK_CALL_READ_UNLOCKS)
         return;
     bool exclusive = closure->call == LOCK_CALL_UNLOCKS;
     const struct sought *sought = find_sought(search, defer->captures[0]);
-    for (size_t i = 0; sought == NULL && i < search->count && i < limit_go_locks_in_code; i++)
-        if (code_refers_to(search->runtime, &closure->code, search->sought[i].address))
-            sought = &search->sought[i];
+    if (sought == NULL)
+        sought = closure_lock(search, closure);
     if (sought != NULL)
         note(search, sought, exclusive);
 }
@@ -345,19 +360,35 @@ static uint64_t frame_words_end(const struct search *search, const struct place 
     return frame->end + bytes + (search->runtime->image->arch->call_return_offset == 0 ? 8 : 0);
 }
 
-/* The only sought lock that the frame's words point to, or to a struct around it; or that the code before the call of
- * Lock refers to. A lock that this very frame waits for is not the one that it has. */
-static void note_locked(struct search *search, const struct place *place, const struct goroutine_frame *frame,
-                        bool waits_here)
+/* All that stand in one stack share the code. */
+static void search_code(const struct search *search, struct stack_frame_plan *plan)
 {
     enum { window_bytes = 40 };
-    struct found_locks found = {.waited_resource = waited_resource(search)};
-    struct pclntab_function window = place->function;
-    window.end = place->lock_window;
+    struct pclntab_function window = plan->place.function;
+    size_t capacity = 0;
+    if (plan->is_searched)
+        return;
+    plan->is_searched = true;
+    window.end = plan->place.lock_window;
     window.entry = window.end - window.entry > window_bytes ? window.end - window_bytes : window.entry;
-    for (size_t i = 0; i < search->count && i < limit_go_locks_in_code; i++)
-        if (code_refers_to(search->runtime, &window, search->sought[i].address))
-            found_add(&found, &search->sought[i]);
+    for (size_t i = 0; i < search->count && i < limit_go_locks_in_code; i++) {
+        if (!code_refers_to(search->runtime, &window, search->sought[i].address))
+            continue;
+        plan->in_code = arena_grow(search->scratch, plan->in_code, plan->in_code_count, &capacity,
+                                   sizeof(const struct sought *));
+        plan->in_code[plan->in_code_count++] = &search->sought[i];
+    }
+}
+
+/* The only sought lock that the frame's words point to, or to a struct around it; or that the code before the call of
+ * Lock refers to. A lock that this very frame waits for is not the one that it has. */
+static void note_locked(struct search *search, struct stack_frame_plan *plan, const struct goroutine_frame *frame)
+{
+    const struct place *place = &plan->place;
+    struct found_locks found = {.waited_resource = waited_resource(search)};
+    search_code(search, plan);
+    for (size_t i = 0; i < plan->in_code_count; i++)
+        found_add(&found, plan->in_code[i]);
     bool is_in_code = found.other != NULL || found.waited != NULL;
     uint64_t end = is_in_code ? 0 : frame_words_end(search, place, frame);
     for (uint64_t at = frame->sp; at + 8 <= end; at += 8) {
@@ -369,7 +400,7 @@ static void note_locked(struct search *search, const struct place *place, const 
             found_add(&found, sought);
     }
     const struct sought *locked = found.other;
-    if (locked == NULL && (is_in_code || !waits_here))
+    if (locked == NULL && (is_in_code || !plan->waits_here))
         locked = found.waited;
     if (locked != NULL && !found.several)
         note(search, locked, !place->is_shared);
@@ -395,8 +426,11 @@ static void plan_make(struct search *search, const struct goroutine *goroutine, 
     for (size_t i = 0; i < count; i++) {
         const struct place *place = place_of(search, frames[i].pc);
         if (place->defers.count != 0 || place->has_locked)
-            plan->frames[plan->count++] = (struct stack_frame_plan){*place, frames[i].sp - goroutine->sp,
-                                                                    frames[i].end - goroutine->sp, waits_here};
+            plan->frames[plan->count++] =
+                (struct stack_frame_plan){.place = *place,
+                                          .sp = frames[i].sp - goroutine->sp,
+                                          .end = frames[i].end - goroutine->sp,
+                                          .waits_here = waits_here};
         waits_here = waits_here && is_of_sync(search->runtime, frames[i].pc);
         if (i != 0) {
             plan->top = frames[i].sp - goroutine->sp;
@@ -415,7 +449,7 @@ static bool plan_fits(const struct search *search, const struct stack_plan *plan
     return memory_read_u64(&search->runtime->image->memory, goroutine->sp + plan->top - 8, &pc) && pc == plan->top_pc;
 }
 
-static void search_frame(struct search *search, const struct goroutine *goroutine, const struct stack_frame_plan *plan,
+static void search_frame(struct search *search, const struct goroutine *goroutine, struct stack_frame_plan *plan,
                          const struct pending_defer *defers, size_t defer_count)
 {
     struct goroutine_frame frame = {plan->place.pc, goroutine->sp + plan->sp, goroutine->sp + plan->end};
@@ -428,7 +462,7 @@ static void search_frame(struct search *search, const struct goroutine *goroutin
         defers_any |= defers[i].sp == frame.sp;
     /* One that defers its Unlock is told by that. */
     if (plan->place.has_locked && !defers_any)
-        note_locked(search, &plan->place, &frame, plan->waits_here);
+        note_locked(search, plan, &frame);
 }
 
 static void search_goroutine(struct search *search, const struct goroutine *goroutine)

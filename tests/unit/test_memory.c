@@ -66,6 +66,33 @@ static void test_view(void **state)
     assert_int_equal(memory_find(&memory, 111)->start, 108);
 }
 
+static void test_view_near(void **state)
+{
+    (void)state;
+    static const char bytes[] = "abcdefghijklmnop";
+    const struct {
+        uint64_t start;
+        size_t first, count;
+    } ranges[] = {{100, 0, 4}, {104, 4, 4}, {108, 8, 4}, {112, 13, 2}, {120, 15, 1}};
+    for (size_t i = 0; i < 5; i++)
+        memory_layer_append(&memory, &memory.core,
+                            (struct memory_range){ranges[i].start, ranges[i].start + ranges[i].count,
+                                                  (const uint8_t *)bytes + ranges[i].first});
+    memory_layer_freeze(&memory, &memory.core);
+    struct memory_range near = {0};
+    /* The first three go on in each other, in addresses and in bytes; the fourth in addresses alone. */
+    assert_ptr_equal(memory_view_near(&memory, &near, 102, 8), bytes + 2);
+    assert_int_equal(near.start, 100);
+    assert_int_equal(near.end, 112);
+    assert_ptr_equal(memory_view_near(&memory, &near, 100, 12), bytes);
+    assert_null(memory_view_near(&memory, &near, 100, 13));
+    assert_ptr_equal(memory_view_near(&memory, &near, 112, 2), bytes + 13);
+    assert_null(memory_view_near(&memory, &near, 114, 1));
+    assert_null(memory_view_near(&memory, &near, 112, 3));
+    assert_int_equal(near.start, 112);
+    assert_null(memory_view(&memory, 102, 8));
+}
+
 static void test_view_across(void **state)
 {
     (void)state;
@@ -297,6 +324,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(test_view, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_view_near, setup, teardown),
         cmocka_unit_test_setup_teardown(test_view_across, setup, teardown),
         cmocka_unit_test_setup_teardown(test_read_across_ranges, setup, teardown),
         cmocka_unit_test_setup_teardown(test_layers, setup, teardown),

@@ -165,6 +165,60 @@ static void test_two_frames(void **state)
     assert_int_equal(counts.plans, 3);
 }
 
+/* Frames that are known are stepped through in one go: the same stacks and counts as frame by frame. */
+static void test_known_frames(void **state)
+{
+    (void)state;
+    for (size_t i = 0; i < 20; i++)
+        stack[100 + i] = i == 19 ? outermost_return : function_return;
+    uint32_t number = walk(function, slot(100), 0);
+    uint64_t hits = walker_trie(walker)->hits;
+    assert_int_equal(walk(function, slot(100), 0), number);
+    assert_int_equal(walker_trie(walker)->hits, hits + 21);
+    /* They end where the first does that is not: at another end, in memory that is missing. */
+    stack[110] = outermost_return;
+    uint32_t shorter = walk(function, slot(100), 0);
+    assert_int_not_equal(shorter, number);
+    assert_int_equal(walker_trie(walker)->nodes[walker_trie(walker)->stacks[shorter].node].depth, 12);
+    stack[110] = 0;
+    assert_int_equal(walker_trie(walker)->stacks[walk(function, slot(100), 0)].end, STACK_END_ZERO);
+    stack[stack_words - 1] = function_return;
+    assert_int_equal(walker_trie(walker)->stacks[walk(function, slot(stack_words - 1), 0)].end,
+                     STACK_END_MEMORY_MISSING);
+}
+
+static uint32_t find(struct walker *copy, uint64_t pc, uint64_t sp)
+{
+    struct registers registers = {.pc = pc, .known = (uint64_t)1 << arch_x86_64.sp};
+    registers.values[arch_x86_64.sp] = sp;
+    return walker_find(copy, &registers, true);
+}
+
+/* A copy finds what its walker knew, and makes nothing of what it did not. */
+static void test_copy(void **state)
+{
+    (void)state;
+    stack[100] = stack[200] = function_return;
+    stack[101] = stack[201] = outermost_return;
+    uint32_t number = walk(function, slot(100), 0);
+    stack[300] = 0;
+    walk(function, slot(300), 0);
+    struct walker *copy = walker_copy(walker, &arena);
+    stack[400] = outermost_return;
+    uint32_t later = walk(function, slot(400), 0);
+    size_t nodes = walker_trie(copy)->node_count;
+    assert_int_equal(find(copy, function, slot(200)), number);
+    assert_int_equal(find(copy, function, slot(300)), index_none); /* does not end outermost */
+    assert_int_equal(find(copy, function, slot(400)), index_none);
+    assert_int_equal(find(copy, function + 1, slot(200)), index_none);
+    assert_int_equal(find(copy, function, stack_end), index_none);
+    assert_int_equal(walker_trie(copy)->node_count, nodes);
+    assert_int_equal(walk(function, slot(400), 0), later);
+    uint64_t hits = walker_trie(walker)->hits;
+    walker_count(walker, number);
+    assert_int_equal(walker_trie(walker)->hits, hits + 3);
+}
+
 static void test_return_to_zero(void **state)
 {
     (void)state;
@@ -369,6 +423,8 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(test_one_frame, setup, teardown),
         cmocka_unit_test_setup_teardown(test_two_frames, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_known_frames, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_copy, setup, teardown),
         cmocka_unit_test_setup_teardown(test_return_to_zero, setup, teardown),
         cmocka_unit_test_setup_teardown(test_recursion, setup, teardown),
         cmocka_unit_test_setup_teardown(test_saved_register, setup, teardown),
