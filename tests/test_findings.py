@@ -111,6 +111,20 @@ def test_cxx_static_cycle(stalls):
         assert_not_named(found, truth, "innocent")
 
 
+def test_cxx_turns(stalls):
+    """Workers that wait at their queue one at a time are idle, however many there are."""
+    for found, _ in looks(stalls("c++"), "turns"):
+        assert not findings.above_info(found)
+        assert "take turns" in findings.told(one(found, "pthread/lock-queue"))
+
+
+def test_few_waiters(stalls):
+    """Too few for a warning, but nobody runs who could let them go: worth a word, and no more."""
+    with stalls("c").running("reader-writer") as (pid, truth):
+        finding = one(findings.found("-p", str(pid)), "pthread/lock-queue")
+    assert finding["severity"] == "info" and finding["members"] == 2
+
+
 def test_cxx_pool(stalls):
     """A pool that is a class inside a class: six hold one and wait for another, 24 are victims."""
     for found, truth in looks(stalls("c++"), "pool-nested"):
