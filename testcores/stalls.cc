@@ -234,6 +234,87 @@ static void stall_future()
     start(6, [answer] { wait_answer(answer); });
 }
 
+namespace settings
+{
+
+std::mutex lock;
+
+TC_FRAME int load()
+{
+    truth_arrive(group_first);
+    std::lock_guard<std::mutex> guard(lock);
+    return getpid();
+}
+
+TC_FRAME int &instance()
+{
+    static int value = load();
+    return value;
+}
+
+TC_FRAME void change()
+{
+    std::lock_guard<std::mutex> guard(lock);
+    pthread_barrier_wait(&both);
+    wait_arrived(group_first);
+    truth_arrive(group_second);
+    instance() = 1;
+}
+
+TC_FRAME void read()
+{
+    truth_arrive(group_waits);
+    truth_sleep_milliseconds(instance());
+}
+
+} // namespace settings
+
+/* static-cycle: a static variable is made by one who needs the lock that another one has who needs the variable */
+static void stall_static_cycle()
+{
+    pthread_barrier_init(&both, nullptr, 2);
+    group_first = truth_group("makes", 1, "", nullptr);
+    group_second = truth_group("locks", 1, "", nullptr);
+    group_waits = truth_group("behind", 3, "", nullptr);
+    group_innocent = truth_group("innocent", 8, "", nullptr);
+    start(1, settings::change);
+    pthread_barrier_wait(&both);
+    start(1, settings::instance);
+    wait_arrived(group_second);
+    start(3, settings::read);
+    start(8, wait_for_work);
+}
+
+/* turns: workers that take their jobs from a queue that one of them at a time waits at; nothing is wrong */
+namespace jobs
+{
+
+std::mutex turn, lock;
+std::condition_variable there;
+
+TC_FRAME void next()
+{
+    std::unique_lock<std::mutex> guard(lock);
+    there.wait(guard, [] { return false; });
+    TC_KEEP();
+}
+
+TC_FRAME void work()
+{
+    truth_arrive(group_innocent);
+    std::lock_guard<std::mutex> guard(turn);
+    next();
+    TC_KEEP();
+}
+
+} // namespace jobs
+
+static void stall_turns()
+{
+    group_innocent = truth_group("innocent", 16, "", nullptr);
+    start(16, jobs::work);
+}
+
 static const struct {
     const char *name;
     void (*start)();
@@ -242,6 +323,8 @@ static const struct {
     {"pool-nested", stall_pool_nested},
     {"shared-mutex", stall_shared_mutex},
     {"future", stall_future},
+    {"static-cycle", stall_static_cycle},
+    {"turns", stall_turns},
 };
 
 int main(int count, char **arguments)

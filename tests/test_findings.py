@@ -100,6 +100,31 @@ def test_cxx_future(stalls):
         assert not findings.above_info(found)
 
 
+def test_cxx_static_cycle(stalls):
+    """A function's static variable is made by whoever stands in the function past its guard, which names nobody."""
+    for found, truth in looks(stalls("c++"), "static-cycle"):
+        finding = one(found, "pthread/deadlock")
+        assert finding["severity"] == "critical" and finding["confidence"] == "inferred"
+        assert findings.cycles(finding) == [frozenset(truth["makes"] + truth["locks"])]
+        assert finding["members"] == 5
+        assert "settings::instance" in findings.told(finding)
+        assert_not_named(found, truth, "innocent")
+
+
+def test_cxx_turns(stalls):
+    """Workers that wait at their queue one at a time are idle, however many there are."""
+    for found, _ in looks(stalls("c++"), "turns"):
+        assert not findings.above_info(found)
+        assert "take turns" in findings.told(one(found, "pthread/lock-queue"))
+
+
+def test_few_waiters(stalls):
+    """Too few for a warning, but nobody runs who could let them go: worth a word, and no more."""
+    with stalls("c").running("reader-writer") as (pid, truth):
+        finding = one(findings.found("-p", str(pid)), "pthread/lock-queue")
+    assert finding["severity"] == "info" and finding["members"] == 2
+
+
 def test_cxx_pool(stalls):
     """A pool that is a class inside a class: six hold one and wait for another, 24 are victims."""
     for found, truth in looks(stalls("c++"), "pool-nested"):

@@ -119,10 +119,13 @@ struct findings detect_run(struct rule_set *set, const struct snapshot *snapshot
         if (rule_set_selects(set, i, options->only) && match_kind(detection, set->rules[i]))
             rules[count++] = set->rules[i];
     qsort(rules, count, sizeof(struct compiled_rule *), compare_rules);
-    for (size_t i = 0; i < sizeof detectors / sizeof detectors[0]; i++)
+    for (size_t i = 0; i < sizeof detectors / sizeof detectors[0]; i++) {
         for (size_t j = 0; j < count; j++)
             if (rules[j]->source->detector == detectors[i]->kind)
                 detectors[i]->run(detection, rules[j]);
+        if (detectors[i]->finish != NULL)
+            detectors[i]->finish(detection);
+    }
     diagnose_limits(detection, options);
     struct findings *findings = &detection->findings;
     if (findings->count != 0)

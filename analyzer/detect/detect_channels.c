@@ -344,4 +344,4 @@ static void channels_run(struct detection *detection, const struct compiled_rule
     }
 }
 
-const struct detector detector_channel = {RULE_CHANNEL, "channel", channels_run};
+const struct detector detector_channel = {RULE_CHANNEL, "channel", channels_run, NULL};

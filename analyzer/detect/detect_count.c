@@ -457,4 +457,4 @@ static void count_run(struct detection *detection, const struct compiled_rule *r
     report_buckets(&counting);
 }
 
-const struct detector detector_count = {RULE_COUNT, "count", count_run};
+const struct detector detector_count = {RULE_COUNT, "count", count_run, NULL};

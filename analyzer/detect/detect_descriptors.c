@@ -205,4 +205,4 @@ static void descriptors_run(struct detection *detection, const struct compiled_r
         exhaustion_find(detection, rule);
 }
 
-const struct detector detector_descriptors = {RULE_DESCRIPTORS, "descriptors", descriptors_run};
+const struct detector detector_descriptors = {RULE_DESCRIPTORS, "descriptors", descriptors_run, NULL};

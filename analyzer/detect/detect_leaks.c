@@ -389,4 +389,4 @@ static void leaks_run(struct detection *detection, const struct compiled_rule *r
     place_find(detection, rule);
 }
 
-const struct detector detector_leak = {RULE_LEAK, "leak", leaks_run};
+const struct detector detector_leak = {RULE_LEAK, "leak", leaks_run, NULL};

@@ -261,4 +261,4 @@ static void run(struct detection *detection, const struct compiled_rule *rule)
     }
 }
 
-const struct detector detector_lock_cycle = {RULE_LOCK_CYCLE, "lock-cycle", run};
+const struct detector detector_lock_cycle = {RULE_LOCK_CYCLE, "lock-cycle", run, NULL};

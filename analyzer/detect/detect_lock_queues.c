@@ -7,7 +7,7 @@
  *
  * Chains that end in a circle belong to lock-cycle; one that ends in a lock which is free at this instant is a convoy
  * that moves on. One that may be moving on, as its head runs, is no more than info, whatever the rule says: at any
- * instant a busy lock has a queue. A rule's conditions select the waiters that are counted; its head block the member
+ * instant a busy lock has a queue; nor is one of workers who take turns at waiting for work. A rule's conditions select the waiters that are counted; its head block the member
  * at the head. */
 #include "base/limits.h"
 #include "detect/lock_view.h"
@@ -41,6 +41,8 @@ struct queues {
     struct intern_table sites; /* places where members wait */
     uint32_t *site_of;         /* per stack: the place's number in `sites`; 0: not looked at, or unknown */
     uint64_t *site_counts;     /* per site, zero between uses */
+    const struct compiled_rule **few_rules; /* those with info-from, in the order of the rules */
+    size_t few_rule_count, few_rule_capacity;
 };
 
 /* Of several holders (readers) the one that does something else than wait, then the one with the lowest id. */
@@ -494,15 +496,56 @@ static bool may_move_on(const struct telling *telling)
     return false;
 }
 
+static bool waits_to_be_woken(const struct snapshot *snapshot, const struct member *member)
+{
+    for (uint32_t i = 0; i < member->wait_count; i++) {
+        enum wait_kind kind = snapshot->resources[snapshot->waits[member->wait_first + i].resource].kind;
+        if (kind != WAIT_CONDITION && kind != WAIT_SEMAPHORE)
+            return false;
+    }
+    return member->wait_count != 0;
+}
+
+/* Workers that take their jobs from one queue, which they lock to wait for the next: one of them waits inside, to be
+ * woken when there is work, the others behind it for their turn. Seen by the head having come, from its first function
+ * on, through the calls that brought the waiters to the lock. */
+static bool takes_turns(const struct telling *telling)
+{
+    const struct snapshot *snapshot = telling->snapshot;
+    uint32_t head = telling->queue->head;
+    uint64_t there;
+    const struct wait *wait = most_waiters(telling, telling->resources[0], &there);
+    if (snapshot->kind != PROFILE_THREADS || head == index_none || wait == NULL || telling->queue->resource_count != 1 ||
+        there != telling->queue->members || !waits_to_be_woken(snapshot, &snapshot->members[head]))
+        return false;
+    size_t head_count, count;
+    uint32_t stack = snapshot->members[wait->member].stack;
+    const struct stack_frame *frames = detection_frames(telling->detection, stack, &count),
+                             *head_frames =
+                                 detection_frames(telling->detection, snapshot->members[head].stack, &head_count);
+    size_t common = 0, outside = count - detection_machinery(telling->detection, stack);
+    while (common < outside && common < head_count &&
+           snapshot->frames[frames[count - 1 - common].frame].function ==
+               snapshot->frames[head_frames[head_count - 1 - common].frame].function)
+        common++;
+    return common != 0 && common == outside;
+}
+
 static void tell_doubt(struct telling *telling)
 {
     struct detection *detection = telling->detection;
     uint32_t head = telling->queue->head;
-    if (!may_move_on(telling))
+    bool turns = takes_turns(telling);
+    if (!turns && !may_move_on(telling))
         return;
     if (telling->finding->severity > SEVERITY_INFO)
         telling->finding->severity = SEVERITY_INFO;
-    if (telling->snapshot->sample_count > 1)
+    if (turns)
+        detection_add_evidence(detection, telling->finding,
+                               "workers that take turns at waiting for work look the same: %s came here as the others "
+                               "did, and waits to be woken",
+                               member_text(telling, head));
+    if (turns || telling->snapshot->sample_count > 1)
         return;
     const char *who =
         head != index_none
@@ -661,31 +704,68 @@ static bool holder_is_meant(const struct telling *telling, enum rule_holder mean
     return false;
 }
 
+static struct telling telling_of(struct detection *detection, struct queues *queues, size_t number)
+{
+    const struct queue *queue = &queues->entries[number];
+    return (struct telling){
+        .detection = detection,
+        .queues = queues,
+        .snapshot = queues->snapshot,
+        .queue = queue,
+        .resources = &queues->resources[queue->resource_first],
+    };
+}
+
+/* Whether the queue is one that the rule speaks of, however long it is. */
+static bool rule_fits(struct telling *telling, const struct compiled_rule *rule)
+{
+    const struct rule *source = compiled_rule_source(rule);
+    uint32_t head = telling->queue->head;
+    if (source->has_head && (head == index_none || !detection_head_matches(telling->detection, rule, head)))
+        return false;
+    if (!holder_is_meant(telling, source->holder))
+        return false;
+    telling->matched = count_matched(telling, rule);
+    return true;
+}
+
 static void run(struct detection *detection, const struct compiled_rule *rule)
 {
     struct queues *queues = queues_get(detection);
     const struct rule *source = compiled_rule_source(rule);
+    if (source->info_from != 0) {
+        queues->few_rules = arena_grow(detection_scratch(detection), queues->few_rules, queues->few_rule_count,
+                                       &queues->few_rule_capacity, sizeof(struct compiled_rule *));
+        queues->few_rules[queues->few_rule_count++] = rule;
+    }
     for (size_t i = 0; i < queues->count; i++) {
         struct queue *queue = &queues->entries[i];
-        struct telling telling = {
-            .detection = detection,
-            .queues = queues,
-            .snapshot = queues->snapshot,
-            .queue = queue,
-            .resources = &queues->resources[queue->resource_first],
-        };
-        if (queue->is_told || !queue->has_lock || !is_enough(&telling, source, queue->members))
-            continue;
-        if (source->has_head && (queue->head == index_none || !detection_head_matches(detection, rule, queue->head)))
-            continue;
-        if (!holder_is_meant(&telling, source->holder))
-            continue;
-        telling.matched = count_matched(&telling, rule);
-        if (!is_enough(&telling, source, telling.matched))
+        struct telling telling = telling_of(detection, queues, i);
+        if (queue->is_told || !queue->has_lock || !is_enough(&telling, source, queue->members) ||
+            !rule_fits(&telling, rule) || !is_enough(&telling, source, telling.matched))
             continue;
         queue->is_told = true;
         add_finding(&telling, rule);
     }
 }
 
-const struct detector detector_lock_queue = {RULE_LOCK_QUEUE, "lock-queue", run};
+/* Queues too short for every rule, behind a head that stands still, are worth a word. */
+static void finish(struct detection *detection)
+{
+    struct queues *queues = *detection_slot(detection, RULE_LOCK_QUEUE);
+    for (size_t k = 0; queues != NULL && k < queues->few_rule_count; k++)
+        for (size_t i = 0; i < queues->count; i++) {
+            struct queue *queue = &queues->entries[i];
+            struct telling telling = telling_of(detection, queues, i);
+            if (queue->is_told || !queue->has_lock || may_move_on(&telling) ||
+                !rule_fits(&telling, queues->few_rules[k]) ||
+                telling.matched < compiled_rule_source(queues->few_rules[k])->info_from)
+                continue;
+            queue->is_told = true;
+            add_finding(&telling, queues->few_rules[k]);
+            if (telling.finding->severity > SEVERITY_INFO)
+                telling.finding->severity = SEVERITY_INFO;
+        }
+}
+
+const struct detector detector_lock_queue = {RULE_LOCK_QUEUE, "lock-queue", run, finish};

@@ -820,4 +820,4 @@ static void pools_run(struct detection *detection, const struct compiled_rule *r
     pools_find(detection, rule, NULL);
 }
 
-const struct detector detector_pool = {RULE_POOL, "pool", pools_run};
+const struct detector detector_pool = {RULE_POOL, "pool", pools_run, NULL};

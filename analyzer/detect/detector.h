@@ -13,6 +13,8 @@ struct detector {
     const char *name; /* "lock-cycle" */
     /* Once a rule, rules with narrower conditions first. */
     void (*run)(struct detection *detection, const struct compiled_rule *rule);
+    /* After all of them; NULL: nothing is left to be said then. */
+    void (*finish)(struct detection *detection);
 };
 
 extern const struct detector detector_count, detector_lock_cycle, detector_lock_queue, detector_channel, detector_pool,

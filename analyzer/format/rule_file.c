@@ -456,6 +456,7 @@ static const struct key_row rule_keys[] = {
     {"holder", KEY_HOLDER, IN_RULE(holder), false},
     {"known-by", KEY_KNOWN_BY, IN_RULE(known_by), false},
     {"at-least", KEY_NUMBER, IN_RULE(at_least), false},
+    {"info-from", KEY_NUMBER, IN_RULE(info_from), false},
     {"share", KEY_SHARE, IN_RULE(share_permille), false},
     {"grown", KEY_FACTOR, IN_RULE(grown_permille), false},
     {"by", KEY_BY, 0, false},
@@ -578,7 +579,7 @@ static void check_rule(struct parsing *parsing, const struct yaml_node *node, co
     } owned[] = {{"head", RULE_LOCK_QUEUE}, {"acquire", RULE_POOL}, {"keeps", RULE_POOL}, {"hold", RULE_POOL},
                  {"size", RULE_POOL},       {"in-use", RULE_POOL},
                  {"creates", RULE_LEAK},    {"holder", RULE_LOCK_QUEUE}, {"less", RULE_COUNT},
-                 {"known-by", RULE_CHANNEL}};
+                 {"known-by", RULE_CHANNEL}, {"info-from", RULE_LOCK_QUEUE}};
     for (size_t i = 0; i < sizeof owned / sizeof owned[0]; i++) {
         const struct yaml_node *child = find_child(node, owned[i].name);
         if (child != NULL && rule->detector != owned[i].detector)

@@ -80,6 +80,7 @@ struct rule {
     enum rule_known_by known_by;        /* channel: who but the waiters refers to it */
     enum rule_holder holder;            /* lock-queue: what is known of who has the lock at the head */
     uint64_t at_least;    /* members; 0: not given, the detector's own */
+    uint64_t info_from;   /* lock-queue: so many, which no rule speaks of, are told as info where the head stands still; 0: never */
     uint32_t share_permille; /* of all members; 0: not asked */
     uint32_t grown_permille; /* "2x" is 2000; 0: not asked; needs two dumps */
     struct text *by;      /* captures, "resource", "function", "creator", "group" */

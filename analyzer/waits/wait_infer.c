@@ -10,6 +10,7 @@ struct sought {
     uint64_t address;
     uint32_t wanted; /* as many holders it has */
     bool is_once;
+    uint32_t function, module; /* of a guard: whose static variable it guards (string; 0 none), and where that is */
     uint32_t found_count;
     uint32_t *found; /* members; one more than wanted at most: then there are too many */
 };
@@ -48,8 +49,10 @@ static void collect(struct search *search, const struct wait_context *context)
 
 static bool member_is_in_once(struct search *search, struct wait_context *context, uint32_t member)
 {
+    uint32_t stack = context->snapshot->members[member].stack;
     if (!search->is_once_known)
-        search->is_in_once = wait_calls_stack_has(&context->calls, context->snapshot->members[member].stack, CALL_ONCE);
+        search->is_in_once = wait_calls_stack_has(&context->calls, stack, CALL_ONCE) ||
+                             wait_calls_stack_has(&context->calls, stack, CALL_RUST_ONCE);
     search->is_once_known = true;
     return search->is_in_once;
 }
@@ -102,6 +105,80 @@ static void search_stack(struct search *search, struct wait_context *context, ui
     }
 }
 
+/* A function's call on a stack. */
+struct stack_call {
+    uint32_t function, module;
+};
+
+/* The next call, from the innermost outwards; the cursor is two zeros at first. False at the end. */
+static bool next_call(const struct snapshot *snapshot, const struct stack *stack, uint32_t cursor[2],
+                      struct stack_call *ret_call)
+{
+    if (cursor[0] >= stack->step_count || cursor[0] >= limit_frames_crowded)
+        return false;
+    const struct location *location = &snapshot->locations[snapshot->steps[stack->step_first + cursor[0]].location];
+    *ret_call =
+        (struct stack_call){snapshot->frames[location->frame_first + cursor[1]].function, location->module};
+    if (++cursor[1] >= location->frame_count) {
+        cursor[0]++;
+        cursor[1] = 0;
+    }
+    return true;
+}
+
+/* Takes the cursor past the frame that waits for a guard, to the call of it; false: the stack waits for none. */
+static bool find_guarded(const struct snapshot *snapshot, const struct stack *stack, uint32_t cursor[2],
+                         struct stack_call *ret_call)
+{
+    while (next_call(snapshot, stack, cursor, ret_call))
+        if (text_equals(wait_call_plain_name(snapshot_string(snapshot, ret_call->function)),
+                        TEXT("cxa_guard_acquire")))
+            return next_call(snapshot, stack, cursor, ret_call) && ret_call->function != 0;
+    return false;
+}
+
+/* The initial value of a function's static variable is made by the function itself: whoever stands in it, further out
+ * than in the wait for the guard, has passed that. */
+static bool stack_makes_static(const struct snapshot *snapshot, const struct stack *stack, const struct sought *sought,
+                               bool is_waiter)
+{
+    uint32_t cursor[2] = {0, 0};
+    struct stack_call call;
+    if (is_waiter && !find_guarded(snapshot, stack, cursor, &call))
+        return false;
+    while (next_call(snapshot, stack, cursor, &call))
+        if (call.function == sought->function && call.module == sought->module)
+            return true;
+    return false;
+}
+
+static void search_guards(struct search *search, struct wait_context *context, const uint32_t *waited)
+{
+    const struct snapshot *snapshot = context->snapshot;
+    for (size_t i = 0; i < context->build.wait_count; i++) {
+        const struct wait *wait = &context->build.waits[i];
+        uint32_t cursor[2] = {0, 0};
+        struct stack_call call;
+        for (size_t k = 0; k < search->count; k++)
+            if (search->sought[k].is_once && search->sought[k].function == 0 &&
+                search->sought[k].resource == wait->resource &&
+                find_guarded(snapshot, &snapshot->stacks[snapshot->members[wait->member].stack], cursor, &call)) {
+                search->sought[k].function = call.function;
+                search->sought[k].module = call.module;
+            }
+    }
+    for (size_t k = 0; k < search->count; k++) {
+        struct sought *sought = &search->sought[k];
+        if (sought->function == 0)
+            continue;
+        sought->found_count = 0;
+        for (uint32_t i = 0; i < context->image->thread_count && sought->found_count <= sought->wanted; i++)
+            if (stack_makes_static(snapshot, &snapshot->stacks[snapshot->members[i].stack], sought,
+                                   waited[i] == sought->resource + 1))
+                sought->found[sought->found_count++] = i;
+    }
+}
+
 static void tell_holders(struct wait_context *context, const struct sought *sought)
 {
     if (sought->found_count != sought->wanted)
@@ -124,6 +201,7 @@ void wait_infer_holders(struct wait_context *context)
         waited[context->build.waits[i].member] = context->build.waits[i].resource + 1;
     for (size_t i = 0; i < count; i++)
         search_stack(&search, context, (uint32_t)i, waited[i]);
+    search_guards(&search, context, waited);
     if (search.bytes_left == 0) /* the count of those found is not that of those who have it */
         return;
     for (size_t i = 0; i < search.count; i++)
