@@ -13,8 +13,9 @@ enum {
 };
 
 struct goroutines_ahead {
-    const struct go_runtime *runtime;
-    struct worker *worker;
+    /* Its own, without the layers of memory that grow: files that the first thread opens, answers of a live target. */
+    struct image image;
+    struct go_runtime runtime;
     struct walker *walker; /* the copy */
     struct goroutine_reader reader;
     uint64_t slot_count;
@@ -33,7 +34,7 @@ static void do_block(struct goroutines_ahead *ahead, size_t block)
         goroutine_prefetch_stack(&ahead->reader, slot + prefetch_distance / 2);
         if (goroutine_read(&ahead->reader, slot, &goroutine) != GOROUTINE_READ)
             continue;
-        uint32_t stack = unwind_goroutine_find(ahead->walker, ahead->runtime, &goroutine);
+        uint32_t stack = unwind_goroutine_find(ahead->walker, &ahead->runtime, &goroutine);
         ahead->stacks[slot] = stack < UINT16_MAX ? (uint16_t)(stack + 1) : 0;
     }
     atomic_store_explicit(&ahead->is_done[block], true, memory_order_release);
@@ -64,14 +65,17 @@ static struct goroutines_ahead *begin(const struct go_runtime *runtime, struct w
 {
     struct goroutines_ahead *ahead = arena_new(arena, struct goroutines_ahead);
     *ahead = (struct goroutines_ahead){
-        .runtime = runtime,
-        .worker = worker,
-        .walker = walker_copy(walker, arena),
-        .reader = goroutine_reader_new(runtime),
+        .image = *runtime->image,
+        .runtime = *runtime,
         .slot_count = runtime->goroutine_count,
         .stacks = arena_array(arena, uint16_t, runtime->goroutine_count),
         .block_count = (size_t)((runtime->goroutine_count + block_slots - 1) / block_slots),
     };
+    ahead->image.memory.files = (struct memory_layer){0};
+    ahead->image.memory.target = NULL;
+    ahead->runtime.image = &ahead->image;
+    ahead->walker = walker_copy(walker, &ahead->image.memory, arena);
+    ahead->reader = goroutine_reader_new(&ahead->runtime);
     ahead->is_done = arena_array(arena, atomic_bool, ahead->block_count);
     atomic_store(&ahead->at, (size_t)(slot / block_slots));
     return worker_start(worker, walk_ahead, ahead) ? ahead : NULL;

@@ -344,11 +344,11 @@ static void *copy_array(struct arena *arena, const void *array, size_t count, si
     return count == 0 ? copy : memcpy(copy, array, count * size);
 }
 
-struct walker *walker_copy(const struct walker *walker, struct arena *arena)
+struct walker *walker_copy(const struct walker *walker, const struct memory *memory, struct arena *arena)
 {
     const struct stack_trie *trie = &walker->trie;
     struct walker *copy = arena_new(arena, struct walker);
-    copy->stepper = (struct stepper){.memory = walker->stepper.memory, .arch = walker->stepper.arch};
+    copy->stepper = (struct stepper){.memory = memory, .arch = walker->stepper.arch};
     copy->plans = copy_array(arena, walker->plans, walker->plan_count, sizeof *walker->plans);
     copy->plan_count = walker->plan_count;
     copy->trie = (struct stack_trie){

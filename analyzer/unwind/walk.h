@@ -39,8 +39,8 @@ uint32_t walk_thread(struct walker *walker, const struct thread *thread);
 uint32_t walk_registers(struct walker *walker, const struct registers *registers, bool exact);
 
 /* What the walker knows at this time, for another thread to ask while it goes on: walker_find alone takes it. The caller's
- * own copy, in the arena. */
-struct walker *walker_copy(const struct walker *walker, struct arena *arena);
+ * own copy, in the arena. `memory` is the target's, in which nothing changes meanwhile. */
+struct walker *walker_copy(const struct walker *walker, const struct memory *memory, struct arena *arena);
 
 /* The number of the stack that walk_registers would tell, where it is an outermost end that a copy knows, of frames that
  * it knows and of plain steps; else index_none. Allocates nothing. */

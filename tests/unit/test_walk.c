@@ -203,7 +203,7 @@ static void test_copy(void **state)
     uint32_t number = walk(function, slot(100), 0);
     stack[300] = 0;
     walk(function, slot(300), 0);
-    struct walker *copy = walker_copy(walker, &arena);
+    struct walker *copy = walker_copy(walker, &image.memory, &arena);
     stack[400] = outermost_return;
     uint32_t later = walk(function, slot(400), 0);
     size_t nodes = walker_trie(copy)->node_count;
