@@ -138,13 +138,13 @@ const struct error *live_read_run(struct live_stop *stop, struct arena *arena)
 
 enum second_look { LOOK_MOVED, LOOK_STILL, LOOK_RUNNING };
 
-/* Still: it stands in the call that its registers show, and was given a processor no more often than our stop of it
- * accounts for since it was last counted. Counts it anew. */
+/* Still: it stands in the call that its registers show, and did not run since it was last counted; after our stop of it,
+ * it slept no more often than that accounts for. Counts it anew. */
 static enum second_look look_again(const struct live_stop *stop, struct live_thread *thread)
 {
     struct system_call before, now;
     struct registers registers;
-    uint64_t sp, pc, runs, runs_before = thread->runs;
+    uint64_t sp, pc, runs, sleeps;
     char line[256];
     const struct arch *arch = stop->image->arch;
     if (!thread->runs_known || !arch->system_call_decode(thread->registers, &before) || !before.blocked)
@@ -159,12 +159,15 @@ static enum second_look look_again(const struct live_stop *stop, struct live_thr
     if (now.number < 0 || sp != registers.values[arch->sp] || pc != registers.pc ||
         memcmp(now.arguments, before.arguments, sizeof now.arguments) != 0)
         return LOOK_MOVED;
-    /* Counted after the call was read, so that it did not run in between. */
+    /* Counted after the call was read, so that it did not run in between; and sleeps last. */
     thread->runs_known = proc_runs(stop->pid, thread->tid, &runs);
-    if (!thread->runs_known || runs - runs_before > thread->runs_allowed)
+    if (!thread->runs_known || (thread->sleeps_allowed == 0 && runs != thread->runs))
+        return LOOK_MOVED;
+    if (thread->sleeps_allowed != 0 && (!proc_sleeps(stop->pid, thread->tid, &sleeps) ||
+                                        sleeps - thread->sleeps > thread->sleeps_allowed))
         return LOOK_MOVED;
     thread->runs = runs;
-    thread->runs_allowed = 0;
+    thread->sleeps_allowed = 0;
     return LOOK_STILL;
 }
 
@@ -186,7 +189,7 @@ static void look_at_all(struct live_stop *stop)
         if (!thread->stood_still)
             continue;
         enum second_look look = look_again(stop, thread);
-        for (int attempt = 1; look == LOOK_RUNNING && attempt < limit_live_tries && thread->runs_allowed != 0;
+        for (int attempt = 1; look == LOOK_RUNNING && attempt < limit_live_tries && thread->sleeps_allowed != 0;
              attempt++) {
             struct timespec pause = {0, 200000}; /* it is on its way back into its call */
             nanosleep(&pause, NULL);

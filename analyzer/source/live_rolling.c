@@ -102,21 +102,22 @@ static void warm_stack(const struct live_stop *stop, uint32_t tid)
     (void)!pread(stop->memory_fd, stop->stacks + stop->stacks_used, warm_bytes, (off_t)(sp & -(uint64_t)4096));
 }
 
-/* A stop takes a thread out of its call, through the tracer's stop, and back: it is given a processor twice. */
-enum { runs_of_a_stop = 2 };
+/* A stop takes a thread out of its call, to sleep in the tracer's stop and then in its call again. How often it is given
+ * a processor meanwhile is up to who else wants one. */
+enum { sleeps_of_a_stop = 2 };
 
 static void stop_one(struct live_tracer *tracer, uint32_t tid)
 {
     struct live_stop *stop = tracer->stop;
-    uint64_t runs;
-    bool runs_known = proc_runs(stop->pid, tid, &runs);
+    uint64_t sleeps;
+    bool sleeps_known = proc_sleeps(stop->pid, tid, &sleeps);
     warm_stack(stop, tid);
     if (!live_tracer_seize(tracer, tid))
         return;
     struct live_thread *thread = live_stop_find(stop, tid);
-    thread->runs_known = runs_known;
-    thread->runs = runs_known ? runs : 0;
-    thread->runs_allowed = runs_of_a_stop;
+    thread->runs_known = sleeps_known;
+    thread->sleeps = sleeps_known ? sleeps : 0;
+    thread->sleeps_allowed = sleeps_of_a_stop;
     thread->interrupted = true;
     uint64_t started = live_tracer_now();
     if (ptrace(PTRACE_INTERRUPT, (pid_t)tid, NULL, NULL) != 0) {

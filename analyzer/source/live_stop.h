@@ -43,7 +43,8 @@ struct live_thread {
     uint64_t runs;           /* times that it was given a processor, counted just before it was read; of threads that are
                               * not stopped all at once */
     bool runs_known;
-    uint8_t runs_allowed;    /* how often a stop of ours has given it one since */
+    uint64_t sleeps;         /* of one that is stopped alone: proc_sleeps before it was */
+    uint8_t sleeps_allowed;  /* how often our stop of it has made it sleep since; 0: `runs` counts */
     bool stood_still;        /* live_read_again */
 };
 

@@ -8,6 +8,7 @@
 #include <fcntl.h>
 #include <inttypes.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <time.h>
 
@@ -111,6 +112,20 @@ bool proc_runs(uint32_t pid, uint32_t tid, uint64_t *ret_runs)
     struct text content;
     snprintf(path, sizeof path, "/proc/%u/task/%u/schedstat", pid, tid);
     return proc_read_short(path, buffer, sizeof buffer, &content) && proc_schedstat_runs(content, ret_runs);
+}
+
+bool proc_sleeps(uint32_t pid, uint32_t tid, uint64_t *ret_sleeps)
+{
+    char path[96], buffer[4096];
+    struct text content;
+    snprintf(path, sizeof path, "/proc/%u/task/%u/status", pid, tid);
+    if (!proc_read_short(path, buffer, sizeof buffer, &content))
+        return false;
+    content = proc_status_value(content, "voluntary_ctxt_switches");
+    if (content.length == 0)
+        return false;
+    *ret_sleeps = strtoull(content.data, NULL, 10);
+    return true;
 }
 
 int64_t proc_monotonic_offset(struct text timens_offsets)

@@ -34,6 +34,8 @@ uint64_t proc_ticks_microseconds(uint64_t ticks);
  * (CONFIG_SCHED_INFO). */
 bool proc_schedstat_runs(struct text schedstat, uint64_t *ret_runs);
 bool proc_runs(uint32_t pid, uint32_t tid, uint64_t *ret_runs);
+/* Times that it gave a processor up by itself, as whoever begins to wait does (status, voluntary_ctxt_switches). */
+bool proc_sleeps(uint32_t pid, uint32_t tid, uint64_t *ret_sleeps);
 
 /* /proc/PID/task/TID/syscall: "202 0x.. 0x.. 0x.. 0x.. 0x.. 0x.. SP PC", or "-1 SP PC" of a thread that waits outside of
  * a system call (a page fault). False for "running". */

@@ -44,11 +44,7 @@ bool thread_activity_read(uint32_t pid, struct arena *arena, struct thread_activ
          * kernel has it, in nanoseconds. */
         if (read_file(pid, tids[i], "schedstat", buffer, sizeof buffer, &content))
             thread->cpu_nanoseconds = strtoull(content.data, NULL, 10);
-        if (read_file(pid, tids[i], "status", buffer, sizeof buffer, &content)) {
-            struct text switches = proc_status_value(content, "voluntary_ctxt_switches");
-            if (switches.length != 0)
-                thread->switches = strtoull(switches.data, NULL, 10);
-        }
+        proc_sleeps(pid, tids[i], &thread->switches);
     }
     if (count != 0)
         qsort(threads, count, sizeof *threads, compare_tid);
