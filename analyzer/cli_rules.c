@@ -90,9 +90,8 @@ static void show_rule(struct command *command, size_t number, const struct sg_ru
 {
     struct text_writer *out = &command->out;
     text_writer_printf(out, "%s: %s, detector %s, for %s\n", rule->id, rule->severity, rule->detector, rule->members);
+    write_lines(out, rule->title, "  ");
     text_writer_string(out, "  ");
-    text_writer_safe(out, text_from_string(rule->title));
-    text_writer_string(out, "\n  ");
     text_writer_safe(out, text_from_string(rule->path));
     text_writer_printf(out, ":%" PRIu64 "\n", rule->line);
     if (*rule->advice != 0) {

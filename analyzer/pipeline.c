@@ -105,10 +105,11 @@ static void find_go(struct pipeline *pipeline, const struct pipeline_options *op
 }
 
 /* The core's own facts come first; the record has those that a core does not hold. */
-static void take_record(struct image *image, const char *path, const char *journal, struct arena *arena)
+static void take_record(struct image *image, const char *path, const char *journal, struct arena *arena,
+                        struct diagnostics *diagnostics)
 {
     struct core_record record;
-    core_record_read(path, journal, image->pid, arena, &record);
+    core_record_read(path, journal, image->pid, arena, diagnostics, &record);
     image->ended_microseconds = record.microseconds;
     image->unit = record.unit;
     image->host = record.host;
@@ -162,7 +163,7 @@ static const struct error *look(struct pipeline *pipeline, const struct pipeline
     if (error != NULL)
         return error;
     if (options->live.pid == 0)
-        take_record(&pipeline->image, options->core, options->journal, arena);
+        take_record(&pipeline->image, options->core, options->journal, arena, &pipeline->diagnostics);
     pipeline->files = module_files_new(&pipeline->image, &options->files, arena, &pipeline->diagnostics);
     if (options->live.pid != 0)
         error = source_live_read(&pipeline->live, pipeline->files, arena, told, &pipeline->image);

@@ -78,7 +78,8 @@ def entry_received(journal):
 class Machine:
     """The folders that systemd-coredump and coredumpctl see as theirs."""
 
-    MOUNTS = ('mount --bind "$0/run" /run/systemd && mount --bind "$0/lib" /var/lib/systemd && mount --bind "$0/log" /var/log && '
+    MOUNTS = ('mount -t tmpfs none /run && mkdir /run/systemd && mount --bind "$0/run" /run/systemd && '
+              'mount --bind "$0/lib" /var/lib/systemd && mount --bind "$0/log" /var/log && '
               'mount --bind "$0/machine-id" /etc/machine-id && LISTEN_PID=$$ exec "$@"')
 
     def __init__(self, folder):

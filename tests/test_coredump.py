@@ -184,6 +184,25 @@ def test_journal(deadlock, tmp_path):
     assert "unit" not in source_of(deadlock.path, f"--journal={tmp_path}/nothing")
 
 
+def test_journal_tells_nothing(deadlock, tmp_path):
+    """One that was asked for by name, and is not there, is no journal any more, or knows other cores: that is said."""
+    pid = source_of(deadlock.path)["pid"]
+    journal = make_journal(tmp_path / "journal", entry(pid, deadlock.path, COREDUMP_UNIT="shop.service"))
+    note = "and where the program ended is known from the core's attributes at most [journal-unread]"
+
+    def told():
+        return oracles.stackgroup_run(deadlock.path, f"--journal={journal}").stdout
+
+    assert "unit shop.service" in told() and "journal-unread" not in told()
+    file = journal / "remote.journal"
+    file.write_bytes(file.read_bytes()[:300])
+    assert f"{journal}: journal: no entry about this core could be read; when {note}" in told()
+    shutil.rmtree(journal)
+    assert f"{journal}: journal: No such file or directory; when {note}" in told()
+    make_journal(journal, entry(pid + 1, "/other"))
+    assert f"{journal}: journal: no entry about this core could be read; when {note}" in told()
+
+
 def test_coredumpctl(deadlock, tmp_path):
     """The real one, with stackgroup as its debugger: it unpacks the core and calls `stackgroup EXE -c COPY`."""
     try:

@@ -19,8 +19,8 @@ static struct text attribute(const char *path, const char *name, struct arena *a
     return text_copy(arena, text_from_string(value));
 }
 
-/* libsystemd is asked when it is there; sd-journal(3). Nothing is taken from an arena while the handle is open: the jump
- * out of one that is exhausted would leave it so. */
+/* libsystemd is asked when it is there; sd-journal(3). Nothing is taken from an arena while the handle is open: the
+ * jump out of one that is exhausted would leave it so. */
 struct journal {
     void *library, *handle;
     char *next, *end; /* room for fields, taken before */
@@ -36,7 +36,7 @@ struct journal {
 static bool journal_load(struct journal *journal)
 {
     /* It keeps memory that would be lost with it. */
-    *journal = (struct journal){.library = dlopen("libsystemd.so.0", RTLD_NOW | RTLD_LOCAL | RTLD_NODELETE)};
+    journal->library = dlopen("libsystemd.so.0", RTLD_NOW | RTLD_LOCAL | RTLD_NODELETE);
     if (journal->library == NULL)
         return false;
     const struct {
@@ -92,7 +92,8 @@ static uint64_t number(struct text text)
     return text.length == 0 ? 0 : strtoull(text.data, NULL, 10); /* NUL-terminated */
 }
 
-/* Seconds until 2016 (systemd 229), microseconds since. Who may write attributes may write any: no year of five digits. */
+/* Seconds until 2016 (systemd 229), microseconds since. Who may write attributes may write any: no year of five digits.
+ */
 static uint64_t moment(struct text text)
 {
     static const uint64_t second = 1000000, year_10000 = (uint64_t)253402300800;
@@ -127,8 +128,9 @@ static void read_entry(struct journal *journal, struct core_record *record)
         record->pid = (uint32_t)number(field(journal, "COREDUMP_PID"));
 }
 
-/* The entry about this very file, else the last one about its process: what coredumpctl unpacked has another name. */
-static void read_journal(struct journal *journal, const char *path, uint32_t pid, struct core_record *record)
+/* The entry about this very file, else the last one about its process: what coredumpctl unpacked has another name.
+ * False: there is none. */
+static bool read_journal(struct journal *journal, const char *path, uint32_t pid, struct core_record *record)
 {
     enum { entries_max = 64 };
     char match[64], resolved[PATH_MAX];
@@ -137,14 +139,14 @@ static void read_journal(struct journal *journal, const char *path, uint32_t pid
     int length = snprintf(match, sizeof match, "COREDUMP_PID=%" PRIu32, pid);
     if (journal->add_match(journal->handle, message, sizeof message - 1) < 0 ||
         journal->add_match(journal->handle, match, (size_t)length) < 0 || journal->seek_tail(journal->handle) < 0)
-        return;
+        return false;
     struct core_record last = {0};
     bool is_found = false;
     struct text name = text_from_string(realpath(path, resolved) == NULL ? path : resolved);
     for (int i = 0; i < entries_max && journal->previous(journal->handle) > 0; i++) {
         if (text_equals(field_data(journal, "COREDUMP_FILENAME"), name)) {
             read_entry(journal, record);
-            return;
+            return true;
         }
         if (!is_found)
             read_entry(journal, &last);
@@ -154,10 +156,11 @@ static void read_journal(struct journal *journal, const char *path, uint32_t pid
     bool is_other = (record->microseconds != 0 && record->microseconds != last.microseconds) ||
                     (record->exe.length != 0 && !text_equals(record->exe, last.exe));
     if (!is_found || is_other)
-        return;
+        return false;
     last.signal = record->signal != 0 ? record->signal : last.signal;
     set_text(&last.host, record->host);
     *record = last;
+    return true;
 }
 
 static bool is_kept_by_systemd(const char *path, const struct core_record *record)
@@ -168,8 +171,23 @@ static bool is_kept_by_systemd(const char *path, const struct core_record *recor
            text_starts_with(text_basename(name), TEXT("coredump-"));
 }
 
+/* NULL, or why the journal tells nothing. */
+static const char *ask_journal(struct journal *journal, const char *path, const char *folder, uint32_t pid,
+                               struct core_record *record)
+{
+    if (!journal_load(journal))
+        return "libsystemd.so.0, which reads it, is not there";
+    int opened =
+        folder != NULL ? journal->open_directory(&journal->handle, folder, 0) : journal->open(&journal->handle, 0);
+    bool is_told = opened >= 0 && read_journal(journal, path, record->pid != 0 ? record->pid : pid, record);
+    if (opened >= 0)
+        journal->close(journal->handle);
+    dlclose(journal->library);
+    return opened < 0 ? strerror(-opened) : is_told ? NULL : "no entry about this core could be read";
+}
+
 void core_record_read(const char *path, const char *journal_folder, uint32_t pid, struct arena *arena,
-                      struct core_record *ret_record)
+                      struct diagnostics *diagnostics, struct core_record *ret_record)
 {
     /* Eight fields of two entries: the first of the process, and that of the file. */
     enum { fields_bytes = 2 * 8 * PATH_MAX };
@@ -179,15 +197,12 @@ void core_record_read(const char *path, const char *journal_folder, uint32_t pid
     if (journal_folder == NULL && !is_kept_by_systemd(path, ret_record))
         return;
     char *fields = arena_alloc(arena, fields_bytes, 1);
-    if (!journal_load(&journal))
-        return;
     journal.next = fields;
     journal.end = fields + fields_bytes;
-    int opened = journal_folder != NULL ? journal.open_directory(&journal.handle, journal_folder, 0)
-                                        : journal.open(&journal.handle, 0);
-    if (opened >= 0) {
-        read_journal(&journal, path, ret_record->pid != 0 ? ret_record->pid : pid, ret_record);
-        journal.close(journal.handle);
-    }
-    dlclose(journal.library);
+    const char *fault = ask_journal(&journal, path, journal_folder, pid, ret_record);
+    /* The system's journal is asked unbidden. */
+    if (fault != NULL && journal_folder != NULL)
+        diagnostics_add(diagnostics, DIAGNOSTIC_NOTE, "journal-unread", text_from_string(journal_folder),
+                        "%s: journal: %s; when and where the program ended is known from the core's attributes at most",
+                        journal_folder, fault);
 }

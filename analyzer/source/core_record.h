@@ -5,6 +5,7 @@
 #ifndef SG_SOURCE_CORE_RECORD_H
 #define SG_SOURCE_CORE_RECORD_H
 
+#include "base/diagnostics.h"
 #include "base/text.h"
 
 #include <stdint.h>
@@ -17,8 +18,9 @@ struct core_record {
 };
 
 /* Asks the journal only of cores that systemd-coredump kept (by attribute, folder, or coredumpctl's name for a copy), or
- * when `journal` names a folder of journals. `pid` is the core's own. Strings live in the arena. */
+ * when `journal` names a folder of journals, which is noted where it tells nothing. `pid` is the core's own. Strings live
+ * in the arena. */
 void core_record_read(const char *path, const char *journal, uint32_t pid, struct arena *arena,
-                      struct core_record *ret_record);
+                      struct diagnostics *diagnostics, struct core_record *ret_record);
 
 #endif
