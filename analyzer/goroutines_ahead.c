@@ -17,6 +17,7 @@ struct goroutines_ahead {
     struct image image;
     struct go_runtime runtime;
     struct walker *walker; /* the copy */
+    struct go_semaphore_search *semaphores;
     struct goroutine_reader reader;
     uint64_t slot_count;
     uint16_t *stacks; /* by slot: number + 1; 0: not known */
@@ -52,6 +53,8 @@ static size_t next_block(const struct goroutines_ahead *ahead)
 static void walk_ahead(struct worker *worker, void *context)
 {
     struct goroutines_ahead *ahead = context;
+    if (ahead->semaphores != NULL)
+        go_semaphore_search_run(ahead->semaphores, &ahead->runtime);
     for (size_t block = next_block(ahead); block < ahead->block_count && !worker_is_unwanted(worker);) {
         do_block(ahead, block++);
         bool is_passed = block <= atomic_load_explicit(&ahead->at, memory_order_relaxed);
@@ -61,12 +64,14 @@ static void walk_ahead(struct worker *worker, void *context)
 }
 
 static struct goroutines_ahead *begin(const struct go_runtime *runtime, struct walker *walker, uint64_t slot,
-                                      struct worker *worker, struct arena *arena)
+                                      struct go_semaphore_search *semaphores, struct worker *worker,
+                                      struct arena *arena)
 {
     struct goroutines_ahead *ahead = arena_new(arena, struct goroutines_ahead);
     *ahead = (struct goroutines_ahead){
         .image = *runtime->image,
         .runtime = *runtime,
+        .semaphores = semaphores,
         .slot_count = runtime->goroutine_count,
         .stacks = arena_array(arena, uint16_t, runtime->goroutine_count),
         .block_count = (size_t)((runtime->goroutine_count + block_slots - 1) / block_slots),
@@ -82,14 +87,15 @@ static struct goroutines_ahead *begin(const struct go_runtime *runtime, struct w
 }
 
 struct goroutines_ahead *goroutines_ahead_at(struct goroutines_ahead *ahead, const struct go_runtime *runtime,
-                                             struct walker *walker, uint64_t slot, struct worker *worker,
+                                             struct walker *walker, uint64_t slot,
+                                             struct go_semaphore_search *semaphores, struct worker *worker,
                                              struct arena *arena)
 {
     if (ahead != NULL && slot % block_slots == 0)
         atomic_store_explicit(&ahead->at, (size_t)(slot / block_slots), memory_order_relaxed);
     if (slot != slots_seen || runtime->goroutine_count < slots_least || walker_trie(walker)->node_count > nodes_most)
         return ahead;
-    return begin(runtime, walker, slot, worker, arena);
+    return begin(runtime, walker, slot, semaphores, worker, arena);
 }
 
 uint32_t goroutines_ahead_stack(const struct goroutines_ahead *ahead, uint64_t slot)

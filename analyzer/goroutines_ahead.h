@@ -6,14 +6,17 @@
 #define SG_GOROUTINES_AHEAD_H
 
 #include "base/worker.h"
+#include "golang/semaphores.h"
 #include "unwind/unwind_go.h"
 
 struct goroutines_ahead;
 
 /* To be called before each slot of the runtime's list, in their order, with what it returned before, first NULL. Begins when
- * the walker has seen enough; NULL until then, and for lists that are too short. */
+ * the walker has seen enough; NULL until then, and for lists that are too short. Before all else the thread runs the search, if
+ * there is one, whose result can be taken once the worker has ended. */
 struct goroutines_ahead *goroutines_ahead_at(struct goroutines_ahead *ahead, const struct go_runtime *runtime,
-                                             struct walker *walker, uint64_t slot, struct worker *worker,
+                                             struct walker *walker, uint64_t slot,
+                                             struct go_semaphore_search *semaphores, struct worker *worker,
                                              struct arena *arena);
 
 /* The stack of the goroutine in that slot by its number in the walker's trie; index_none: it is to be walked. For slots up to

@@ -37,8 +37,8 @@ struct build {
     uint64_t *stack_pointers; /* by member, at its leaf; NULL: not wanted */
     struct text state; /* the last goroutine's and its string: runs of equal ones are long */
     uint32_t state_string;
-    struct go_semaphores semaphores;
-    struct go_park *parks; /* by member */
+    struct go_park *parks;  /* by member */
+    uint64_t *member_slots; /* bits, by slot of the runtime's list: it has a member */
     struct go_chain_check chain;
     struct {
         uint64_t equal, without;
@@ -150,7 +150,7 @@ static void add_member(struct build *build, const struct goroutine *goroutine, u
         check_member(build, goroutine, stack);
     if (build->stack_pointers != NULL)
         build->stack_pointers[snapshot->member_count] = stack_pointer;
-    build->parks[snapshot->member_count] = go_park_new(goroutine, &build->semaphores);
+    build->parks[snapshot->member_count] = go_park_new(goroutine);
     snapshot->members[snapshot->member_count++] = (struct member){
         .id = goroutine->id,
         .count = 1,
@@ -172,6 +172,17 @@ static void add_member(struct build *build, const struct goroutine *goroutine, u
     /* Whom the signal met, if it was a goroutine's thread. */
     if (thread != NULL && thread->tid == snapshot->signal.tid)
         build->signalled = goroutine->id;
+}
+
+/* Of those on semaphores, from the runtime's table, which was read meanwhile. */
+static void settle_parks(struct build *build, const struct goroutine_reader *reader, struct go_semaphore_search *search)
+{
+    struct go_semaphores semaphores = {0};
+    semaphores.waits = go_semaphore_search_take(search, &semaphores.count);
+    size_t member = 0;
+    for (uint64_t slot = 0; slot < build->runtime->goroutine_count; slot++)
+        if ((build->member_slots[slot / 64] >> slot % 64 & 1) != 0)
+            go_park_settle(&build->parks[member++], goroutine_slot_address(reader, slot), &semaphores);
 }
 
 /* Reads what stands where the members' stacks keep their arguments. */
@@ -229,7 +240,9 @@ void snapshot_from_goroutines(const struct go_runtime *runtime, const struct gor
     index_threads(&build, runtime->image, scratch);
     ret_snapshot->members = arena_array(arena, struct member, runtime->goroutine_count + 1);
     build.parks = arena_array(scratch, struct go_park, runtime->goroutine_count + 1);
-    build.semaphores.waits = go_semaphores_read(runtime, scratch, &build.semaphores.count);
+    build.member_slots = arena_array(scratch, uint64_t, runtime->goroutine_count / 64 + 1);
+    struct go_semaphore_search *semaphores = go_semaphore_search_new(runtime, scratch);
+    bool is_asked = runtime->image->memory.target != NULL; /* a running target, for what is not copied: by one thread alone */
     if (options->with_arguments)
         build.stack_pointers = arena_array(scratch, uint64_t, runtime->goroutine_count + 1);
     uint64_t unreadable = 0, first = 0, repeated = 0;
@@ -238,7 +251,7 @@ void snapshot_from_goroutines(const struct go_runtime *runtime, const struct gor
     struct goroutines_ahead *ahead = NULL;
     for (uint64_t slot = 0; slot < runtime->goroutine_count; slot++) {
         struct goroutine goroutine;
-        ahead = goroutines_ahead_at(ahead, runtime, walker, slot, worker, scratch);
+        ahead = goroutines_ahead_at(ahead, runtime, walker, slot, is_asked ? NULL : semaphores, worker, scratch);
         goroutine_prefetch(&reader, slot + prefetch_distance);
         if (goroutines_ahead_stack(ahead, slot + prefetch_distance / 2) == index_none)
             goroutine_prefetch_stack(&reader, slot + prefetch_distance / 2);
@@ -250,8 +263,10 @@ void snapshot_from_goroutines(const struct go_runtime *runtime, const struct gor
             }
             if (go_is_instant(goroutine.wait_since) && goroutine.wait_since > build.now)
                 build.now = goroutine.wait_since;
-            if (!goroutine.is_system || options->with_system)
-                add_member(&build, &goroutine, goroutines_ahead_stack(ahead, slot));
+            if (goroutine.is_system && !options->with_system)
+                break;
+            build.member_slots[slot / 64] |= (uint64_t)1 << slot % 64;
+            add_member(&build, &goroutine, goroutines_ahead_stack(ahead, slot));
             break;
         case GOROUTINE_NONE:
             break;
@@ -261,6 +276,9 @@ void snapshot_from_goroutines(const struct go_runtime *runtime, const struct gor
         }
     }
     worker_end(worker);
+    if (ahead == NULL || is_asked)
+        go_semaphore_search_run(semaphores, runtime);
+    settle_parks(&build, &reader, semaphores);
     if (build.labels.bytes_left == 0)
         diagnostics_add(diagnostics, DIAGNOSTIC_LOSS, "labels-limit", TEXT(""),
                         "labels were read up to a limit of %" PRIu64 " bytes: goroutines are shown without theirs",

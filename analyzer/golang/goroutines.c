@@ -75,7 +75,7 @@ struct goroutine_reader goroutine_reader_new(const struct go_runtime *runtime)
     };
 }
 
-static uint64_t slot_address(const struct goroutine_reader *reader, uint64_t slot)
+uint64_t goroutine_slot_address(const struct goroutine_reader *reader, uint64_t slot)
 {
     uint64_t address = 0;
     if (reader->slots != NULL)
@@ -93,7 +93,7 @@ static const uint8_t *view_slot(struct goroutine_reader *reader, uint64_t slot)
 {
     if (slot >= reader->runtime->goroutine_count)
         return NULL;
-    return view(reader, slot_address(reader, slot), (size_t)reader->runtime->layout.g.size_bytes);
+    return view(reader, goroutine_slot_address(reader, slot), (size_t)reader->runtime->layout.g.size_bytes);
 }
 
 void goroutine_prefetch(struct goroutine_reader *reader, uint64_t slot)
@@ -152,7 +152,7 @@ static enum goroutine_outcome find_g(struct goroutine_reader *reader, uint64_t s
 {
     const struct memory *memory = &reader->runtime->image->memory;
     const struct go_g_layout *layout = &reader->runtime->layout.g;
-    uint64_t address = slot_address(reader, slot);
+    uint64_t address = goroutine_slot_address(reader, slot);
     const uint8_t *g = view(reader, address, (size_t)layout->size_bytes);
     if (g == NULL &&
         memory_read(memory, address, reader->copy, (size_t)layout->size_bytes) == (size_t)layout->size_bytes)

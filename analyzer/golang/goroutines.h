@@ -55,7 +55,9 @@ struct goroutine_reader {
 
 struct goroutine_reader goroutine_reader_new(const struct go_runtime *runtime);
 
-/* `slot` is below runtime->goroutine_count. */
+/* `slot` is below runtime->goroutine_count, here and below. The address of its g, 0: not at hand. */
+uint64_t goroutine_slot_address(const struct goroutine_reader *reader, uint64_t slot);
+
 enum goroutine_outcome goroutine_read(struct goroutine_reader *reader, uint64_t slot, struct goroutine *ret_goroutine);
 
 /* The part of a goroutine that says where its stack is. */

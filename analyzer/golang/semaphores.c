@@ -31,13 +31,14 @@ static bool is_goroutine(const struct go_runtime *runtime, uint64_t address)
 }
 
 /* False when there is no sudog that waits for a semaphore. What it says to be its goroutine may be none. */
-static bool sudog_read(const struct go_runtime *runtime, uint64_t address, struct sudog *ret_sudog)
+static bool sudog_read(const struct go_runtime *runtime, struct memory_range *near, uint64_t address,
+                       struct sudog *ret_sudog)
 {
     const struct go_sudog_layout *layout = &runtime->layout.sudog;
     uint8_t copy[sudog_bytes_max];
     if (address == 0 || (address & 7) != 0)
         return false;
-    const uint8_t *bytes = memory_view(&runtime->image->memory, address, (size_t)layout->size_bytes);
+    const uint8_t *bytes = memory_view_near(&runtime->image->memory, near, address, (size_t)layout->size_bytes);
     if (bytes == NULL) {
         if (!read_bytes(runtime, address, copy, (size_t)layout->size_bytes))
             return false;
@@ -79,13 +80,14 @@ uint64_t go_semaphores_find(const struct go_runtime *runtime)
         uint64_t base;
         size_t votes;
     } bases[bases_max];
+    struct memory_range near = {0};
     size_t count = 0, best = 0;
     for (size_t i = 0; i < 4; i++) {
         struct go_range range = runtime->modules[0].data[i];
         for (uint64_t at = (range.start + 7) & ~(uint64_t)7; at + 8 <= range.end; at += 8) {
             uint64_t word;
             struct sudog sudog;
-            if (!memory_read_u64(&runtime->image->memory, at, &word) || word == 0 || !sudog_read(runtime, word, &sudog) ||
+            if (!memory_read_u64(&runtime->image->memory, at, &word) || word == 0 || !sudog_read(runtime, &near, word, &sudog) ||
                 !is_goroutine(runtime, sudog.goroutine))
                 continue;
             uint64_t base = at - entry_root - entry_bytes(runtime) * bucket_of(sudog.element);
@@ -106,42 +108,41 @@ uint64_t go_semaphores_find(const struct go_runtime *runtime)
     return count == 0 ? 0 : bases[best].base;
 }
 
-struct collector {
+struct go_semaphore_search {
     const struct go_runtime *runtime;
-    struct arena *arena;
-    struct numbered *waits; /* address of the semaphore by that of the goroutine */
-    size_t count, capacity;
+    struct memory_range near; /* as memory_view_near wants it */
+    struct numbered *waits;   /* address of the semaphore by that of the goroutine */
+    struct numbered *spare;
+    size_t count, capacity; /* a goroutine waits for one: more than there are come out of a damaged tree */
     uint64_t bucket;
     uint64_t steps_left; /* a damaged tree may be endless */
 };
 
 /* One address of the tree and all that wait for it. */
-static void collect_chain(struct collector *collector, uint64_t address, const struct sudog *node)
+static void collect_chain(struct go_semaphore_search *search, uint64_t address, const struct sudog *node)
 {
     struct sudog sudog = *node;
-    for (uint64_t at = address; collector->steps_left > 0; collector->steps_left--) {
-        collector->waits = arena_grow(collector->arena, collector->waits, collector->count, &collector->capacity,
-                                      sizeof *collector->waits);
-        collector->waits[collector->count++] = (struct numbered){sudog.goroutine, node->element};
+    for (uint64_t at = address; search->steps_left > 0 && search->count < search->capacity; search->steps_left--) {
+        search->waits[search->count++] = (struct numbered){sudog.goroutine, node->element};
         at = sudog.wait_link;
-        if (!sudog_read(collector->runtime, at, &sudog))
+        if (!sudog_read(search->runtime, &search->near, at, &sudog))
             return;
     }
 }
 
 /* The tree without recursion: its nodes still to be visited, at most one a level and branch. */
-static void collect_tree(struct collector *collector, uint64_t root)
+static void collect_tree(struct go_semaphore_search *search, uint64_t root)
 {
     uint64_t pending[128];
     size_t count = 0;
     pending[count++] = root;
-    while (count > 0 && collector->steps_left > 0) {
+    while (count > 0 && search->steps_left > 0) {
         uint64_t at = pending[--count];
         struct sudog sudog;
-        collector->steps_left--;
-        if (!sudog_read(collector->runtime, at, &sudog) || bucket_of(sudog.element) != collector->bucket)
+        search->steps_left--;
+        if (!sudog_read(search->runtime, &search->near, at, &sudog) || bucket_of(sudog.element) != search->bucket)
             continue;
-        collect_chain(collector, at, &sudog);
+        collect_chain(search, at, &sudog);
         if (sudog.previous != 0 && count < 128)
             pending[count++] = sudog.previous;
         if (sudog.next != 0 && count < 128)
@@ -149,28 +150,45 @@ static void collect_tree(struct collector *collector, uint64_t root)
     }
 }
 
+struct go_semaphore_search *go_semaphore_search_new(const struct go_runtime *runtime, struct arena *arena)
+{
+    struct go_semaphore_search *search = arena_new(arena, struct go_semaphore_search);
+    size_t capacity = (size_t)runtime->goroutine_count + 1;
+    *search = (struct go_semaphore_search){
+        .waits = arena_array(arena, struct numbered, capacity),
+        .spare = arena_array(arena, struct numbered, capacity),
+        .capacity = capacity,
+        .steps_left = 4 * runtime->goroutine_count + 1024,
+    };
+    return search;
+}
+
+void go_semaphore_search_run(struct go_semaphore_search *search, const struct go_runtime *runtime)
+{
+    search->runtime = runtime;
+    uint64_t table = runtime->semaphores != 0 ? runtime->semaphores : go_semaphores_find(runtime);
+    uint8_t root[8];
+    for (search->bucket = 0; table != 0 && search->bucket < table_entries; search->bucket++)
+        if (read_bytes(runtime, table + search->bucket * entry_bytes(runtime) + entry_root, root, sizeof root))
+            collect_tree(search, load_u64(root));
+    number_sort(search->waits, search->count, search->spare);
+}
+
+const struct go_semaphore_wait *go_semaphore_search_take(struct go_semaphore_search *search, size_t *ret_count)
+{
+    /* What the sort is done with becomes the result: a million of each are 16 MB. */
+    _Static_assert(sizeof(struct go_semaphore_wait) == sizeof *search->spare, "one in the place of the other");
+    struct go_semaphore_wait *waits = (void *)search->spare;
+    for (size_t i = 0; i < search->count; i++)
+        waits[i] = (struct go_semaphore_wait){search->waits[i].key, search->waits[i].value};
+    *ret_count = search->count;
+    return waits;
+}
+
 const struct go_semaphore_wait *go_semaphores_read(const struct go_runtime *runtime, struct arena *arena,
                                                    size_t *ret_count)
 {
-    struct collector collector = {
-        .runtime = runtime,
-        .arena = arena,
-        .waits = arena_array(arena, struct numbered, runtime->goroutine_count + 1),
-        .capacity = runtime->goroutine_count + 1,
-        .steps_left = 4 * runtime->goroutine_count + 1024,
-    };
-    uint64_t table = runtime->semaphores != 0 ? runtime->semaphores : go_semaphores_find(runtime);
-    uint8_t root[8];
-    for (collector.bucket = 0; table != 0 && collector.bucket < table_entries; collector.bucket++)
-        if (read_bytes(runtime, table + collector.bucket * entry_bytes(runtime) + entry_root, root, sizeof root))
-            collect_tree(&collector, load_u64(root));
-    /* What the sort is done with becomes the result: a million of each are 16 MB. */
-    struct numbered *spare = arena_array(arena, struct numbered, collector.count + 1);
-    number_sort(collector.waits, collector.count, spare);
-    _Static_assert(sizeof(struct go_semaphore_wait) == sizeof *spare, "one in the place of the other");
-    struct go_semaphore_wait *waits = (void *)spare;
-    for (size_t i = 0; i < collector.count; i++)
-        waits[i] = (struct go_semaphore_wait){collector.waits[i].key, collector.waits[i].value};
-    *ret_count = collector.count;
-    return waits;
+    struct go_semaphore_search *search = go_semaphore_search_new(runtime, arena);
+    go_semaphore_search_run(search, runtime);
+    return go_semaphore_search_take(search, ret_count);
 }

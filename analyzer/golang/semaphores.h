@@ -20,4 +20,11 @@ uint64_t go_semaphores_find(const struct go_runtime *runtime);
 const struct go_semaphore_wait *go_semaphores_read(const struct go_runtime *runtime, struct arena *arena,
                                                    size_t *ret_count);
 
+/* The same in parts, as chains of a million are read by a thread of their own: made and taken by the one, run by the other
+ * with a runtime of its own, which allocates nothing where there is no running target. */
+struct go_semaphore_search;
+struct go_semaphore_search *go_semaphore_search_new(const struct go_runtime *runtime, struct arena *arena);
+void go_semaphore_search_run(struct go_semaphore_search *search, const struct go_runtime *runtime);
+const struct go_semaphore_wait *go_semaphore_search_take(struct go_semaphore_search *search, size_t *ret_count);
+
 #endif

@@ -25,24 +25,27 @@ static bool is_place_of(const struct go_semaphores *semaphores, size_t at, uint6
            (at == semaphores->count || semaphores->waits[at].goroutine >= goroutine);
 }
 
-struct go_park go_park_new(const struct goroutine *goroutine, struct go_semaphores *semaphores)
+struct go_park go_park_new(const struct goroutine *goroutine)
+{
+    return (struct go_park){.address = goroutine->waiting, .has_defers = goroutine->has_defers};
+}
+
+void go_park_settle(struct go_park *park, uint64_t goroutine, struct go_semaphores *semaphores)
 {
     size_t low = semaphores->last, high = semaphores->count;
-    if (!is_place_of(semaphores, low, goroutine->address) && !is_place_of(semaphores, ++low, goroutine->address))
+    if (!is_place_of(semaphores, low, goroutine) && !is_place_of(semaphores, ++low, goroutine))
         for (low = 0; low < high;) {
             size_t middle = low + (high - low) / 2;
-            if (semaphores->waits[middle].goroutine < goroutine->address)
+            if (semaphores->waits[middle].goroutine < goroutine)
                 low = middle + 1;
             else
                 high = middle;
         }
     semaphores->last = low;
-    bool found = low < semaphores->count && semaphores->waits[low].goroutine == goroutine->address;
-    return (struct go_park){
-        .address = found ? semaphores->waits[low].address : goroutine->waiting,
-        .is_semaphore = found,
-        .has_defers = goroutine->has_defers,
-    };
+    if (low == semaphores->count || semaphores->waits[low].goroutine != goroutine)
+        return;
+    park->address = semaphores->waits[low].address;
+    park->is_semaphore = true;
 }
 
 /* Where sync's structs begin, from the semaphore word in them (sync/mutex.go, rwmutex.go, waitgroup.go; the layouts are

@@ -17,7 +17,9 @@ struct go_semaphores {
     size_t last; /* where the last goroutine's is or would be */
 };
 
-struct go_park go_park_new(const struct goroutine *goroutine, struct go_semaphores *semaphores);
+/* In two steps: as the goroutine's record tells it, and once the semaphores are known, of the g at that address. */
+struct go_park go_park_new(const struct goroutine *goroutine);
+void go_park_settle(struct go_park *park, uint64_t goroutine, struct go_semaphores *semaphores);
 
 /* Fills resources and waits, and the members' ranges. `parks` are the members', in their order. What lies among the
  * program's variables has their names ("main.mu"). */
