@@ -7,6 +7,7 @@
 
 #include <stdbool.h>
 #include <stddef.h>
+#include <stdint.h>
 #include <string.h>
 
 struct text {
@@ -35,6 +36,19 @@ static inline bool text_ends_with(struct text text, struct text suffix)
 {
     return text.length >= suffix.length &&
            memcmp(text.data + text.length - suffix.length, suffix.data, suffix.length) == 0;
+}
+
+/* Without its first `start` bytes; it has as many. */
+static inline struct text text_from(struct text text, size_t start)
+{
+    return (struct text){text.data + start, text.length - start};
+}
+
+/* Where `part` begins in the text first; SIZE_MAX when it does not. */
+static inline size_t text_find(struct text text, struct text part)
+{
+    const char *found = text.length == 0 ? NULL : memmem(text.data, text.length, part.data, part.length);
+    return found == NULL ? SIZE_MAX : (size_t)(found - text.data);
 }
 
 /* What follows the last '/', or all of it. */

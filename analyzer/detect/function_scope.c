@@ -5,20 +5,12 @@
 
 #include <stdint.h>
 
-static size_t text_find(struct text text, struct text wanted)
-{
-    for (size_t at = 0; at + wanted.length <= text.length; at++)
-        if (memcmp(text.data + at, wanted.data, wanted.length) == 0)
-            return at;
-    return SIZE_MAX;
-}
-
 static bool text_contains(struct text text, struct text wanted)
 {
     return text_find(text, wanted) != SIZE_MAX;
 }
 
-static struct text text_from(struct text text, size_t start, size_t end)
+static struct text text_between(struct text text, size_t start, size_t end)
 {
     return (struct text){text.data + start, end - start};
 }
@@ -76,7 +68,7 @@ static size_t go_package_length(struct text name)
 static struct function_scope scope_of_go(struct text name)
 {
     size_t package = go_package_length(name);
-    struct function_scope scope = {SCOPE_GO, name, text_from(name, 0, package)};
+    struct function_scope scope = {SCOPE_GO, name, text_between(name, 0, package)};
     struct text before = {"", 0};
     int depth = 0;
     size_t start = package + 1;
@@ -86,14 +78,14 @@ static struct function_scope scope_of_go(struct text name)
             depth += (c == '[' || c == '(') - (c == ']' || c == ')');
         if (c != '.' || (depth > 0 && at < name.length))
             continue;
-        struct text part = text_from(name, start, at);
+        struct text part = text_between(name, start, at);
         /* The first part is the function or its receiver. */
         if (start > package + 1 && is_go_closure(part, before)) {
-            scope.function = text_from(name, 0, start - 1);
+            scope.function = text_between(name, 0, start - 1);
             return scope;
         }
         if (depth == 0 && go_dash(part) < part.length) {
-            scope.function = text_from(name, 0, start + go_dash(part));
+            scope.function = text_between(name, 0, start + go_dash(part));
             return scope;
         }
         before = part;
@@ -139,7 +131,7 @@ static size_t operator_end(struct text name, size_t at, size_t part_start)
     struct text word = TEXT("operator");
     if (at - part_start != word.length || memcmp(name.data + part_start, word.data, word.length) != 0)
         return at;
-    if (text_starts_with(text_from(name, at, name.length), TEXT("()")))
+    if (text_starts_with(text_between(name, at, name.length), TEXT("()")))
         return at + 2;
     while (at < name.length && strchr("<>=-", name.data[at]) != NULL)
         at++;
@@ -153,7 +145,7 @@ static void path_read_cpp(struct text name, struct path *path)
     size_t start = 0, end = SIZE_MAX; /* of the part; its end is known where type arguments follow */
     for (size_t at = 0; at < name.length;) {
         char c = name.data[at];
-        struct text rest = text_from(name, at, name.length);
+        struct text rest = text_between(name, at, name.length);
         size_t operator_at = operator_end(name, at, start);
         if (operator_at != at) {
             at = operator_at;
@@ -161,18 +153,18 @@ static void path_read_cpp(struct text name, struct path *path)
             at += TEXT("(anonymous namespace)").length;
             start = at;
         } else if (c == '(') {
-            path_add(path, text_from(name, start, end == SIZE_MAX ? at : end));
+            path_add(path, text_between(name, start, end == SIZE_MAX ? at : end));
             return;
         } else if (c == '<' || c == '{' || c == '[') {
             end = end == SIZE_MAX ? at : end;
             at = bracket_end(name, at);
-        } else if (c == ' ' && !text_ends_with(text_from(name, start, at), TEXT("operator"))) {
+        } else if (c == ' ' && !text_ends_with(text_between(name, start, at), TEXT("operator"))) {
             /* What stood before was the return type. */
             path->count = 0;
             start = ++at;
             end = SIZE_MAX;
         } else if (text_starts_with(rest, TEXT("::"))) {
-            path_add(path, text_from(name, start, end == SIZE_MAX ? at : end));
+            path_add(path, text_between(name, start, end == SIZE_MAX ? at : end));
             at += 2;
             start = at;
             end = SIZE_MAX;
@@ -180,7 +172,7 @@ static void path_read_cpp(struct text name, struct path *path)
             at++;
         }
     }
-    path_add(path, text_from(name, start, end == SIZE_MAX ? name.length : end));
+    path_add(path, text_between(name, start, end == SIZE_MAX ? name.length : end));
 }
 
 static void path_read_rust(struct text name, struct path *path, int depth);
@@ -193,12 +185,12 @@ static void path_read_rust_type(struct text inner, struct path *path, int depth)
     if (path->count != 0 || depth > 4)
         return;
     size_t as = 0;
-    while (as < inner.length && !text_starts_with(text_from(inner, as, inner.length), TEXT(" as ")))
+    while (as < inner.length && !text_starts_with(text_between(inner, as, inner.length), TEXT(" as ")))
         as = inner.data[as] == '<' || inner.data[as] == '(' ? bracket_end(inner, as) : as + 1;
     inner.length = as;
     for (size_t i = 0; i < sizeof marks / sizeof marks[0]; i++)
         if (text_starts_with(inner, marks[i]))
-            inner = text_from(inner, marks[i].length, inner.length);
+            inner = text_between(inner, marks[i].length, inner.length);
     path_read_rust(inner, path, depth + 1);
 }
 
@@ -211,13 +203,13 @@ static void path_read_rust(struct text name, struct path *path, int depth)
             size_t close = bracket_end(name, at);
             if (at == start) {
                 if (name.data[at] == '<' && close > at + 1)
-                    path_read_rust_type(text_from(name, at + 1, close - 1), path, depth);
+                    path_read_rust_type(text_between(name, at + 1, close - 1), path, depth);
             } else {
-                path_add(path, text_from(name, start, at));
+                path_add(path, text_between(name, start, at));
             }
             at = start = close;
-        } else if (at_end || text_starts_with(text_from(name, at, name.length), TEXT("::"))) {
-            path_add(path, text_from(name, start, at));
+        } else if (at_end || text_starts_with(text_between(name, at, name.length), TEXT("::"))) {
+            path_add(path, text_between(name, start, at));
             at += at_end ? 1 : 2;
             start = at;
         } else {
@@ -333,7 +325,7 @@ static struct text layer_root(struct text layer)
     size_t slashes = 2, at = 0;
     while (at < layer.length && layer.data[at] != '/')
         at++;
-    if (!text_contains(text_from(layer, 0, at), TEXT(".")))
+    if (!text_contains(text_between(layer, 0, at), TEXT(".")))
         return layer;
     for (size_t i = 0; i < sizeof with_owner / sizeof with_owner[0]; i++)
         if (text_starts_with(layer, with_owner[i]))
@@ -341,7 +333,7 @@ static struct text layer_root(struct text layer)
     for (at = 0; at < layer.length; at++)
         if (layer.data[at] == '/' && --slashes == 0)
             break;
-    return text_from(layer, 0, at);
+    return text_between(layer, 0, at);
 }
 
 static bool layer_is_below(struct text layer, struct text above)
@@ -368,5 +360,5 @@ struct text function_short_name(struct text name)
     for (size_t at = 0; at < name.length && strchr("[<( ", name.data[at]) == NULL; at++)
         if (name.data[at] == '/')
             start = at + 1;
-    return text_from(name, start, name.length);
+    return text_between(name, start, name.length);
 }

@@ -31,11 +31,6 @@ static void junk_add(struct text_junk *junk, size_t offset)
         junk->first_offset = offset;
 }
 
-static inline struct text text_from(struct text text, size_t start)
-{
-    return (struct text){text.data + start, text.length - start};
-}
-
 static bool is_digit(char c)
 {
     return c >= '0' && c <= '9';

@@ -1,18 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "format/thread_text.h"
 
-static struct text text_from(struct text text, size_t start)
-{
-    return (struct text){text.data + start, text.length - start};
-}
-
-/* Where `part` begins in the text; SIZE_MAX when it does not. */
-static size_t text_find(struct text text, struct text part)
-{
-    const char *found = text.length == 0 ? NULL : memmem(text.data, text.length, part.data, part.length);
-    return found == NULL ? SIZE_MAX : (size_t)(found - text.data);
-}
-
 /* Cuts the text before `part`. */
 static bool text_cut(struct text *text, struct text part)
 {
