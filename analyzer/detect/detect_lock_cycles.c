@@ -23,6 +23,17 @@ static uint64_t count_members(const struct snapshot *snapshot, const uint32_t *m
     return total;
 }
 
+/* Objects that a dump knows by their class alone are several of one name. */
+static bool has_namesake(const struct telling *telling, uint32_t resource)
+{
+    const uint32_t *resources = &telling->graph->component_resources[telling->component->resource_first];
+    for (uint32_t i = 0; i < telling->component->resource_count; i++)
+        if (resources[i] != resource &&
+            telling->snapshot->resources[resources[i]].name == telling->snapshot->resources[resource].name)
+            return true;
+    return false;
+}
+
 /* "mutexes a, b, 0x40 and 3 more, rwlock c": the component's resources, which are sorted by kind. */
 static const char *resources_text(struct telling *telling)
 {
@@ -44,6 +55,9 @@ static const char *resources_text(struct telling *telling)
             const char *comma = i == first ? " " : ", ";
             if (kind == WAIT_JOIN && resource->address != 0)
                 all = arena_printf(arena, "%s%s%" PRIu64, all, comma, resource->address);
+            else if (name.length != 0 && resource->address != 0 && has_namesake(telling, resources[i]))
+                all = arena_printf(arena, "%s%s%.*s 0x%" PRIx64, all, comma, (int)name.length, name.data,
+                                   resource->address);
             else if (name.length != 0)
                 all = arena_printf(arena, "%s%s%.*s", all, comma, (int)name.length, name.data);
             else if (resource->address != 0)

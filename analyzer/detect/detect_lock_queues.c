@@ -7,8 +7,8 @@
  *
  * Chains that end in a circle belong to lock-cycle; one that ends in a lock which is free at this instant is a convoy
  * that moves on. One that may be moving on, as its head runs, is no more than info, whatever the rule says: at any
- * instant a busy lock has a queue; nor is one of workers who take turns at waiting for work. A rule's conditions select the waiters that are counted; its head block the member
- * at the head. */
+ * instant a busy lock has a queue; nor is one of workers who take turns at waiting for work. A rule's conditions select
+ * the waiters that are counted; its head block the member at the head. */
 #include "base/limits.h"
 #include "detect/lock_view.h"
 
@@ -38,9 +38,9 @@ struct queues {
     bool *is_holder; /* per member: others wait for a lock of it */
     struct queue *entries;
     size_t count, capacity;
-    struct intern_table sites; /* places where members wait */
-    uint32_t *site_of;         /* per stack: the place's number in `sites`; 0: not looked at, or unknown */
-    uint64_t *site_counts;     /* per site, zero between uses */
+    struct intern_table sites;              /* places where members wait */
+    uint32_t *site_of;                      /* per stack: the place's number in `sites`; 0: not looked at, or unknown */
+    uint64_t *site_counts;                  /* per site, zero between uses */
     const struct compiled_rule **few_rules; /* those with info-from, in the order of the rules */
     size_t few_rule_count, few_rule_capacity;
 };
@@ -140,9 +140,9 @@ static void sort_into_queues(struct queues *queues, struct arena *scratch)
 {
     const struct snapshot *snapshot = queues->snapshot;
     uint32_t resource_count = queues->graph->resource_count;
-    uint32_t *of_member = arena_array(scratch, uint32_t, snapshot->member_count);  /* queue + 1 */
-    uint32_t *of_root = arena_array(scratch, uint32_t, resource_count);  /* queue + 1 */
-    uint32_t *queue_of = arena_array(scratch, uint32_t, resource_count); /* queue + 1 */
+    uint32_t *of_member = arena_array(scratch, uint32_t, snapshot->member_count); /* queue + 1 */
+    uint32_t *of_root = arena_array(scratch, uint32_t, resource_count);           /* queue + 1 */
+    uint32_t *queue_of = arena_array(scratch, uint32_t, resource_count);          /* queue + 1 */
     for (uint32_t i = 0; i < resource_count; i++) {
         uint32_t root = queues->root_of[i], head = root == index_none ? index_none : queues->holder_of[root];
         if (root == index_none || (head == index_none && !end_is_queue(queues, root)))
@@ -470,6 +470,12 @@ static bool has_not_stood_still(const struct member *member)
     return !member->stood_still;
 }
 
+/* Texts of debuggers tell none: whether anybody moves is not known then. */
+static bool has_state(const struct member *member)
+{
+    return member->state != 0;
+}
+
 /* Whether the queue may be that of a busy lock, which at any instant has a holder and waiters: a look at one instant
  * tells it from one that stands only by what the holder does. */
 static bool may_move_on(const struct telling *telling)
@@ -515,8 +521,9 @@ static bool takes_turns(const struct telling *telling)
     uint32_t head = telling->queue->head;
     uint64_t there;
     const struct wait *wait = most_waiters(telling, telling->resources[0], &there);
-    if (snapshot->kind != PROFILE_THREADS || head == index_none || wait == NULL || telling->queue->resource_count != 1 ||
-        there != telling->queue->members || !waits_to_be_woken(snapshot, &snapshot->members[head]))
+    if (snapshot->kind != PROFILE_THREADS || head == index_none || wait == NULL ||
+        telling->queue->resource_count != 1 || there != telling->queue->members ||
+        !waits_to_be_woken(snapshot, &snapshot->members[head]))
         return false;
     size_t head_count, count;
     uint32_t stack = snapshot->members[wait->member].stack;
@@ -757,7 +764,7 @@ static void finish(struct detection *detection)
         for (size_t i = 0; i < queues->count; i++) {
             struct queue *queue = &queues->entries[i];
             struct telling telling = telling_of(detection, queues, i);
-            if (queue->is_told || !queue->has_lock || may_move_on(&telling) ||
+            if (queue->is_told || !queue->has_lock || !any_waiter(&telling, has_state) || may_move_on(&telling) ||
                 !rule_fits(&telling, queues->few_rules[k]) ||
                 telling.matched < compiled_rule_source(queues->few_rules[k])->info_from)
                 continue;

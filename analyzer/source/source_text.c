@@ -5,8 +5,10 @@
 #include "base/text_writer.h"
 #include "format/goroutine_text.h"
 #include "format/heap_text.h"
+#include "format/stack_text.h"
 #include "source/text_build.h"
 #include "source/text_profile.h"
+#include "source/text_stacks.h"
 #include "source/text_trace.h"
 
 #include <errno.h>
@@ -131,7 +133,7 @@ bool source_text_probe(const char *path)
     return !is_elf;
 }
 
-enum text_form { FORM_NONE, FORM_PROFILE, FORM_HEAP, FORM_TRACE };
+enum text_form { FORM_NONE, FORM_PROFILE, FORM_HEAP, FORM_TRACE, FORM_STACKS };
 
 static enum text_form line_form(struct text line, struct text *ret_word)
 {
@@ -142,6 +144,8 @@ static enum text_form line_form(struct text line, struct text *ret_word)
         return FORM_PROFILE;
     if (heap_header_parse(line, &numbers, ret_word))
         return FORM_HEAP;
+    if (stack_text_begins(line))
+        return FORM_STACKS;
     const char *found = line.length == 0 ? NULL : memmem(line.data, line.length, "goroutine ", 10);
     if (found == NULL)
         return FORM_NONE;
@@ -181,7 +185,8 @@ static const struct error *refuse(const struct text_options *options, struct tex
          "an ELF file: not read from a pipe or from memory; name a file"},
     };
     static const char expected[] = "expected \\x7fELF, or a line such as 'goroutine profile: total 9', "
-                                   "'goroutine 1 [running]:', 'thread profile: total 9' or 'heap profile: …'";
+                                   "'goroutine 1 [running]:', 'thread profile: total 9' or 'heap profile: …', or "
+                                   "stacks by gdb, eu-stack, systemd, jstack or py-spy";
     if (text.length == 0)
         return error_new(arena, ERROR_FORMAT, "%s: empty: %s", options->path, expected);
     for (size_t i = 0; i < sizeof kinds / sizeof kinds[0]; i++)
@@ -218,6 +223,10 @@ static const struct error *read_form(const struct text_options *options, struct 
     case FORM_TRACE:
         build->snapshot->kind = PROFILE_GOROUTINES;
         text_trace_read(build, text);
+        return NULL;
+    case FORM_STACKS:
+        build->snapshot->kind = PROFILE_THREADS;
+        text_stacks_read(build, text);
         return NULL;
     case FORM_NONE:
         break;

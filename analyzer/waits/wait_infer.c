@@ -117,8 +117,7 @@ static bool next_call(const struct snapshot *snapshot, const struct stack *stack
     if (cursor[0] >= stack->step_count || cursor[0] >= limit_frames_crowded)
         return false;
     const struct location *location = &snapshot->locations[snapshot->steps[stack->step_first + cursor[0]].location];
-    *ret_call =
-        (struct stack_call){snapshot->frames[location->frame_first + cursor[1]].function, location->module};
+    *ret_call = (struct stack_call){snapshot->frames[location->frame_first + cursor[1]].function, location->module};
     if (++cursor[1] >= location->frame_count) {
         cursor[0]++;
         cursor[1] = 0;
@@ -131,8 +130,7 @@ static bool find_guarded(const struct snapshot *snapshot, const struct stack *st
                          struct stack_call *ret_call)
 {
     while (next_call(snapshot, stack, cursor, ret_call))
-        if (text_equals(wait_call_plain_name(snapshot_string(snapshot, ret_call->function)),
-                        TEXT("cxa_guard_acquire")))
+        if (text_equals(wait_call_plain_name(snapshot_string(snapshot, ret_call->function)), TEXT("cxa_guard_acquire")))
             return next_call(snapshot, stack, cursor, ret_call) && ret_call->function != 0;
     return false;
 }

@@ -3,6 +3,7 @@
  * the facts about waits. As fuzz_core.c. */
 #include "base/limits.h"
 #include "format/heap_text.h"
+#include "format/stack_text.h"
 #include "format/thread_text.h"
 #include "source/source_text.h"
 #include "waits/wait_dump.h"
@@ -49,6 +50,15 @@ static void read_lines(struct text text)
     do
         heap_text_next(&heap, &record);
     while (record.kind != HEAP_ITEM_END);
+    struct stack_text stacks;
+    struct stack_item line;
+    stack_text_init(&stacks, text);
+    for (stack_text_next(&stacks, &line); line.kind != STACK_ITEM_END; stack_text_next(&stacks, &line)) {
+        uint64_t value;
+        struct text symbol;
+        check(line.offset < text.length);
+        stack_argument_find(line.arguments, TEXT("mutex"), &value, &symbol);
+    }
     struct goroutine_text trace;
     struct goroutine_item call;
     goroutine_text_init(&trace, text);
