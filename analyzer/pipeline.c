@@ -526,6 +526,7 @@ void pipeline_close(struct pipeline *pipeline)
     close_previous(pipeline);
     pattern_release(pipeline->filter);
     pattern_release(pipeline->exclude);
+    file_drop_pages(&pipeline->core.file, &pipeline->worker);
     source_core_close(&pipeline->core);
     source_text_close(&pipeline->text);
     rule_set_release(pipeline->rules);

@@ -61,3 +61,30 @@ void file_unmap(struct file_mapping *mapping)
         close(mapping->fd);
     *mapping = (struct file_mapping){.fd = -1};
 }
+
+struct pages {
+    uint8_t *start;
+    size_t size_bytes;
+};
+
+static void drop_pages(struct worker *worker, void *context)
+{
+    const struct pages *pages = context;
+    (void)worker;
+    madvise(pages->start, pages->size_bytes, MADV_DONTNEED);
+}
+
+void file_drop_pages(const struct file_mapping *mapping, struct worker *worker)
+{
+    enum { worthwhile_bytes = 64 << 20, table_bytes = 2 << 20 }; /* halves share no page table */
+    if (mapping->bytes == NULL || mapping->size_bytes < worthwhile_bytes)
+        return;
+    uint8_t *start = (uint8_t *)mapping->bytes;
+    uint8_t *middle = start + mapping->size_bytes / 2;
+    middle -= (uintptr_t)middle % table_bytes;
+    struct pages first = {start, (size_t)(middle - start)}, second = {middle, mapping->size_bytes - first.size_bytes};
+    if (!worker_start(worker, drop_pages, &second))
+        return;
+    drop_pages(worker, &first);
+    worker_wait(worker);
+}

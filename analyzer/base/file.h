@@ -3,6 +3,8 @@
 #ifndef SG_BASE_FILE_H
 #define SG_BASE_FILE_H
 
+#include "base/worker.h"
+
 #include <stddef.h>
 #include <stdint.h>
 
@@ -21,5 +23,8 @@ int file_map(const char *path, struct file_mapping *ret_mapping);
 /* Takes the descriptor, unless it fails. */
 int file_map_descriptor(int fd, uint64_t size_bytes, struct file_mapping *ret_mapping);
 void file_unmap(struct file_mapping *mapping);
+/* Unmaps nothing, but gives back the pages that were touched, a half by the worker: of gigabytes that takes a tenth of a
+ * second, which file_unmap is then spared. */
+void file_drop_pages(const struct file_mapping *mapping, struct worker *worker);
 
 #endif

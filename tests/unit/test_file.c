@@ -85,6 +85,28 @@ static void test_empty(void **state)
 }
 
 /* Nobody writes to it: an open without O_NONBLOCK would hang. */
+/* Pages are given back, and come again when they are asked for. */
+static void test_drop_pages(void **state)
+{
+    (void)state;
+    enum { size_bytes = (64 << 20) + 4099 };
+    struct worker worker = {0};
+    struct file_mapping mapping;
+    write_file("first");
+    assert_int_equal(truncate(path, size_bytes), 0);
+    assert_int_equal(file_map(path, &mapping), 0);
+    for (int i = 0; i < 2; i++) {
+        assert_memory_equal(mapping.bytes, "first", 5);
+        assert_int_equal(mapping.bytes[size_bytes / 2], 0);
+        assert_int_equal(mapping.bytes[size_bytes - 1], 0);
+        file_drop_pages(&mapping, &worker);
+        assert_false(worker.is_running);
+    }
+    file_unmap(&mapping);
+    file_drop_pages(&mapping, &worker);
+    assert_int_equal(unlink(path), 0);
+}
+
 static void test_fifo(void **state)
 {
     (void)state;
@@ -112,6 +134,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_map),
         cmocka_unit_test(test_empty),
+        cmocka_unit_test(test_drop_pages),
         cmocka_unit_test(test_fifo),
         cmocka_unit_test(test_no_regular_file),
     };
