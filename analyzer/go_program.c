@@ -7,6 +7,7 @@
 #include "golang/go_types.h"
 #include "golang/goroutine_frames.h"
 #include "golang/references.h"
+#include "golang/stuck_goroutines.h"
 #include "symbol/symbol_go.h"
 
 #include <stdlib.h>
@@ -51,6 +52,8 @@ struct go_program {
     struct type_list *types;
     size_t type_count, type_capacity;
     uint64_t code_bytes_left;
+    struct program_stuck *stuck; /* NULL until found */
+    bool stuck_is_asked;
 };
 
 /* The list of goroutines is gone through once more, when first asked: members are in its order. */
@@ -740,6 +743,46 @@ static enum program_heap program_knowers(void *context, struct program_knower *k
     return heap;
 }
 
+/* Who is stuck. */
+
+/* Members are in the order of the runtime's list, which has others too. */
+static const struct program_stuck *program_stuck(void *context)
+{
+    struct go_program *program = context;
+    const struct go_runtime *runtime = program->runtime;
+    const struct snapshot *snapshot = program->snapshot;
+    uint64_t bytes;
+    if (program->stuck_is_asked)
+        return program->stuck;
+    program->stuck_is_asked = true;
+    if (program_heap(program, &bytes) == PROGRAM_HEAP_MISSING)
+        return NULL;
+    struct go_stuck found = go_stuck_find(runtime, program->arena);
+    if (!found.is_known)
+        return NULL;
+    struct program_stuck *stuck = arena_new(program->arena, struct program_stuck);
+    uint8_t *members = arena_array(program->arena, uint8_t, snapshot->member_count + 1);
+    uint32_t *slots = arena_array(program->arena, uint32_t, runtime->goroutine_count + 1);
+    struct program_link *links = arena_array(program->arena, struct program_link, found.link_count + 1);
+    uint32_t at = 0;
+    for (uint64_t slot = 0; slot < runtime->goroutine_count; slot++) {
+        slots[slot] = index_none;
+        if (at == snapshot->member_count || found.ids[slot] != snapshot->members[at].id)
+            continue;
+        members[at] = found.slots[slot];
+        slots[slot] = at++;
+    }
+    for (size_t i = 0; i < found.link_count; i++)
+        if (slots[found.links[i].slot] != index_none)
+            links[stuck->link_count++] =
+                (struct program_link){slots[found.links[i].slot], found.links[i].start, found.links[i].end};
+    stuck->members = members;
+    stuck->links = links;
+    stuck->links_are_all = found.links_are_all;
+    program->stuck = stuck;
+    return stuck;
+}
+
 const struct program *go_program_new(const struct go_runtime *runtime, const struct snapshot *snapshot,
                                      struct worker *worker, struct arena *arena)
 {
@@ -756,6 +799,7 @@ const struct program *go_program_new(const struct go_runtime *runtime, const str
                 .frames_have = program_frames_have,
                 .heap = program_heap,
                 .knowers = program_knowers,
+                .stuck = program_stuck,
                 .frame_leads_to = program_frame_leads_to,
             },
         .runtime = runtime,

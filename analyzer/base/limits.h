@@ -89,8 +89,12 @@ enum {
     limit_go_locks_in_code = 64,
     /* Deferred calls of one goroutine that are looked at: those that loops make are many. */
     limit_go_defers = 64,
-    /* Channels of which is asked who else knows them, those with most waiters. */
-    limit_go_channels_asked = 4096,
+    /* Parts of 64 MB that a Go program's heap lies in, and runs of pages in them, used or not. */
+    limit_go_areas = 1 << 12,
+    limit_go_spans = 1 << 24,
+    /* Goroutines up to which it is asked who can still be woken: 0.1 seconds; and what of theirs is told of the others. */
+    limit_go_asked_goroutines = 1 << 16,
+    limit_go_links = 1 << 16,
     /* Waiters whose frames are searched for the pool that they wait for. */
     limit_pool_samples = 64,
     /* Others that may hold one of a pool whose frames are looked at for it. */
@@ -184,8 +188,8 @@ static const uint64_t limit_argument_values = 1u << 26;
 /* Bytes of a core that are gone through for who refers to a channel, 0.1 seconds: of larger ones only stacks and
  * variables are. */
 static const uint64_t limit_go_heap_bytes = (uint64_t)256 << 20;
-/* … and before any finding asks for it: 50 milliseconds. */
-static const uint64_t limit_go_quick_heap_bytes = (uint64_t)128 << 20;
+/* Bytes of a Go program's memory that are gone through for what its goroutines can still come to: 0.3 seconds. */
+static const uint64_t limit_go_marked_bytes = (uint64_t)512 << 20;
 /* Bytes of a Go program's type descriptors; the largest known program has 20 MB. */
 static const uint64_t limit_go_types_bytes = (uint64_t)256 << 20;
 /* Bytes of one table of a pclntab; the whole of the largest known program's is under 200 MB. */

@@ -7,8 +7,9 @@
 static const struct detector *const detectors[] = {
     &detector_lock_cycle,
     &detector_lock_queue,
-    &detector_count,
     &detector_pool,
+    &detector_stuck,
+    &detector_count,
     &detector_channel,
     &detector_leak,
     &detector_descriptors,

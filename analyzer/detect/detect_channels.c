@@ -5,9 +5,6 @@
  * Keys for titles: {members}, {share} of all, {place} "f at file.go:12", {function}, {creator} where known, {resource}
  * "channel 0xc000010000" where known, and the rule's captures, all of the first member.
  *
- * A rule with `known-by: nobody` has one finding for all channels that nothing but their waiters refers to, where all
- * memory could be searched: {members}, {channels}.
- *
  * Where the rule does not say: at-least 1,000. A rule with conditions is taken at its word that they are waits on
  * channels; else wait facts and the runtime's states ("chan receive") tell. */
 #include "base/limits.h"
@@ -58,14 +55,6 @@ struct channel_knowers {
     enum program_heap heap;
 };
 
-static int compare_waiters(const void *left, const void *right)
-{
-    const struct resource *a = *(const struct resource *const *)left, *b = *(const struct resource *const *)right;
-    if (a->waiters != b->waiters)
-        return a->waiters > b->waiters ? -1 : 1;
-    return a->address < b->address ? -1 : a->address > b->address;
-}
-
 static int compare_knowers(const void *left, const void *right)
 {
     const struct program_knower *a = left, *b = right;
@@ -83,55 +72,22 @@ static const struct program_knower *knower_of(const struct channel_knowers *know
     return knowers == NULL ? NULL : bsearch(&key, knowers->knowers, knowers->count, sizeof key, compare_knowers);
 }
 
-/* Whether so little memory is at hand that all of it may be searched before anything has been found. */
-static bool heap_is_quick(struct detection *detection)
-{
-    const struct program *program = detection_program(detection);
-    uint64_t bytes;
-    return program != NULL && program->heap(program->context, &bytes) == PROGRAM_HEAP_SEARCHED &&
-           bytes <= limit_go_quick_heap_bytes;
-}
-
-/* Asks for the channels, and for those with most waiters, which other rules will speak of. Where that is quick even one
- * with a single waiter may be that nobody else knows. */
+/* One pass over the memory for all channels that will be told. */
 static void knowers_ask(struct detection *detection, const uint32_t *wanted, size_t wanted_count)
 {
-    bool is_quick = heap_is_quick(detection);
-    size_t count_max = is_quick ? (size_t)limit_go_channels_asked : (size_t)limit_masses_of_rule;
-    uint64_t waiters_least = is_quick ? 1 : 2;
     const struct snapshot *snapshot = detection_snapshot(detection);
     const struct program *program = detection_program(detection);
     struct arena *scratch = detection_scratch(detection);
     struct channel_knowers *result = arena_new(scratch, struct channel_knowers);
-    const struct resource **channels = NULL;
-    size_t count = 0, capacity = 0, total = 0;
-    for (size_t i = 0; i < snapshot->resource_count; i++) {
-        const struct resource *resource = &snapshot->resources[i];
-        if (!kind_is_channel(resource->kind) || resource->address == 0 || resource->waiters < waiters_least)
-            continue;
-        channels = arena_grow(scratch, channels, count, &capacity, sizeof(const struct resource *));
-        channels[count++] = resource;
-    }
-    if (count > 1)
-        qsort(channels, count, sizeof *channels, compare_waiters);
-    result->knowers = arena_array(scratch, struct program_knower, wanted_count + count_max + 1);
+    result->knowers = arena_array(scratch, struct program_knower, wanted_count + 1);
     for (size_t i = 0; i < wanted_count; i++)
-        result->knowers[total++].address = snapshot->resources[wanted[i]].address;
-    for (size_t i = 0; i < count && i < count_max; i++)
-        result->knowers[total++].address = channels[i]->address;
-    if (total > 1)
-        qsort(result->knowers, total, sizeof *result->knowers, compare_knowers);
-    for (size_t i = 0; i < total; i++)
+        result->knowers[i].address = snapshot->resources[wanted[i]].address;
+    qsort(result->knowers, wanted_count, sizeof *result->knowers, compare_knowers);
+    for (size_t i = 0; i < wanted_count; i++)
         if (result->count == 0 || result->knowers[result->count - 1].address != result->knowers[i].address)
             result->knowers[result->count++] = result->knowers[i];
-    if (result->count != 0)
-        result->heap = program->knowers(program->context, result->knowers, result->count);
+    result->heap = program->knowers(program->context, result->knowers, result->count);
     *detection_slot(detection, RULE_CHANNEL) = result;
-}
-
-static bool is_known_by_nobody(const struct channel_knowers *knowers, const struct program_knower *knower)
-{
-    return knowers->heap == PROGRAM_HEAP_SEARCHED && knower->stacks == 0 && knower->variables == 0 && knower->heap == 0;
 }
 
 /* "Apart from those who wait for it …": who could still use it, and what was searched for that. */
@@ -210,12 +166,12 @@ static void channel_tell(struct detection *detection, struct finding *finding, c
         detection_add_evidence(detection, finding, "They stand at several places: %s.", tally_text(&sites, " in "));
 }
 
-static bool channel_is_abandoned(struct detection *detection, uint32_t resource)
+/* All who wait on the channel alone are woken by the same ones. */
+static bool is_stuck(struct detection *detection, const struct places *places, const struct place *place)
 {
-    const struct channel_knowers *knowers = knowers_get(detection);
-    const struct program_knower *knower =
-        knower_of(knowers, detection_snapshot(detection)->resources[resource].address);
-    return knower != NULL && is_known_by_nobody(knowers, knower);
+    const struct program *program = detection_program(detection);
+    const struct program_stuck *stuck = program == NULL ? NULL : program->stuck(program->context);
+    return stuck != NULL && place->member_count != 0 && stuck->members[places->members[place->member_first]] != 0;
 }
 
 /* A rule that splits by resource is about channels that are known, and about few who wait on one: these may merely be
@@ -226,62 +182,6 @@ static bool splits_by_resource(const struct rule *rule)
         if (text_equals(rule->by[i], TEXT("resource")))
             return true;
     return false;
-}
-
-/* One finding for all who wait on channels that nobody can use any more. */
-static void abandoned_run(struct detection *detection, const struct compiled_rule *rule)
-{
-    const struct snapshot *snapshot = detection_snapshot(detection);
-    struct arena *scratch = detection_scratch(detection);
-    if (!heap_is_quick(detection))
-        return;
-    uint32_t *waiting = arena_array(scratch, uint32_t, snapshot->member_count + 1);
-    uint64_t members = 0;
-    size_t count = 0, matching_count, channels = 0;
-    const uint32_t *matching = detection_matching_members(detection, rule, &matching_count);
-    bool *is_counted = arena_array(scratch, bool, snapshot->resource_count + 1);
-    struct tally sites;
-    tally_init(&sites, detection);
-    for (size_t i = 0; i < matching_count; i++) {
-        const struct member *member = &snapshot->members[matching[i]];
-        uint32_t channel = channel_of(snapshot, member);
-        if (channel == index_none || member->wait_count != 1)
-            continue;
-        if (knowers_get(detection) == NULL)
-            knowers_ask(detection, NULL, 0);
-        const struct channel_knowers *knowers = knowers_get(detection);
-        const struct program_knower *knower = knower_of(knowers, snapshot->resources[channel].address);
-        if (knower == NULL || !is_known_by_nobody(knowers, knower))
-            continue;
-        channels += !is_counted[channel];
-        is_counted[channel] = true;
-        waiting[count++] = matching[i];
-        members += member->count;
-        tally_add(&sites, detection_call_site(detection, member->stack), member->count);
-    }
-    uint64_t at_least = compiled_rule_source(rule)->at_least;
-    if (members == 0 || members < at_least)
-        return;
-    struct finding *finding = detection_add(detection, rule);
-    finding->confidence = CONFIDENCE_READ;
-    finding->members = members;
-    struct circumstances circumstances;
-    circumstances_init(&circumstances, detection);
-    for (size_t i = 0; i < count; i++) {
-        claims_add(detection, waiting[i]);
-        detection_add_member(detection, finding, waiting[i], "waits");
-        circumstances_add(&circumstances, &snapshot->members[waiting[i]]);
-    }
-    finding_add_count(detection, finding, "channels", channels);
-    detection_add_evidence(
-        detection, finding,
-        "%s %s on %s that nothing else refers to: no other goroutine's stack, no "
-        "variable, nothing on the heap (read; all of the core's memory was searched).",
-        part_text(detection, members), for_count(members, "waits", "wait"),
-        channels == 1 ? "a channel" : arena_printf(scratch, "%s channels", detection_count_text(detection, channels)));
-    detection_add_evidence(detection, finding, "They wait: %s.", tally_text(&sites, " in "));
-    circumstances_tell(&circumstances, finding);
-    detection_set_title(detection, finding, rule, "{members} {kind} wait on channels that nothing else refers to");
 }
 
 /* Asks who knows the channels that will be told. */
@@ -305,10 +205,6 @@ static void places_ask(struct detection *detection, const struct places *places)
 static void channels_run(struct detection *detection, const struct compiled_rule *rule)
 {
     const struct rule *source = compiled_rule_source(rule);
-    if (source->known_by == RULE_KNOWN_BY_NOBODY) {
-        abandoned_run(detection, rule);
-        return;
-    }
     const struct snapshot *snapshot = detection_snapshot(detection);
     /* Conditions of the rule say what a wait on a channel looks like in dumps without states. */
     const struct places *places = places_read(detection, rule, false, members_least, 0,
@@ -334,7 +230,7 @@ static void channels_run(struct detection *detection, const struct compiled_rule
                                    for_count(place->members, "waits", "wait"), site);
         }
         if (splits_by_resource(source) && place->members < members_least &&
-            !channel_is_abandoned(detection, place->resource))
+            !is_stuck(detection, places, place))
             finding->severity = SEVERITY_INFO;
         circumstances_tell(&circumstances, finding);
         stack_memory_tell(detection, finding, place->members);

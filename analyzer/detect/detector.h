@@ -17,7 +17,7 @@ struct detector {
     void (*finish)(struct detection *detection);
 };
 
-extern const struct detector detector_count, detector_lock_cycle, detector_lock_queue, detector_channel, detector_pool,
+extern const struct detector detector_count, detector_lock_cycle, detector_lock_queue, detector_stuck, detector_channel, detector_pool,
     detector_leak, detector_descriptors;
 
 const struct snapshot *detection_snapshot(const struct detection *detection);

@@ -19,13 +19,13 @@ static const char *const severity_words[] = {
     [RULE_INFO] = "info", [RULE_WARNING] = "warning", [RULE_CRITICAL] = "critical"};
 static const char *const detector_words[RULE_DETECTOR_COUNT] = {
     [RULE_COUNT] = "count", [RULE_LOCK_CYCLE] = "lock-cycle", [RULE_LOCK_QUEUE] = "lock-queue",
+    [RULE_STUCK] = "stuck",
     [RULE_CHANNEL] = "channel", [RULE_POOL] = "pool", [RULE_LEAK] = "leak",
     [RULE_DESCRIPTORS] = "descriptors",
 };
 static const char *const member_words[] = {
     [RULE_FOR_ANY] = "any", [RULE_FOR_THREADS] = "threads", [RULE_FOR_GOROUTINES] = "goroutines"};
 
-static const char *const known_by_words[] = {"any", "nobody"};
 static const char *const holder_words[] = {
     [RULE_HOLDER_MEMBER] = "member", [RULE_HOLDER_ENDED] = "ended", [RULE_HOLDER_READERS] = "readers",
     [RULE_HOLDER_UNKNOWN] = "unknown"};
@@ -393,7 +393,6 @@ enum key_kind {
     KEY_DETECTOR,
     KEY_MEMBERS,
     KEY_HOLDER,
-    KEY_KNOWN_BY,
     KEY_PATTERN,       /* struct rule_patterns, as all below */
     KEY_PATTERNS,
     KEY_STACK,
@@ -454,7 +453,6 @@ static const struct key_row rule_keys[] = {
     {"size", KEY_LINE, IN_RULE(size), false},
     {"in-use", KEY_LINE, IN_RULE(in_use), false},
     {"holder", KEY_HOLDER, IN_RULE(holder), false},
-    {"known-by", KEY_KNOWN_BY, IN_RULE(known_by), false},
     {"at-least", KEY_NUMBER, IN_RULE(at_least), false},
     {"info-from", KEY_NUMBER, IN_RULE(info_from), false},
     {"share", KEY_SHARE, IN_RULE(share_permille), false},
@@ -578,8 +576,8 @@ static void check_rule(struct parsing *parsing, const struct yaml_node *node, co
         enum rule_detector detector;
     } owned[] = {{"head", RULE_LOCK_QUEUE}, {"acquire", RULE_POOL}, {"keeps", RULE_POOL}, {"hold", RULE_POOL},
                  {"size", RULE_POOL},       {"in-use", RULE_POOL},
-                 {"creates", RULE_LEAK},    {"holder", RULE_LOCK_QUEUE}, {"less", RULE_COUNT},
-                 {"known-by", RULE_CHANNEL}, {"info-from", RULE_LOCK_QUEUE}};
+                  {"creates", RULE_LEAK},    {"holder", RULE_LOCK_QUEUE}, {"less", RULE_COUNT},
+                  {"info-from", RULE_LOCK_QUEUE}};
     for (size_t i = 0; i < sizeof owned / sizeof owned[0]; i++) {
         const struct yaml_node *child = find_child(node, owned[i].name);
         if (child != NULL && rule->detector != owned[i].detector)
@@ -679,10 +677,6 @@ static void take_value(struct parsing *parsing, const struct key_row *row, const
     case KEY_MEMBERS:
         word = take_word(parsing, node, member_words, sizeof member_words / sizeof member_words[0]);
         *(enum rule_for *)field = word < 0 ? RULE_FOR_ANY : (enum rule_for)word;
-        return;
-    case KEY_KNOWN_BY:
-        word = take_word(parsing, node, known_by_words, sizeof known_by_words / sizeof known_by_words[0]);
-        *(enum rule_known_by *)field = word < 0 ? RULE_KNOWN_BY_ANY : (enum rule_known_by)word;
         return;
     case KEY_HOLDER:
         word = take_word(parsing, node, holder_words, sizeof holder_words / sizeof holder_words[0]);

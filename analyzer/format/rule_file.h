@@ -13,6 +13,7 @@ enum rule_detector {
     RULE_COUNT,
     RULE_LOCK_CYCLE,
     RULE_LOCK_QUEUE,
+    RULE_STUCK,
     RULE_CHANNEL,
     RULE_POOL,
     RULE_LEAK,
@@ -20,7 +21,6 @@ enum rule_detector {
     RULE_DETECTOR_COUNT,
 };
 enum rule_for { RULE_FOR_ANY, RULE_FOR_THREADS, RULE_FOR_GOROUTINES };
-enum rule_known_by { RULE_KNOWN_BY_ANY, RULE_KNOWN_BY_NOBODY };
 enum rule_holder { RULE_HOLDER_ANY, RULE_HOLDER_MEMBER, RULE_HOLDER_ENDED, RULE_HOLDER_READERS, RULE_HOLDER_UNKNOWN };
 enum rule_field { RULE_FIELD_FUNCTION, RULE_FIELD_FILE, RULE_FIELD_MODULE };
 
@@ -77,7 +77,6 @@ struct rule {
     struct text size, in_use;           /* pool: names of fields */
     struct rule_patterns creates;       /* leak: functions that make more of what leaks */
     struct rule_patterns less;          /* count: each member with one of these accounts for one of those counted */
-    enum rule_known_by known_by;        /* channel: who but the waiters refers to it */
     enum rule_holder holder;            /* lock-queue: what is known of who has the lock at the head */
     uint64_t at_least;    /* members; 0: not given, the detector's own */
     uint64_t info_from;   /* lock-queue: so many, which no rule speaks of, are told as info where the head stands still; 0: never */

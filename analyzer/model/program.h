@@ -51,6 +51,21 @@ enum program_heap {
     PROGRAM_HEAP_TOO_LARGE, /* limit_go_heap_bytes */
 };
 
+/* A member that nobody can wake and that knows what another such one waits for. */
+struct program_link {
+    uint32_t member;
+    uint64_t start, end; /* the object that this is in */
+};
+
+/* Who waits for what nothing can come to any more that could still run: no other member, variable, or thing on the
+ * heap that these lead to. */
+struct program_stuck {
+    const uint8_t *members; /* by member: 1 is so */
+    const struct program_link *links; /* by start, then member */
+    size_t link_count;
+    bool links_are_all; /* false: not all members were looked at */
+};
+
 struct program {
     void *context;
     /* Direct calls of the function that the snapshot's location is in, by address; NULL: its code is not at hand. */
@@ -71,6 +86,8 @@ struct program {
     enum program_heap (*heap)(void *context, uint64_t *ret_bytes);
     /* Fills in all but the addresses, which rise. One pass over the memory, however many they are. */
     enum program_heap (*knowers)(void *context, struct program_knower *knowers, size_t count);
+    /* NULL: not known, as of a live process, or of one whose memory is too much for that. Found when first asked. */
+    const struct program_stuck *(*stuck)(void *context);
     /* Whether the frame of a member's step leads to an address: a word of it points to a thing that has the address, or
      * that has a pointer to one that has. Of a live target things on the heap are not at hand: *ret_is_known is false
      * then. */

@@ -60,13 +60,14 @@ struct resource {
     bool is_any : 1;     /* nothing tells which one: it stands for all things of its kind that are not told apart, and
                           * those who wait for it have no more in common than the kind */
     bool capacity_known : 1;
+    bool counter_known : 1; /* of a wait group: fill is how many calls of Done it waits for */
     bool is_shared : 1;  /* between processes: holders can be elsewhere */
     uint32_t name;       /* string "orders_lock" or "table+0x28"; 0 unknown */
     uint64_t owner_id;   /* as it stands in memory, in the target's own pid namespace; 0 none */
     uint32_t anonymous_count;
     uint32_t hold_first, hold_count; /* into snapshot.holds */
     uint64_t waiters;    /* members that wait for it, counted by waits */
-    /* Semaphores, channels: what is in it and how much fits; known when capacity_known. */
+    /* Semaphores, channels: what is in it and how much fits; known when capacity_known. Wait groups: counter_known. */
     uint64_t fill, capacity;
 };
 

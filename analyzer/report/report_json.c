@@ -330,6 +330,8 @@ static void write_resource_wait(struct json_writer *json, const struct report_in
         json_writer_number(json, "fill", resource->fill);
         json_writer_number(json, "capacity", resource->capacity);
     }
+    if (resource->counter_known)
+        json_writer_number(json, "counter", resource->fill);
     json_writer_open_array(json, "waiters", JSON_LINE);
     for (uint32_t i = 0; i < row->waiter_count; i++) {
         uint64_t id = snapshot->members[input->grouping->resource_waiters[row->waiter_first + i]].id;

@@ -94,6 +94,19 @@ static bool read_channel(struct reader *reader, uint64_t address, struct resourc
     return resource->capacity_known;
 }
 
+/* How many calls of Done a wait group waits for; its words are like that from Go 1.18 on. A live target is asked. */
+static void read_wait_group(struct reader *reader, uint64_t address, struct resource *resource)
+{
+    enum { state_bytes = 8, counter_at = 4 };
+    uint8_t state[state_bytes];
+    bool is_late;
+    if (memory_ask(&reader->runtime->image->memory, address, state, sizeof state, &is_late) != sizeof state)
+        return;
+    int32_t counter = (int32_t)load_u32(state + counter_at);
+    resource->counter_known = counter > 0;
+    resource->fill = counter > 0 ? (uint64_t)counter : 0;
+}
+
 /* The variable's name; most things are on the heap and have none. 0 unknown. */
 static uint32_t variable_name(const struct reader *reader, uint64_t address)
 {
@@ -122,6 +135,8 @@ static void add_wait(struct reader *reader, uint32_t member, const struct gorout
             resource->name = variable_name(reader, address);
         if (is_channel && is_read)
             read_channel(reader, address, resource);
+        if (wait->kind == WAIT_WAITGROUP && is_read)
+            read_wait_group(reader, address, resource);
     }
     wait_build_wait(&reader->build, (struct wait){.member = member,
                                                   .resource = number,

@@ -363,8 +363,8 @@ func httpLimit() {
 
 // A server as they are: a listener, tickers, workers on a channel, a few requests under way.
 func healthy() {
-	serve(func(w http.ResponseWriter, r *http.Request) {})
 	jobs := make(chan int)
+	serve(func(w http.ResponseWriter, r *http.Request) { jobs <- 1 })
 	many(100, func() {
 		for range jobs {
 		}

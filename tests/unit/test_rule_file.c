@@ -217,7 +217,7 @@ static void test_errors(void **state)
         {HEAD "    grown: 2\n", "f.yaml:7:12: '2' of 'grown' is no factor such as 2x"},
         {HEAD "    grown: 1x\n", "f.yaml:7:12: '1x' of 'grown' is no factor such as 2x"},
         {HEAD "    detector: counter\n", "f.yaml:7:15: 'counter' is no value of 'detector'; there are: count, lock-cycle, "
-                                         "lock-queue, channel, pool, leak, descriptors"},
+                                         "lock-queue, stuck, channel, pool, leak, descriptors"},
         {HEAD "    for: thread\n", "f.yaml:7:10: 'thread' is no value of 'for'; there are: any, threads, goroutines"},
         {HEAD "    detector: lock-queue\n    holder: nobody\n",
          "f.yaml:8:13: 'nobody' is no value of 'holder'; there are: member, ended, readers, unknown"},
