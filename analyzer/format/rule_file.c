@@ -576,8 +576,8 @@ static void check_rule(struct parsing *parsing, const struct yaml_node *node, co
         enum rule_detector detector;
     } owned[] = {{"head", RULE_LOCK_QUEUE}, {"acquire", RULE_POOL}, {"keeps", RULE_POOL}, {"hold", RULE_POOL},
                  {"size", RULE_POOL},       {"in-use", RULE_POOL},
-                  {"creates", RULE_LEAK},    {"holder", RULE_LOCK_QUEUE}, {"less", RULE_COUNT},
-                  {"info-from", RULE_LOCK_QUEUE}};
+                 {"creates", RULE_LEAK},    {"holder", RULE_LOCK_QUEUE}, {"less", RULE_COUNT},
+                 {"info-from", RULE_LOCK_QUEUE}};
     for (size_t i = 0; i < sizeof owned / sizeof owned[0]; i++) {
         const struct yaml_node *child = find_child(node, owned[i].name);
         if (child != NULL && rule->detector != owned[i].detector)
