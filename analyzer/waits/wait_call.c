@@ -114,6 +114,9 @@ static const struct {
     {"vfwprintf", START, CALL_STDIO},
     {"vfscanf", START, CALL_STDIO},
     {"vfxprintf", START, CALL_STDIO},
+    {"g_mutex_lock", START, CALL_WORD_MUTEX},
+    {"g_cond_wait", START, CALL_WORD_CONDITION},
+    {"gomp_mutex_lock", START, CALL_WORD_MUTEX},
     {"malloc", START, CALL_ALLOCATOR},
     {"libc_malloc", START, CALL_ALLOCATOR},
     {"libc_calloc", START, CALL_ALLOCATOR},
@@ -230,6 +233,16 @@ static uint8_t function_meaning(struct wait_calls *calls, uint32_t function)
     return calls->of_function[function] - 1;
 }
 
+/* GLib's and libgomp's functions that wait for their mutexes are static ones, without names where there is no debug
+ * information. Others of these libraries wait so too: the value waited on tells the mutexes (wait_words.c). */
+static bool has_word_mutexes(const struct snapshot *snapshot, uint32_t module)
+{
+    if (module >= snapshot->module_count)
+        return false;
+    struct text name = text_basename(snapshot->modules[module].path);
+    return text_starts_with(name, TEXT("libglib-2.0.so")) || text_starts_with(name, TEXT("libgomp.so"));
+}
+
 /* The innermost function that tells. A mutex taken by the loader is told by its caller. */
 static enum wait_call read_stack(struct wait_calls *calls, const struct stack *stack)
 {
@@ -246,6 +259,8 @@ static enum wait_call read_stack(struct wait_calls *calls, const struct stack *s
             uint8_t meaning = function_meaning(calls, function);
             if (++looked_at > frames_looked_at)
                 return call;
+            if (function == 0 && call == CALL_UNKNOWN && has_word_mutexes(snapshot, location->module))
+                return CALL_WORD_MUTEX;
             /* Without debug information libc's own static functions have no name. */
             calls->has_musl |= meaning == NAME_PASSED_MUSL;
             if (meaning == NAME_PASSED || meaning == NAME_PASSED_MUSL || (function == 0 && is_of_leaf))

@@ -29,6 +29,8 @@ enum wait_call {
     CALL_WORD_SEMAPHORE, /* of C++20 */
     CALL_WORD_BARRIER,   /* C++20's latch and barrier */
     CALL_WORD,           /* C++20's atomic wait */
+    CALL_WORD_MUTEX,     /* of GLib and libgomp: 0 free, 1 locked, then a value of its own when somebody waits */
+    CALL_WORD_CONDITION, /* of GLib */
 };
 
 struct wait_calls {

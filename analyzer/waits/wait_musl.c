@@ -230,6 +230,8 @@ bool wait_musl_read(struct wait_context *context, const struct futex_wait *wait,
     case CALL_WORD_SEMAPHORE:
     case CALL_WORD_BARRIER:
     case CALL_WORD:
+    case CALL_WORD_MUTEX:
+    case CALL_WORD_CONDITION:
         return false;
     }
     *ret_object = object;

@@ -381,6 +381,8 @@ bool wait_pthread_read(struct wait_context *context, const struct futex_wait *wa
     case CALL_WORD_SEMAPHORE:
     case CALL_WORD_BARRIER:
     case CALL_WORD:
+    case CALL_WORD_MUTEX:
+    case CALL_WORD_CONDITION:
         return false;
     }
     *ret_object = object;

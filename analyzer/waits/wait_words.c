@@ -6,7 +6,11 @@ enum {
     rust_writer_bytes = 4,
     rust_count = 0x3fffffff,
     rust_write_locked = 0x3fffffff,
+    /* What waiters for a mutex expect: GLib's gthread-posix.c, libgomp's config/linux/mutex.h (-1). */
+    glib_mutex_waited = 2,
 };
+
+static const uint32_t gomp_mutex_waited = UINT32_MAX;
 
 static const struct word_call {
     enum wait_kind kind;
@@ -22,6 +26,8 @@ static const struct word_call {
     [CALL_WORD_SEMAPHORE] = {WAIT_SEMAPHORE, HOLDER_NEVER, false},
     [CALL_WORD_BARRIER] = {WAIT_BARRIER, HOLDER_NEVER, false},
     [CALL_WORD] = {WAIT_FUTEX, HOLDER_NEVER, false},
+    [CALL_WORD_MUTEX] = {WAIT_MUTEX, HOLDER_UNKNOWN, true},
+    [CALL_WORD_CONDITION] = {WAIT_CONDITION, HOLDER_NEVER, false},
 };
 
 static void read_state(const struct wait_context *context, enum wait_call call, struct resource *resource)
@@ -29,7 +35,7 @@ static void read_state(const struct wait_context *context, enum wait_call call, 
     uint32_t word;
     if (!wait_context_words(context, resource->address, &word, 1))
         return;
-    if (call == CALL_RUST_MUTEX && word == 0)
+    if ((call == CALL_RUST_MUTEX || call == CALL_WORD_MUTEX) && word == 0)
         resource->holder = HOLDER_FREE;
     if (call != CALL_RUST_READ && call != CALL_RUST_WRITE)
         return;
@@ -44,7 +50,8 @@ static void read_state(const struct wait_context *context, enum wait_call call, 
 
 bool wait_words_read(struct wait_context *context, const struct futex_wait *wait, struct futex_object *ret_object)
 {
-    if (wait->call < CALL_RUST_MUTEX)
+    if (wait->call < CALL_RUST_MUTEX ||
+        (wait->call == CALL_WORD_MUTEX && wait->expected != glib_mutex_waited && wait->expected != gomp_mutex_waited))
         return false;
     const struct word_call *call = &calls[wait->call];
     bool is_new;

@@ -656,6 +656,60 @@ static void test_rust(void **state)
     assert_resource(resource_of(park), WAIT_FUTEX, mutex + 64, HOLDER_NEVER);
 }
 
+/* The frame next to the leaf, which has no name, is in this module. */
+static void put_into_module(uint32_t thread, const char *path)
+{
+    const struct snapshot *snapshot = &target.literal.snapshot;
+    uint32_t step = snapshot->stacks[snapshot->members[thread].stack].step_first + 1;
+    snapshot->locations[snapshot->steps[step].location].module = literal_module(&target.literal, path, 0, 0);
+}
+
+/* Mutexes that are one word, of GLib and libgomp: their waiters stand in static functions. */
+static void test_word_mutexes(void **state)
+{
+    (void)state;
+    uint32_t named = add_waiter(private_wait, mutex, 2, "syscall g_mutex_lock_slowpath work");
+    uint32_t nameless = add_waiter(private_wait, mutex + 8, 2, "syscall - work");
+    uint32_t other = add_waiter(private_wait, mutex + 16, 3, "syscall - work");
+    uint32_t gomp = add_waiter(private_wait, mutex + 24, UINT32_MAX, "syscall - work");
+    uint32_t elsewhere = add_waiter(private_wait, mutex + 32, 2, "syscall - work");
+    put_into_module(nameless, "/usr/lib/libglib-2.0.so.0.7400.6");
+    put_into_module(other, "/usr/lib/libglib-2.0.so.0.7400.6");
+    put_into_module(gomp, "/usr/lib/libgomp.so.1.0.0");
+    put_into_module(elsewhere, "/usr/lib/libother.so.1");
+    target.data[(mutex - data_start) / 4] = target.data[(mutex + 8 - data_start) / 4] = 2;
+    target.data[(mutex + 24 - data_start) / 4] = UINT32_MAX;
+    read_facts();
+    assert_resource(resource_of(named), WAIT_MUTEX, mutex, HOLDER_UNKNOWN);
+    assert_resource(resource_of(nameless), WAIT_MUTEX, mutex + 8, HOLDER_UNKNOWN);
+    assert_int_equal(resource_of(other)->kind, WAIT_FUTEX);
+    assert_resource(resource_of(gomp), WAIT_MUTEX, mutex + 24, HOLDER_UNKNOWN);
+    assert_int_equal(resource_of(elsewhere)->kind, WAIT_FUTEX);
+}
+
+/* Of a function's static variable: who stands in the function past the guard makes it; two such threads, and nobody is
+ * told. */
+static void test_static_variables(void **state)
+{
+    for (int makers = 1; makers <= 2; makers++) {
+        restart();
+        uint32_t waits = add_waiter(private_wait, mutex, 0x10100, "syscall __cxa_guard_acquire instance start_thread");
+        uint32_t makes = add_thread(0, 7, 0, 0, "read load instance start_thread");
+        add_thread(0, 7, 0, 0, makers == 2 ? "read instance start_thread" : "read load start_thread");
+        target.data[(mutex - data_start) / 4] = 0x10100;
+        read_facts();
+        const struct resource *guard = resource_of(waits);
+        assert_int_equal(guard->kind, WAIT_ONCE);
+        const struct snapshot *snapshot = &target.literal.snapshot;
+        assert_int_equal(snapshot->hold_count, makers == 1);
+        if (makers == 1) {
+            assert_int_equal(snapshot->holds[0].member, makes);
+            assert_int_equal(snapshot->holds[0].learnt, LEARNT_INFERRED);
+        }
+    }
+    (void)state;
+}
+
 /* Numbers of kernel arch/x86/entry/syscalls/syscall_64.tbl. */
 static void test_kernel_waits(void **state)
 {
@@ -777,6 +831,9 @@ static void test_call_names(void **state)
         {"std::thread::functions::park", CALL_PARK},
         {"std::__atomic_semaphore::_M_acquire()", CALL_WORD_SEMAPHORE},
         {"std::latch::wait() const", CALL_WORD_BARRIER},
+        {"g_mutex_lock_slowpath", CALL_WORD_MUTEX},
+        {"g_cond_wait_until", CALL_WORD_CONDITION},
+        {"gomp_mutex_lock_slow", CALL_WORD_MUTEX},
     };
     enum { row_count = sizeof rows / sizeof rows[0] };
     uint32_t stacks[row_count];
@@ -820,6 +877,8 @@ int main(void)
         TEST(test_ids_of_source),
         TEST(test_musl_mutex),
         TEST(test_rust),
+        TEST(test_word_mutexes),
+        TEST(test_static_variables),
         TEST(test_kernel_waits),
         TEST(test_order),
         TEST(test_nonsense),
