@@ -783,6 +783,75 @@ static const struct program_stuck *program_stuck(void *context)
     return stuck;
 }
 
+/* What is lent. */
+
+static uint64_t count_knowing(struct go_program *program, const struct program_lender_question *question,
+                              uint64_t address)
+{
+    uint64_t count = 0;
+    for (size_t i = 0; i < question->member_count && i < limit_pool_holders_asked; i++) {
+        const struct member_place *place = member_place(program, question->members[i]);
+        uint64_t word, at = place->sp;
+        while (at != 0 && at + 8 <= place->high && memory_read_u64(&program->runtime->image->memory, at, &word) &&
+               word != address)
+            at += 8;
+        count += at != 0 && at + 8 <= place->high && memory_read_u64(&program->runtime->image->memory, at, &word) &&
+                 word == address;
+    }
+    return count;
+}
+
+struct lender_check {
+    struct go_program *program;
+    const struct type_list *types;
+    struct program_pool_question counters;
+};
+
+static bool lender_read(const struct lender_check *check, uint64_t address, struct program_pool *ret_pool)
+{
+    for (size_t i = 0; i < check->types->count; i++)
+        if (pool_read(check->program, &check->types->types[i], &check->counters, address, ret_pool))
+            return true;
+    return false;
+}
+
+static bool is_lender(void *context, uint64_t address)
+{
+    struct program_pool unused;
+    return lender_read(context, address, &unused);
+}
+
+static size_t program_lenders(void *context, const struct program_lender_question *question,
+                              struct program_lender *ret_lenders, size_t count_max)
+{
+    struct go_program *program = context;
+    struct lender_check check = {
+        program, NULL, {.type = question->type, .size = question->size, .in_use = question->in_use}};
+    struct go_lender found[limit_pool_objects];
+    uint64_t bytes;
+    size_t count = 0;
+    if (program_heap(program, &bytes) == PROGRAM_HEAP_MISSING)
+        return 0;
+    types_of(program, question->type); /* lists move when one more is made */
+    const struct type_list *lent = types_of(program, question->lent);
+    check.types = types_of(program, question->type);
+    struct go_lent_question lent_question = {lent->types, lent->count, question->field, is_lender, &check};
+    size_t found_count =
+        go_lenders_find(program->runtime, &lent_question, program->arena, found, limit_pool_objects);
+    for (size_t i = 0; i < found_count && count < count_max; i++) {
+        struct program_pool pool;
+        uint64_t waiters = count_knowing(program, question, found[i].address);
+        if (waiters != 0 && lender_read(&check, found[i].address, &pool))
+            ret_lenders[count++] = (struct program_lender){.address = found[i].address,
+                                                           .size = pool.size,
+                                                           .in_use = pool.in_use,
+                                                           .existing = found[i].existing,
+                                                           .held = found[i].held,
+                                                           .waiters = waiters};
+    }
+    return count;
+}
+
 const struct program *go_program_new(const struct go_runtime *runtime, const struct snapshot *snapshot,
                                      struct worker *worker, struct arena *arena)
 {
@@ -800,6 +869,7 @@ const struct program *go_program_new(const struct go_runtime *runtime, const str
                 .heap = program_heap,
                 .knowers = program_knowers,
                 .stuck = program_stuck,
+                .lenders = program_lenders,
                 .frame_leads_to = program_frame_leads_to,
             },
         .runtime = runtime,

@@ -94,7 +94,7 @@ def test_interface(stackgroup):
 
 BUSY = (
     ("go_pools", "lines-busy"), ("go_pools", "lines-apart"), ("go_pools", "two-pools"), ("go_pools", "sql-busy"),
-    ("go_pools", "sql-some"), ("go_redigo", "busy"), ("go_redigo", "crossed"),
+    ("go_pools", "sql-some"), ("go_pools", "sql-kept"), ("go_redigo", "busy"), ("go_redigo", "crossed"),
 )
 
 
@@ -102,8 +102,25 @@ BUSY = (
 def test_busy(program, shape, stackgroup):
     """Others work with what they hold: whoever waits will be served, however many of them there are."""
     found, _ = findings(make(program, shape))
-    found.pop("go-database-sql/no-connection", None)  # that many wait is said
     assert [finding["title"] for finding in found.values() if finding["severity"] != "info"] == []
+
+
+@pytest.mark.parametrize("variant", (go_cores.STRIPPED, go_cores.PLAIN), ids=lambda variant: variant.name)
+def test_dropped(variant, stackgroup):
+    """Rows that were neither closed nor kept: their goroutines have ended, and who waits waits for ever."""
+    found, _ = findings(make("go_pools", "sql-dropped", variant))
+    finding = found["go-database-sql/connections-leaked"]
+    assert (finding["severity"], finding["confidence"], finding["members"]) == ("critical", "read", 40)
+    assert [finding["keys"][key] for key in ("leaked", "held", "size", "in-use")] == ["6", "0", "6", "6"]
+    assert [name for name, other in found.items() if other["severity"] != "info"] == ["go-database-sql/connections-leaked"]
+
+
+def test_dropped_some(stackgroup):
+    """Others are kept where somebody can still close them."""
+    found, _ = findings(make("go_pools", "sql-dropped-some"))
+    finding = found["go-database-sql/connections-leaked"]
+    assert finding["severity"] == "warning"
+    assert [finding["keys"][key] for key in ("leaked", "held")] == ["4", "2"]
 
 
 def test_condition(stackgroup):

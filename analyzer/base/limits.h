@@ -95,6 +95,8 @@ enum {
     /* Goroutines up to which it is asked who can still be woken: 0.1 seconds; and what of theirs is told of the others. */
     limit_go_asked_goroutines = 1 << 16,
     limit_go_links = 1 << 16,
+    /* Things lent by pools of Go's that are looked for by their type. */
+    limit_go_lent = 1 << 20,
     /* Waiters whose frames are searched for the pool that they wait for. */
     limit_pool_samples = 64,
     /* Others that may hold one of a pool whose frames are looked at for it. */

@@ -6,6 +6,9 @@
  * Keys for titles: {members}, {things} "4 channels", {place} of the first member, and of wait groups {calls}, how many
  * calls of Done they still count on.
  *
+ * A rule with `lent` has one finding for each pool that its members wait for and whose things nobody holds any more:
+ * {leaked}, {held}, {size}, {in-use}.
+ *
  * Where the rule does not say: at-least 1. A single one that is the program's main goroutine, and that no other one
  * waits with, is how programs keep from ending: `info`. */
 #include "detect/claims.h"
@@ -282,10 +285,81 @@ static void stuck_tell(struct stuck_search *search)
     detection_set_title(detection, finding, search->rule, "{members} {kind} wait for ever");
 }
 
+/* Pools that are used up by what nobody holds any more: "sql.driverConn.db" of a "sql.DB". */
+
+static void leak_tell(struct detection *detection, const struct compiled_rule *rule, const uint32_t *members,
+                      size_t count, const struct program_lender *pool)
+{
+    const struct snapshot *snapshot = detection_snapshot(detection);
+    const struct rule *source = compiled_rule_source(rule);
+    struct finding *finding = detection_add(detection, rule);
+    struct circumstances circumstances;
+    uint64_t leaked = pool->in_use - pool->held;
+    circumstances_init(&circumstances, detection);
+    finding->confidence = CONFIDENCE_READ;
+    if (pool->held != 0 && finding->severity == SEVERITY_CRITICAL)
+        finding->severity = SEVERITY_WARNING; /* those will be given back */
+    for (size_t i = 0; i < count; i++) {
+        detection_add_member(detection, finding, members[i], "waits");
+        circumstances_add(&circumstances, &snapshot->members[members[i]]);
+        finding->members += snapshot->members[members[i]].count;
+    }
+    finding_add_count(detection, finding, "leaked", leaked);
+    finding_add_count(detection, finding, "held", pool->held);
+    finding_add_count(detection, finding, "size", pool->size);
+    finding_add_count(detection, finding, "in-use", pool->in_use);
+    detection_add_evidence(detection, finding, "The pool (%.*s at 0x%" PRIx64 ") has %s, in use: %s (read).",
+                           (int)source->pool.length, source->pool.data, pool->address,
+                           detection_count_text(detection, pool->size), detection_count_text(detection, pool->in_use));
+    detection_add_evidence(
+        detection, finding,
+        "Of these %s %s held by somebody: without the pool no goroutine, variable or thing on the heap "
+        "leads to the other %s (read). They were taken and dropped, and never come back.",
+        pool->held == 0
+            ? "none"
+            : arena_printf(detection_scratch(detection), "%s at the most", detection_count_text(detection, pool->held)),
+        for_count(pool->held, "is", "are"), detection_count_text(detection, leaked));
+    circumstances_tell(&circumstances, finding);
+    detection_set_title(detection, finding, rule, "{leaked} things of a pool are held by nobody");
+}
+
+static void leaks_run(struct detection *detection, const struct compiled_rule *rule)
+{
+    enum { pools_max = 16 };
+    const struct rule *source = compiled_rule_source(rule);
+    const struct program *program = detection_program(detection);
+    struct arena *scratch = detection_scratch(detection);
+    struct program_lender pools[pools_max];
+    size_t count, dot = source->lent.length;
+    const uint32_t *members = detection_matching_members(detection, rule, &count);
+    while (dot > 0 && source->lent.data[dot - 1] != '.')
+        dot--;
+    if (program == NULL || count == 0 || count < source->at_least || dot == 0)
+        return;
+    struct program_lender_question question = {
+        .lent = arena_printf(scratch, "%.*s", (int)dot - 1, source->lent.data),
+        .field = {source->lent.data + dot, source->lent.length - dot},
+        .type = arena_printf(scratch, "%.*s", (int)source->pool.length, source->pool.data),
+        .size = source->size,
+        .in_use = source->in_use,
+        .members = members,
+        .member_count = count,
+    };
+    size_t pool_count = program->lenders(program->context, &question, pools, pools_max);
+    /* One that is being opened has no thing yet. */
+    for (size_t i = 0; i < pool_count; i++)
+        if (pools[i].in_use == pools[i].size && pools[i].existing == pools[i].in_use && pools[i].held < pools[i].in_use)
+            leak_tell(detection, rule, members, count, &pools[i]);
+}
+
 static void stuck_run(struct detection *detection, const struct compiled_rule *rule)
 {
     struct stuck_search search = {.detection = detection, .rule = rule};
     uint64_t at_least = compiled_rule_source(rule)->at_least;
+    if (compiled_rule_source(rule)->lent.length != 0) {
+        leaks_run(detection, rule);
+        return;
+    }
     collect(&search);
     if (search.member_count == 0 || search.weight < at_least)
         return;

@@ -11,10 +11,11 @@
 
 enum { go_minor_oldest = 13, go_minor_newest = 27 };
 
-/* runtime.g. The same in all releases: stack.lo 0, stack.hi 8, m 48, sched.sp 56, sched.pc 64, sched.g 72. */
+/* runtime.g. The same in all releases: stack.lo 0, stack.hi 8, _panic 32, m 48, sched.sp 56, sched.pc 64, sched.g 72. */
 enum {
     go_g_stack_low = 0,
     go_g_stack_high = 8,
+    go_g_panic = 32,
     go_g_defer = 40,
     go_g_m = 48,
     go_g_sp = 56,

@@ -452,6 +452,8 @@ static const struct key_row rule_keys[] = {
     {"less", KEY_PATTERNS, IN_RULE(less), false},
     {"size", KEY_LINE, IN_RULE(size), false},
     {"in-use", KEY_LINE, IN_RULE(in_use), false},
+    {"lent", KEY_LINE, IN_RULE(lent), false},
+    {"pool", KEY_LINE, IN_RULE(pool), false},
     {"holder", KEY_HOLDER, IN_RULE(holder), false},
     {"at-least", KEY_NUMBER, IN_RULE(at_least), false},
     {"info-from", KEY_NUMBER, IN_RULE(info_from), false},
@@ -575,7 +577,7 @@ static void check_rule(struct parsing *parsing, const struct yaml_node *node, co
         const char *name;
         enum rule_detector detector;
     } owned[] = {{"head", RULE_LOCK_QUEUE}, {"acquire", RULE_POOL}, {"keeps", RULE_POOL}, {"hold", RULE_POOL},
-                 {"size", RULE_POOL},       {"in-use", RULE_POOL},
+                 {"lent", RULE_STUCK},      {"pool", RULE_STUCK},
                  {"creates", RULE_LEAK},    {"holder", RULE_LOCK_QUEUE}, {"less", RULE_COUNT},
                  {"info-from", RULE_LOCK_QUEUE}};
     for (size_t i = 0; i < sizeof owned / sizeof owned[0]; i++) {
@@ -584,6 +586,16 @@ static void check_rule(struct parsing *parsing, const struct yaml_node *node, co
             FAIL(parsing, child->key, "'%s' belongs to 'detector: %s', this rule's is '%s'", owned[i].name,
                  detector_words[owned[i].detector], detector_words[rule->detector]);
     }
+    static const char *const counters[] = {"size", "in-use"};
+    for (size_t i = 0; i < sizeof counters / sizeof counters[0]; i++) {
+        const struct yaml_node *child = find_child(node, counters[i]);
+        if (child != NULL && rule->detector != RULE_POOL && rule->lent.length == 0)
+            FAIL(parsing, child->key, "'%s' belongs to 'detector: %s', this rule's is '%s'", counters[i],
+                 detector_words[RULE_POOL], detector_words[rule->detector]);
+    }
+    if (rule->detector == RULE_STUCK && rule->lent.length != 0 && !parsing->is_cut &&
+        (rule->pool.length == 0 || rule->size.length == 0 || rule->in_use.length == 0))
+        FAIL(parsing, node, "a rule with 'lent' has no 'pool', 'size' or 'in-use'");
     if (rule->detector == RULE_POOL && !parsing->is_cut && find_child(node, "acquire") == NULL)
         FAIL(parsing, node, "a rule of 'detector: pool' has no 'acquire'");
     /* Those of locks say themselves who waits for whom. */

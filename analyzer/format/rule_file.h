@@ -74,7 +74,8 @@ struct rule {
     struct rule_match head;  /* lock-queue: what the thread at the head does */
     bool has_head;
     struct rule_patterns acquire, keeps, hold; /* pool */
-    struct text size, in_use;           /* pool: names of fields */
+    struct text size, in_use;           /* pool, stuck: names of fields */
+    struct text lent, pool;             /* stuck: "sql.driverConn.db", a type and its pointer to "sql.DB", the pool's */
     struct rule_patterns creates;       /* leak: functions that make more of what leaks */
     struct rule_patterns less;          /* count: each member with one of these accounts for one of those counted */
     enum rule_holder holder;            /* lock-queue: what is known of who has the lock at the head */

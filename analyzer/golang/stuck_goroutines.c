@@ -5,10 +5,11 @@
 #include "base/limits.h"
 #include "base/number_sort.h"
 #include "golang/case_chain.h"
-#include "golang/goroutine_frames.h"
+#include "golang/live_words.h"
 #include "golang/semaphores.h"
 
 #include <stdlib.h>
+#include <string.h>
 
 /* An object that is still to be gone through. */
 struct pending_object {
@@ -34,6 +35,7 @@ struct search {
     struct pending_object *pending;
     size_t pending_count, pending_capacity;
     struct goroutine_reader reader;
+    struct go_live_reader *live;
     const uint8_t *list; /* the runtime's, of goroutines */
     const struct go_semaphore_wait *semaphores;
     size_t semaphore_count;
@@ -54,6 +56,8 @@ struct search {
         size_t count, capacity;
         uint64_t steps_left;
     } condition;
+    uint64_t *passed_over; /* objects whose words are not followed; few */
+    size_t passed_over_count;
     bool is_broken; /* something could not be read or took too long */
 };
 
@@ -239,6 +243,9 @@ static void object_scan(struct search *search, struct pending_object pending)
     uint64_t offset = pending.index * span->object_bytes, size = span->limit - span->start - offset;
     size = size < span->object_bytes ? size : span->object_bytes;
     const uint8_t *bytes = span->bytes + offset;
+    for (size_t i = 0; i < search->passed_over_count; i++)
+        if (search->passed_over[i] == span->first_object + pending.index)
+            return;
     if (size < 8 || !take_bytes(search, size) || is_sudog(search, span, bytes) || is_thread_record(search, span, bytes))
         return;
     if (size < processor_bytes_min || size > processor_bytes_max)
@@ -268,6 +275,11 @@ static void memory_mark(struct search *search, uint64_t start, uint64_t end)
     }
 }
 
+static void live_mark(void *context, uint64_t start, uint64_t end)
+{
+    memory_mark(context, start, end);
+}
+
 /* Its stack, and its record: deferred calls, what it was started with, labels. */
 static void goroutine_mark(struct search *search, uint64_t slot)
 {
@@ -282,7 +294,8 @@ static void goroutine_mark(struct search *search, uint64_t slot)
         return;
     }
     uint64_t from = found.sp;
-    if ((load_u32(g + layout->status) & ~(uint32_t)go_status_scan) == GO_RUNNING) {
+    uint32_t status = load_u32(g + layout->status) & ~(uint32_t)go_status_scan;
+    if (status == GO_RUNNING) {
         struct stack *stack = stack_from(search, found.low);
         uint64_t used = stack == NULL ? UINT64_MAX : stack->used;
         /* Where it went over to a stack of the runtime's. */
@@ -290,7 +303,9 @@ static void goroutine_mark(struct search *search, uint64_t slot)
             used = load_u64(g + go_g_sp);
         from = used >= found.low && used < found.high ? used : found.low;
     }
-    memory_mark(search, from, found.high);
+    bool waits = status == GO_WAITING && load_u64(g + go_g_panic) == 0;
+    if (!waits || !go_live_words_visit(search->live, load_u64(g + go_g_pc), found.sp, found.high, live_mark, search))
+        memory_mark(search, from, found.high);
     for (size_t i = 0; i + 8 <= size_bytes; i += 8) {
         uint64_t word = load_u64(g + i);
         if (word - search->low < search->high - search->low && word != found.high) /* where the next object begins */
@@ -845,10 +860,9 @@ static void links_make(struct search *search, struct go_stuck *result)
         qsort(result->links, result->link_count, sizeof *result->links, compare_links);
 }
 
-static void search_run(struct search *search, struct go_stuck *result)
+/* All that is led to, by what can run and by variables. */
+static void mark_all(struct search *search)
 {
-    goroutines_note(search);
-    goroutines_read(search, result);
     threads_mark(search);
     variables_mark(search);
     blocks_mark(search);
@@ -856,44 +870,142 @@ static void search_run(struct search *search, struct go_stuck *result)
         if (search->heap.spans[i].object_bytes != 0)
             go_span_visit_kept(&search->heap, search->runtime, &search->heap.spans[i], kept_mark, search);
     drain(search);
-    if (search->is_broken)
-        return;
-    result->is_known = true;
-    for (uint64_t slot = 0; slot < search->runtime->goroutine_count; slot++)
-        result->slots[slot] = search->fates[slot] == FATE_STUCK;
-    links_make(search, result);
 }
 
-struct go_stuck go_stuck_find(const struct go_runtime *runtime, struct arena *arena)
+/* False when there is nothing to go through, or too much. */
+static bool search_begin(struct search *search, const struct go_runtime *runtime, struct arena *arena,
+                         struct go_stuck *result)
 {
     enum { condition_steps = 1 << 20 };
-    struct go_stuck result = {.is_known = false};
-    struct search search = {
+    *search = (struct search){
         .runtime = runtime,
         .memory = &runtime->image->memory,
         .arena = arena,
         .reader = goroutine_reader_new(runtime),
         .bytes_left = limit_go_marked_bytes,
     };
-    if (runtime->goroutine_count > limit_go_asked_goroutines || !go_heap_read(runtime, arena, &search.heap))
-        return result;
-    size_t words = (size_t)(search.heap.object_count / 64 + 1), slots = (size_t)runtime->goroutine_count + 1;
-    search.low = search.heap.spans[0].start;
-    search.high = search.heap.spans[search.heap.span_count - 1].end;
-    search.marked = arena_array(arena, uint64_t, words);
-    search.is_goroutine = arena_array(arena, uint64_t, words);
-    search.is_awaited = arena_array(arena, uint64_t, words);
-    search.fates = arena_array(arena, uint8_t, slots);
-    search.woken = arena_array(arena, uint32_t, slots);
-    search.stacks = arena_array(arena, struct stack, slots);
+    if (runtime->goroutine_count > limit_go_asked_goroutines || !go_heap_read(runtime, arena, &search->heap))
+        return false;
+    size_t words = (size_t)(search->heap.object_count / 64 + 1), slots = (size_t)runtime->goroutine_count + 1;
+    search->low = search->heap.spans[0].start;
+    search->high = search->heap.spans[search->heap.span_count - 1].end;
+    search->marked = arena_array(arena, uint64_t, words);
+    search->is_goroutine = arena_array(arena, uint64_t, words);
+    search->is_awaited = arena_array(arena, uint64_t, words);
+    search->live = arena_new(arena, struct go_live_reader);
+    search->live->runtime = runtime;
+    search->fates = arena_array(arena, uint8_t, slots);
+    search->woken = arena_array(arena, uint32_t, slots);
+    search->stacks = arena_array(arena, struct stack, slots);
     struct go_runtime found = *runtime; /* the table is looked for once */
     found.semaphores = runtime->semaphores != 0 ? runtime->semaphores : go_semaphores_find(runtime);
-    search.semaphore_table = found.semaphores;
+    search->semaphore_table = found.semaphores;
     if (found.semaphores != 0)
-        search.semaphores = go_semaphores_read(&found, arena, &search.semaphore_count);
-    search.condition.steps_left = condition_steps;
-    result.slots = arena_array(arena, uint8_t, slots);
-    result.ids = arena_array(arena, uint64_t, slots);
-    search_run(&search, &result);
+        search->semaphores = go_semaphores_read(&found, arena, &search->semaphore_count);
+    search->condition.steps_left = condition_steps;
+    result->slots = arena_array(arena, uint8_t, slots);
+    result->ids = arena_array(arena, uint64_t, slots);
+    return true;
+}
+
+struct go_stuck go_stuck_find(const struct go_runtime *runtime, struct arena *arena)
+{
+    struct go_stuck result = {.is_known = false};
+    struct search search;
+    if (!search_begin(&search, runtime, arena, &result))
+        return result;
+    goroutines_note(&search);
+    goroutines_read(&search, &result);
+    mark_all(&search);
+    if (search.is_broken)
+        return result;
+    result.is_known = true;
+    for (uint64_t slot = 0; slot < runtime->goroutine_count; slot++)
+        result.slots[slot] = search.fates[slot] == FATE_STUCK;
+    links_make(&search, &result);
     return result;
+}
+
+/* Lenders. */
+
+struct lent {
+    uint64_t object;
+    size_t lender;
+};
+
+struct lending {
+    struct search *search;
+    const struct go_lent_question *question;
+    struct go_lender *lenders;
+    size_t lender_count, count_max;
+    struct lent *lent;
+    size_t lent_count, lent_capacity;
+};
+
+static void lent_add(struct lending *lending, uint64_t object, uint64_t lender)
+{
+    size_t at = 0;
+    while (at < lending->lender_count && lending->lenders[at].address != lender)
+        at++;
+    if (at == lending->count_max || lending->lent_count == limit_go_lent ||
+        (at == lending->lender_count && !lending->question->is_lender(lending->question->context, lender)))
+        return;
+    if (at == lending->lender_count)
+        lending->lenders[lending->lender_count++] = (struct go_lender){.address = lender};
+    lending->lent = arena_grow(lending->search->arena, lending->lent, lending->lent_count, &lending->lent_capacity,
+                               sizeof *lending->lent);
+    lending->lent[lending->lent_count++] = (struct lent){object, at};
+}
+
+/* Objects of the size that the allocator has for such a struct, garbage too. */
+static void lent_find(struct lending *lending, const struct go_struct *type, uint64_t offset)
+{
+    struct search *search = lending->search;
+    for (size_t i = 0; i < search->heap.span_count; i++) {
+        const struct go_span *span = &search->heap.spans[i];
+        if (span->bytes == NULL || span->object_bytes < type->size_bytes ||
+            span->object_bytes > type->size_bytes + type->size_bytes / 4 + 16)
+            continue;
+        for (uint64_t at = 0; at + span->object_bytes <= span->limit - span->start; at += span->object_bytes) {
+            uint64_t lender = load_u64(span->bytes + at + offset);
+            if (object_of(search, lender) != UINT64_MAX && go_struct_fits(search->runtime, type, span->start + at))
+                lent_add(lending, span->first_object + at / span->object_bytes, lender);
+        }
+    }
+}
+
+size_t go_lenders_find(const struct go_runtime *runtime, const struct go_lent_question *question, struct arena *arena,
+                       struct go_lender *ret_lenders, size_t count_max)
+{
+    struct go_stuck unused;
+    struct search search;
+    struct lending lending = {.search = &search, .question = question, .lenders = ret_lenders, .count_max = count_max};
+    struct go_field found;
+    if (question->type_count == 0 || !search_begin(&search, runtime, arena, &unused))
+        return 0;
+    for (size_t i = 0; i < question->type_count; i++)
+        if (go_struct_field(runtime, &question->types[i], question->field, &found) && found.size_bytes == 8)
+            lent_find(&lending, &question->types[i], found.offset);
+    if (lending.lent_count == 0)
+        return 0;
+    goroutines_note(&search);
+    goroutines_read(&search, &unused);
+    mark_all(&search);
+    for (size_t i = 0; i < lending.lent_count; i++)
+        ret_lenders[lending.lent[i].lender].existing += bit_test(search.marked, lending.lent[i].object);
+    /* Once more, past the lenders: those who can run are known by now. */
+    memset(search.marked, 0, (size_t)(search.heap.object_count / 64 + 1) * sizeof *search.marked);
+    memset(search.is_awaited, 0, (size_t)(search.heap.object_count / 64 + 1) * sizeof *search.is_awaited);
+    search.passed_over = arena_array(arena, uint64_t, lending.lender_count);
+    for (size_t i = 0; i < lending.lender_count; i++)
+        search.passed_over[search.passed_over_count++] = object_of(&search, ret_lenders[i].address);
+    goroutines_note(&search);
+    search.woken_count = 0;
+    for (uint32_t slot = 0; slot < runtime->goroutine_count; slot++)
+        if (search.fates[slot] == FATE_CAN_RUN)
+            search.woken[search.woken_count++] = slot;
+    mark_all(&search);
+    for (size_t i = 0; i < lending.lent_count; i++)
+        ret_lenders[lending.lent[i].lender].held += bit_test(search.marked, lending.lent[i].object);
+    return search.is_broken ? 0 : lending.lender_count;
 }

@@ -10,6 +10,7 @@
 #ifndef SG_GOLANG_STUCK_GOROUTINES_H
 #define SG_GOLANG_STUCK_GOROUTINES_H
 
+#include "golang/go_types.h"
 #include "golang/heap_spans.h"
 
 /* One that is stuck and knows what another one that is stuck waits for. */
@@ -28,5 +29,25 @@ struct go_stuck {
 };
 
 struct go_stuck go_stuck_find(const struct go_runtime *runtime, struct arena *arena);
+
+/* What lends things of one type, each of which has a pointer to it: a pool of connections. */
+struct go_lender {
+    uint64_t address;
+    uint64_t existing; /* things of its that are no garbage */
+    uint64_t held;     /* … of these, those that something leads to without the lender: who has one holds it */
+};
+
+struct go_lent_question {
+    const struct go_struct *types; /* of the things */
+    size_t type_count;
+    struct text field; /* theirs, that leads to the lender */
+    /* What looks like a thing may be none: whether a lender can be there. */
+    bool (*is_lender)(void *context, uint64_t address);
+    void *context;
+};
+
+/* At most `count_max`; returns how many, 0 also where the memory at hand does not tell. */
+size_t go_lenders_find(const struct go_runtime *runtime, const struct go_lent_question *question, struct arena *arena,
+                       struct go_lender *ret_lenders, size_t count_max);
 
 #endif

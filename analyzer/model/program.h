@@ -66,6 +66,23 @@ struct program_stuck {
     bool links_are_all; /* false: not all members were looked at */
 };
 
+/* A pool whose things lead to it. */
+struct program_lender {
+    uint64_t address;
+    uint64_t size, in_use;
+    uint64_t existing, held; /* things of its; … that somebody holds: something leads to them without the pool */
+    uint64_t waiters;        /* of the members asked about, those whose stacks know the pool */
+};
+
+struct program_lender_question {
+    const char *lent;         /* "sql.driverConn": the things … */
+    struct text field;        /* … "db", which leads to the pool … */
+    const char *type;         /* … a "sql.DB" … */
+    struct text size, in_use; /* … with these fields */
+    const uint32_t *members;
+    size_t member_count;
+};
+
 struct program {
     void *context;
     /* Direct calls of the function that the snapshot's location is in, by address; NULL: its code is not at hand. */
@@ -88,6 +105,10 @@ struct program {
     enum program_heap (*knowers)(void *context, struct program_knower *knowers, size_t count);
     /* NULL: not known, as of a live process, or of one whose memory is too much for that. Found when first asked. */
     const struct program_stuck *(*stuck)(void *context);
+    /* Pools that things of a type lead to and some of the members wait for; at most `count_max`. 0 also where the memory at
+     * hand does not tell. */
+    size_t (*lenders)(void *context, const struct program_lender_question *question, struct program_lender *ret_lenders,
+                      size_t count_max);
     /* Whether the frame of a member's step leads to an address: a word of it points to a thing that has the address, or
      * that has a pointer to one that has. Of a live target things on the heap are not at hand: *ret_is_known is false
      * then. */

@@ -49,6 +49,19 @@ func start[T any](count int, work func() T) {
 	}
 }
 
+// Those that have come back.
+func finish[T any](count int, work func() T) {
+	var all sync.WaitGroup
+	all.Add(count)
+	for i := 0; i < count; i++ {
+		go func() {
+			defer all.Done()
+			work()
+		}()
+	}
+	all.Wait()
+}
+
 var cases = map[string]func(){
 	"lines": func() {
 		holdTogether(size)
@@ -112,6 +125,19 @@ var cases = map[string]func(){
 		held.Wait()
 		start(victims, parts.Customer)
 		start(victims, parts.BookApart)
+	},
+	"sql-dropped": func() {
+		finish(size, parts.Names)
+		start(victims, parts.Customer)
+	},
+	"sql-dropped-some": func() {
+		finish(size-2, parts.Names)
+		finish(2, parts.Cursors)
+		start(victims, parts.Customer)
+	},
+	"sql-kept": func() {
+		finish(size, parts.Cursors)
+		start(victims, parts.Customer)
 	},
 	"sql-some": func() {
 		// One holds a connection and waits for another; those who have the rest work.

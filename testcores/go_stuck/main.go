@@ -8,6 +8,7 @@ package main
 import (
 	"os"
 	"runtime"
+	"strings"
 	"syscall"
 	"time"
 )
@@ -26,10 +27,23 @@ func overwrite(depth int) (sum int) {
 	return sum + words[depth%64]
 }
 
+// Waits until all others wait or have ended, however busy the machine is.
+func settle() {
+	text := make([]byte, 4<<20)
+	for quiet := 0; quiet < 3; time.Sleep(50 * time.Millisecond) {
+		all := string(text[:runtime.Stack(text, true)])
+		if strings.Contains(all, "[runnable") || strings.Count(all, "[running") > 1 {
+			quiet = 0
+		} else {
+			quiet++
+		}
+	}
+}
+
 func main() {
 	cases[os.Args[2]]()
+	settle()
 	overwrite(1000)
-	time.Sleep(200 * time.Millisecond)
 	runtime.GC()
 	if os.Getenv("GOROUTINES_END") == "wait" {
 		os.WriteFile(os.Args[1]+"/debug1.txt", nil, 0o600)

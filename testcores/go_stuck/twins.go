@@ -16,7 +16,7 @@ import (
 
 // Signals as main does, for where main waits.
 func dump() {
-	time.Sleep(200 * time.Millisecond)
+	settle()
 	runtime.GC()
 	syscall.Kill(os.Getpid(), syscall.SIGQUIT)
 }

@@ -5,6 +5,7 @@ package store
 
 import (
 	"database/sql"
+	"sync"
 
 	"example.com/depot/lend"
 )
@@ -25,6 +26,8 @@ type Parts struct {
 	Source Source
 	// While something is held.
 	Holding func()
+	lock    sync.Mutex
+	Open    []*sql.Rows
 }
 
 //go:noinline
@@ -111,6 +114,34 @@ func (p *Parts) Conns() int {
 func (p *Parts) Customer() (name string) {
 	p.Deep.Data.QueryRow("SELECT name").Scan(&name)
 	return name
+}
+
+// Names looks at the first one and forgets the rest.
+//
+//go:noinline
+func (p *Parts) Names() (name string) {
+	rows, err := p.Deep.Data.Query("SELECT name")
+	if err != nil {
+		panic(err)
+	}
+	if rows.Next() {
+		rows.Scan(&name)
+	}
+	return name
+}
+
+// Cursors keeps them for later.
+//
+//go:noinline
+func (p *Parts) Cursors() int {
+	rows, err := p.Deep.Data.Query("SELECT name")
+	if err != nil {
+		panic(err)
+	}
+	p.lock.Lock()
+	defer p.lock.Unlock()
+	p.Open = append(p.Open, rows)
+	return len(p.Open)
 }
 
 //go:noinline
