@@ -110,3 +110,28 @@ def test_pool_of_slow_holders(findings, variant):
     pool = "\n  - id: pool\n    severity: critical\n    detector: pool\n    acquire: '^pool_take$'\n    title: '{waiters}'\n"
     assert [(finding["id"], finding["title"]) for finding in findings(seen + pool, made.path, made.executable)] \
         == [("test/seen", "40")]
+
+
+CONNECTIONS = """goroutine profile: total 1211
+1200 @ 0x43ae36 0x433997 0x464bc9 0x48ea32 0x48fd9a 0x48fd88 0x4ef6a9 0x4fb8c5 0x62b6a5 0x62e3ea 0x467c21
+#\t0x464bc8\tinternal/poll.runtime_pollWait+0x88\t\truntime/netpoll.go:305
+#\t0x48ea31\tinternal/poll.(*pollDesc).wait+0x31\t\tinternal/poll/fd_poll_runtime.go:84
+#\t0x48fd99\tinternal/poll.(*pollDesc).waitRead+0x259\tinternal/poll/fd_poll_runtime.go:89
+#\t0x48fd87\tinternal/poll.(*FD).Read+0x247\t\t\tinternal/poll/fd_unix.go:167
+#\t0x4ef6a8\tnet.(*netFD).Read+0x28\t\t\t\tnet/fd_posix.go:55
+#\t0x4fb8c4\tnet.(*conn).Read+0x44\t\t\t\tnet/net.go:183
+#\t0x62b6a4\texample.com/feed/line.(*Reader).Next+0x44\texample.com/feed/line/reader.go:40
+#\t0x62e3e9\tmain.serve+0x49\t\t\t\t\texample.com/feed/main.go:31
+
+11 @ 0x43ae36 0x44a33c 0x467c21
+#\t0x44a33b\tmain.work+0x3b\texample.com/feed/main.go:12
+"""
+
+
+def test_idle_connections_without_states(tmp_path):
+    """debug=1 has no states, but a read of a socket is named: so stand the idle connections of a server."""
+    dump = tmp_path / "dump"
+    dump.write_text(CONNECTIONS)
+    done = oracles.stackgroup_run("--format=json", str(dump))
+    finding, = json.loads(done.stdout)["findings"]
+    assert (finding["id"], finding["severity"], finding["members"]) == ("go/leak", "info", 1200)

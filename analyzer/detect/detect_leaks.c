@@ -341,15 +341,33 @@ static bool is_idle_wait(struct text state)
            text_equals(state, TEXT("sync.Cond.Wait"));
 }
 
-/* Whether all but the few that were just met at work wait so; of a dump without states it is not known. */
-static bool place_may_be_idle(const struct circumstances *circumstances)
+/* Of a dump without states the frames say it of those that wait for a peer or a condition. */
+static bool waits_idly(const struct snapshot *snapshot, const struct member *member)
 {
+    for (uint32_t i = 0; i < member->wait_count; i++) {
+        enum wait_kind kind = snapshot->resources[snapshot->waits[member->wait_first + i].resource].kind;
+        if (kind != WAIT_SOCKET && kind != WAIT_POLL && kind != WAIT_CONDITION)
+            return false;
+    }
+    return member->wait_count != 0;
+}
+
+/* Whether all but the few that were just met at work wait so. */
+static bool place_may_be_idle(struct detection *detection, const struct places *places, const struct place *place,
+                              const struct circumstances *circumstances)
+{
+    const struct snapshot *snapshot = detection_snapshot(detection);
     uint64_t idle = 0, known = 0;
     for (size_t i = 0; i < circumstances->states.count; i++) {
         const struct tally_row *row = &circumstances->states.rows[i];
         known += row->count;
         idle += is_idle_wait(row->text) ? row->count : 0;
     }
+    for (uint32_t i = 0; known == 0 && i < place->member_count; i++) {
+        const struct member *member = &snapshot->members[places->members[place->member_first + i]];
+        idle += waits_idly(snapshot, member) ? member->count : 0;
+    }
+    known = known != 0 ? known : place->members;
     return known != 0 && idle * 10 >= known * 9;
 }
 
@@ -370,7 +388,7 @@ static void place_find(struct detection *detection, const struct compiled_rule *
                                    "What they wait for there is not told: the dump names no function of the %zu calls "
                                    "in front of it.",
                                    place->unnamed_count);
-        if (place_may_be_idle(&circumstances)) {
+        if (place_may_be_idle(detection, places, place, &circumstances)) {
             finding->severity = finding->severity < SEVERITY_INFO ? finding->severity : SEVERITY_INFO;
             detection_add_evidence(detection, finding,
                                    "So wait the idle ones of a server too, one a client: a second look tells whether "
