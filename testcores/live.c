@@ -11,9 +11,11 @@
  *   brief MICROSECONDS       eight threads, and the process ends after so long
  *   count THREADS FILE       each thread counts up in FILE, an array of 64-bit numbers, once a millisecond
  *   deep                     parks 20 calls deep
+ *   wide                     a thread parks below a frame of a megabyte, as Ruby's do
  */
 #include "parking.h"
 
+#include <alloca.h>
 #include <fcntl.h>
 #include <sys/mman.h>
 #include <sys/wait.h>
@@ -211,6 +213,16 @@ static TC_FRAME int tc_live_deep(int depth)
     return result + 1;
 }
 
+static TC_FRAME void *tc_live_wide(void *unused)
+{
+    char *stack = alloca(1 << 20);
+
+    __asm__ volatile("" : : "r"(stack) : "memory"); /* it is used */
+    tc_live_deep(3);
+    TC_KEEP();
+    return unused;
+}
+
 int main(int argc, char **argv)
 {
     const char *what = argc > 1 ? argv[1] : "";
@@ -243,8 +255,11 @@ int main(int argc, char **argv)
         ready();
     } else if (!strcmp(what, "deep")) {
         return tc_live_deep(20) == 0;
+    } else if (!strcmp(what, "wide")) {
+        pthread_t thread;
+        return pthread_create(&thread, NULL, tc_live_wide, NULL) != 0 || pthread_join(thread, NULL) != 0;
     } else {
-        fprintf(stderr, "usage: live signals|zombie-leader|vfork|churn|brief|count|deep [ARGUMENT...]\n");
+        fprintf(stderr, "usage: live signals|zombie-leader|vfork|churn|brief|count|deep|wide [ARGUMENT...]\n");
         return 2;
     }
     wait_for_end();

@@ -295,6 +295,16 @@ def test_no_signal_is_lost(stackgroup):
     assert attached >= 50
 
 
+def test_frame_of_a_megabyte(stackgroup):
+    """Ruby's threads alloca their interpreter's stack: their first frames lie that far from their last."""
+    with target("wide") as child:
+        document = snapshot(child.pid)
+    assert not [row for row in document["diagnostics"] if row["code"] == "stack-incomplete"]
+    stacks = [[frame.get("function") for frame in group["frames"]] for profile in document["profiles"] for group in profile["groups"]]
+    (deep,) = (names for names in stacks if "tc_live_deep" in names)
+    assert deep.count("tc_live_deep") == 4 and "tc_live_wide" in deep
+
+
 def test_leader_that_ended(stackgroup):
     with target("zombie-leader", 6) as child:
         wait_for(lambda: state_of(child.pid) == "Z")

@@ -44,8 +44,9 @@ enum {
     limit_stop_cpu_microseconds = 1000,
     /* Threads of a live process that are told apart as not to be had; another debugger has one or all. */
     limit_live_refused = 64,
-    /* Bytes of one thread's stack that a live snapshot copies at most; blocked threads use a few KB. */
-    limit_stack_copy_bytes = 1 << 20,
+    /* Bytes of one thread's stack that a live snapshot copies at most; blocked threads use a few KB. Ruby's have 1 MB
+     * within them, alloca'd for the interpreter's own stack, and its first frames beyond. */
+    limit_stack_copy_bytes = 3 << 19,
     /* Bytes a thread that are paged in before a stop, so that copying does not fault. */
     limit_stack_prefault_bytes = 8 << 10,
     /* Taken as the size of a stack whose mapping is not known: it was made after maps was read. */
