@@ -286,6 +286,25 @@ def test_rolling_stops_those_that_it_must(stackgroup, tmp_path):
             assert HEAD.fullmatch(saving).group(1, 2) == (None, str(threads))
 
 
+def test_rolling_beside_a_tracer_of_one_thread(stackgroup):
+    """A thread that would be stopped for its registers, and cannot be, is shown as it was read: it is not lost."""
+    if not shutil.which("strace"):
+        pytest.skip("no strace")
+    every_frame_pointer = next(variant for variant in PROGRAMS["parked"].variants if variant.name == "gcc-O0")
+    with running(PROGRAMS["parked"], every_frame_pointer) as (child, _):
+        _, unstopped = look(child.pid, "--no-stop")
+        tid = next(tid for tid, (_, end) in unstopped.items() if end != "outermost" and tid != child.pid)
+        tracer = subprocess.Popen(["strace", "-o", "/dev/null", "-p", str(tid)], stderr=subprocess.PIPE, text=True)
+        try:
+            assert "attached" in tracer.stderr.readline()
+            document, threads = look(child.pid, "--rolling")
+        finally:
+            tracer.terminate()
+            tracer.communicate()
+    assert threads.keys() == unstopped.keys() and threads[tid] == unstopped[tid]
+    assert "thread-refused" not in [row["code"] for row in document["diagnostics"]]
+
+
 @pytest.mark.parametrize("arguments", [["--no-stop", "--rolling", "-p", "1"], ["--no-stop", "core"], ["--rolling", "core"],
                                        ["--rolling", "--max-stop=5", "-p", "1"]])
 def test_usage(arguments, stackgroup):

@@ -216,6 +216,7 @@ static void roll_rest(struct live_tracer *tracer, void *context)
 {
     struct live_stop *stop = tracer->stop;
     struct live_thread *before = arena_array(&stop->arena, struct live_thread, stop->thread_count + 1);
+    size_t refused_before = stop->refused_count;
     memcpy(before, stop->threads, stop->thread_count * sizeof *before);
     for (size_t i = 0; i < stop->thread_count; i++)
         if (before[i].to_be_stopped)
@@ -225,6 +226,7 @@ static void roll_rest(struct live_tracer *tracer, void *context)
     for (size_t i = 0; i < stop->thread_count; i++)
         if (before[i].to_be_stopped && stop->threads[i].outcome != LIVE_THREAD_STOPPED)
             stop->threads[i] = before[i];
+    stop->refused_count = refused_before; /* who traces those keeps them from a stop, not from being shown as they were read */
 }
 
 static const struct error *run(struct live_stop *stop, void (*work)(struct live_tracer *tracer, void *context),
@@ -233,7 +235,8 @@ static const struct error *run(struct live_stop *stop, void (*work)(struct live_
     struct live_processors processors = {0};
     const struct error *error = live_tracer_run(stop, work, &processors, arena);
     live_processors_close(&processors);
-    qsort(stop->durations, stop->duration_count, sizeof *stop->durations, compare_durations);
+    if (stop->duration_count != 0)
+        qsort(stop->durations, stop->duration_count, sizeof *stop->durations, compare_durations);
     return error;
 }
 

@@ -88,7 +88,7 @@ struct live_thread *live_stop_find(struct live_stop *stop, uint32_t tid);
 void live_stop_add(struct live_stop *stop, uint32_t tid);
 bool live_stop_reserve(struct live_stop *stop); /* false with errno */
 
-/* A place for raw registers in the copies, NULL when they are full; it is taken by live_stop_copy_stack. */
+/* A place for raw registers in the copies, NULL when they are full; it is taken by live_stop_copy_memory. */
 uint8_t *live_stop_registers(struct live_stop *stop);
 /* Takes the thread's registers that were written there, and copies the memory that they point to. `thread_pointer` as
  * arch->thread_pointer, 0 unknown. */
