@@ -42,6 +42,7 @@ struct go_program {
     const struct go_runtime *runtime;
     const struct snapshot *snapshot;
     struct worker *worker;
+    bool is_patient;
     struct arena *arena;
     struct member_place *places;    /* by member; NULL until asked for */
     struct frame_run *frame_runs;   /* by stack; NULL until asked for */
@@ -757,10 +758,14 @@ static const struct program_stuck *program_stuck(void *context)
     program->stuck_is_asked = true;
     if (program_heap(program, &bytes) == PROGRAM_HEAP_MISSING)
         return NULL;
-    struct go_stuck found = go_stuck_find(runtime, program->arena);
-    if (!found.is_known)
+    struct go_stuck found = go_stuck_find(runtime, program->is_patient, program->arena);
+    if (!found.is_known && !found.is_too_much)
         return NULL;
     struct program_stuck *stuck = arena_new(program->arena, struct program_stuck);
+    stuck->is_too_much = found.is_too_much;
+    program->stuck = stuck;
+    if (found.is_too_much)
+        return stuck;
     uint8_t *members = arena_array(program->arena, uint8_t, snapshot->member_count + 1);
     uint32_t *slots = arena_array(program->arena, uint32_t, runtime->goroutine_count + 1);
     struct program_link *links = arena_array(program->arena, struct program_link, found.link_count + 1);
@@ -779,7 +784,6 @@ static const struct program_stuck *program_stuck(void *context)
     stuck->members = members;
     stuck->links = links;
     stuck->links_are_all = found.links_are_all;
-    program->stuck = stuck;
     return stuck;
 }
 
@@ -835,7 +839,8 @@ static size_t program_lenders(void *context, const struct program_lender_questio
     types_of(program, question->type); /* lists move when one more is made */
     const struct type_list *lent = types_of(program, question->lent);
     check.types = types_of(program, question->type);
-    struct go_lent_question lent_question = {lent->types, lent->count, question->field, is_lender, &check};
+    struct go_lent_question lent_question = {lent->types,      lent->count, question->field,
+                                            program->is_patient, is_lender,   &check};
     size_t found_count =
         go_lenders_find(program->runtime, &lent_question, program->arena, found, limit_pool_objects);
     for (size_t i = 0; i < found_count && count < count_max; i++) {
@@ -853,7 +858,7 @@ static size_t program_lenders(void *context, const struct program_lender_questio
 }
 
 const struct program *go_program_new(const struct go_runtime *runtime, const struct snapshot *snapshot,
-                                     struct worker *worker, struct arena *arena)
+                                     bool is_patient, struct worker *worker, struct arena *arena)
 {
     struct go_program *program = arena_new(arena, struct go_program);
     *program = (struct go_program){
@@ -875,6 +880,7 @@ const struct program *go_program_new(const struct go_runtime *runtime, const str
         .runtime = runtime,
         .snapshot = snapshot,
         .worker = worker,
+        .is_patient = is_patient,
         .arena = arena,
         .code_bytes_left = limit_code_calls_bytes,
     };

@@ -9,8 +9,9 @@
 #include "model/program.h"
 #include "model/snapshot.h"
 
-/* `snapshot` has the goroutines of this runtime. In `arena`, as all answers; the worker is free between them. */
+/* `snapshot` has the goroutines of this runtime. is_patient: who is stuck is looked for in large programs too, which takes
+ * seconds. In `arena`, as all answers; the worker is free between them. */
 const struct program *go_program_new(const struct go_runtime *runtime, const struct snapshot *snapshot,
-                                     struct worker *worker, struct arena *arena);
+                                     bool is_patient, struct worker *worker, struct arena *arena);
 
 #endif

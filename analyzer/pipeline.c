@@ -430,14 +430,17 @@ static const struct error *load_rules(struct pipeline *pipeline, const struct pi
 }
 
 /* What findings may ask of the program: of its goroutines, while the image is open. */
-static const struct program *profile_program(struct pipeline *pipeline, const struct profile *profile)
+static const struct program *profile_program(struct pipeline *pipeline, const struct pipeline_options *options,
+                                             const struct profile *profile)
 {
-    return profile->go == NULL ? NULL : go_program_new(profile->go, &profile->snapshot, &pipeline->worker, &pipeline->scratch);
+    return profile->go == NULL ? NULL
+                               : go_program_new(profile->go, &profile->snapshot, options->rule != NULL,
+                                                &pipeline->worker, &pipeline->scratch);
 }
 
 static void apply_rules(struct pipeline *pipeline, const struct pipeline_options *options, struct profile *profile)
 {
-    struct detect_options detect = {.only = options->rule, .program = profile_program(pipeline, profile)};
+    struct detect_options detect = {.only = options->rule, .program = profile_program(pipeline, options, profile)};
     /* Memory that is allocated, not members that stand somewhere. */
     if (profile->snapshot.kind == PROFILE_HEAP)
         pipeline->rule_count = 0;

@@ -93,3 +93,17 @@ def test_live(tmp_path, stackgroup):
         counters = [row["counter"] for group in document["profiles"][0]["groups"] for row in group.get("waits", [])
                     if "counter" in row]
         assert counters == ([2] * 4 if case == "done" else counters)
+
+
+def test_large_program(stackgroup):
+    """Of many goroutines who is stuck is looked for where the rule is asked for, and else said not to be."""
+    core = unavailable_skips(go_cores.make_core, "leaks", go_cores.STRIPPED, arguments=(100000,))
+    document = oracles.stackgroup_json(core.path)
+    assert "stuck-not-searched" in [row["code"] for row in document["diagnostics"]]
+    assert "go/channel-abandoned" not in [finding["id"] for finding in document["findings"]]
+    document = oracles.stackgroup_json(core.path, "--rule=go/channel-abandoned")
+    assert "stuck-not-searched" not in [row["code"] for row in document["diagnostics"]]
+    (finding,) = document["findings"]
+    truth = json.loads(core.truth)
+    abandoned = sum(truth[f"main.{name}"] for name in ("drainQueue", "sendResult", "waitEither", "waitCancelled"))
+    assert finding["members"] >= abandoned * 0.99 and "main.sendResult" in evidence(finding)

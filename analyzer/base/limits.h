@@ -193,6 +193,8 @@ static const uint64_t limit_argument_values = 1u << 26;
 static const uint64_t limit_go_heap_bytes = (uint64_t)256 << 20;
 /* Bytes of a Go program's memory that are gone through for what its goroutines can still come to: 0.3 seconds. */
 static const uint64_t limit_go_marked_bytes = (uint64_t)512 << 20;
+/* Both, where one rule was asked for: some seconds. */
+static const uint64_t limit_go_asked_bytes = (uint64_t)16 << 30;
 /* Bytes of a Go program's type descriptors; the largest known program has 20 MB. */
 static const uint64_t limit_go_types_bytes = (uint64_t)256 << 20;
 /* Bytes of one table of a pclntab; the whole of the largest known program's is under 200 MB. */

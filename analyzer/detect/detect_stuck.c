@@ -57,6 +57,17 @@ static bool waits_for_something(const struct stuck_search *search, const struct 
     return false;
 }
 
+static const struct program_stuck *ask(const struct stuck_search *search, const struct program *program)
+{
+    const struct program_stuck *stuck = program->stuck(program->context);
+    if (stuck == NULL || !stuck->is_too_much)
+        return stuck;
+    detection_note(search->detection, "stuck-not-searched",
+                   "who can still wake whom was not looked for, as the program is large: "
+                   "stackgroup --rule=go/channel-abandoned looks for those that wait for ever, and takes its time");
+    return NULL;
+}
+
 static void collect(struct stuck_search *search)
 {
     struct detection *detection = search->detection;
@@ -71,7 +82,7 @@ static void collect(struct stuck_search *search)
         if (!waits_for_something(search, member) || claims_has(detection, matching[i]))
             continue;
         if (!is_asked)
-            search->stuck = program->stuck(program->context);
+            search->stuck = ask(search, program);
         is_asked = true;
         bool is_stuck = search->stuck != NULL && search->stuck->members[matching[i]] != 0;
         if (!is_stuck && !member->is_leaked)

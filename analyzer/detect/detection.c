@@ -45,6 +45,11 @@ struct arena *detection_scratch(struct detection *detection)
     return detection->scratch;
 }
 
+void detection_note(struct detection *detection, const char *code, const char *text)
+{
+    diagnostics_add(detection->diagnostics, DIAGNOSTIC_NOTE, code, TEXT(""), "%s", text)->count = 1;
+}
+
 const struct rule *compiled_rule_source(const struct compiled_rule *rule)
 {
     return rule->source;

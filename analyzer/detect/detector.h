@@ -26,6 +26,8 @@ const struct grouping *detection_grouping(const struct detection *detection);
 const struct program *detection_program(const struct detection *detection);
 struct arena *detection_arena(struct detection *detection);   /* of findings */
 struct arena *detection_scratch(struct detection *detection); /* until the run ends */
+/* Tells of what was not done, once, however many rules meet it. */
+void detection_note(struct detection *detection, const char *code, const char *text);
 const struct rule *compiled_rule_source(const struct compiled_rule *rule);
 
 /* What a detector keeps between its rules; NULL at first, the memory is scratch. */

@@ -33,6 +33,7 @@ struct reading {
     const struct go_runtime *runtime;
     struct arena *arena;
     struct go_heap *heap;
+    uint64_t bytes_max;
     uint64_t list, count; /* of pointers to records */
 };
 
@@ -178,7 +179,7 @@ static bool spans_finish(struct reading *reading)
         if (span->has_no_pointers)
             continue;
         heap->bytes += span->limit - span->start;
-        if (heap->bytes > limit_go_marked_bytes)
+        if (heap->bytes > reading->bytes_max)
             return false;
         span->bytes = memory_view_across(&reading->runtime->image->memory, span->start, span->limit - span->start);
         if (span->bytes == NULL)
@@ -208,10 +209,10 @@ static bool areas_make(struct reading *reading)
     return heap->area_count != 0;
 }
 
-bool go_heap_read(const struct go_runtime *runtime, struct arena *arena, struct go_heap *ret_heap)
+bool go_heap_read(const struct go_runtime *runtime, uint64_t bytes_max, struct arena *arena, struct go_heap *ret_heap)
 {
     *ret_heap = (struct go_heap){.spans = NULL};
-    struct reading reading = {.runtime = runtime, .arena = arena, .heap = ret_heap};
+    struct reading reading = {.runtime = runtime, .arena = arena, .heap = ret_heap, .bytes_max = bytes_max};
     return list_find(&reading) && size_find(&reading) && spans_read(&reading) && spans_finish(&reading) &&
            areas_make(&reading);
 }

@@ -29,8 +29,9 @@ struct go_heap {
     size_t area_count, area_last;
 };
 
-/* False when the list is not found, what it says makes no sense, or objects with pointers are not at hand. */
-bool go_heap_read(const struct go_runtime *runtime, struct arena *arena, struct go_heap *ret_heap);
+/* False when the list is not found, what it says makes no sense, or objects with pointers are not at hand or have more
+ * bytes than that. */
+bool go_heap_read(const struct go_runtime *runtime, uint64_t bytes_max, struct arena *arena, struct go_heap *ret_heap);
 
 /* NULL: no span of those in use has the address. */
 const struct go_span *go_heap_find(struct go_heap *heap, uint64_t address);

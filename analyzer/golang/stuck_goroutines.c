@@ -873,7 +873,7 @@ static void mark_all(struct search *search)
 }
 
 /* False when there is nothing to go through, or too much. */
-static bool search_begin(struct search *search, const struct go_runtime *runtime, struct arena *arena,
+static bool search_begin(struct search *search, const struct go_runtime *runtime, bool is_patient, struct arena *arena,
                          struct go_stuck *result)
 {
     enum { condition_steps = 1 << 20 };
@@ -882,10 +882,15 @@ static bool search_begin(struct search *search, const struct go_runtime *runtime
         .memory = &runtime->image->memory,
         .arena = arena,
         .reader = goroutine_reader_new(runtime),
-        .bytes_left = limit_go_marked_bytes,
+        .bytes_left = is_patient ? limit_go_asked_bytes : limit_go_marked_bytes,
     };
-    if (runtime->goroutine_count > limit_go_asked_goroutines || !go_heap_read(runtime, arena, &search->heap))
+    result->is_too_much = runtime->goroutine_count > limit_go_asked_goroutines && !is_patient;
+    if (result->is_too_much)
         return false;
+    if (!go_heap_read(runtime, search->bytes_left, arena, &search->heap)) {
+        result->is_too_much = search->heap.bytes > search->bytes_left && !is_patient;
+        return false;
+    }
     size_t words = (size_t)(search->heap.object_count / 64 + 1), slots = (size_t)runtime->goroutine_count + 1;
     search->low = search->heap.spans[0].start;
     search->high = search->heap.spans[search->heap.span_count - 1].end;
@@ -908,11 +913,11 @@ static bool search_begin(struct search *search, const struct go_runtime *runtime
     return true;
 }
 
-struct go_stuck go_stuck_find(const struct go_runtime *runtime, struct arena *arena)
+struct go_stuck go_stuck_find(const struct go_runtime *runtime, bool is_patient, struct arena *arena)
 {
     struct go_stuck result = {.is_known = false};
     struct search search;
-    if (!search_begin(&search, runtime, arena, &result))
+    if (!search_begin(&search, runtime, is_patient, arena, &result))
         return result;
     goroutines_note(&search);
     goroutines_read(&search, &result);
@@ -977,11 +982,11 @@ static void lent_find(struct lending *lending, const struct go_struct *type, uin
 size_t go_lenders_find(const struct go_runtime *runtime, const struct go_lent_question *question, struct arena *arena,
                        struct go_lender *ret_lenders, size_t count_max)
 {
-    struct go_stuck unused;
+    struct go_stuck unused = {.is_known = false};
     struct search search;
     struct lending lending = {.search = &search, .question = question, .lenders = ret_lenders, .count_max = count_max};
     struct go_field found;
-    if (question->type_count == 0 || !search_begin(&search, runtime, arena, &unused))
+    if (question->type_count == 0 || !search_begin(&search, runtime, question->is_patient, arena, &unused))
         return 0;
     for (size_t i = 0; i < question->type_count; i++)
         if (go_struct_field(runtime, &question->types[i], question->field, &found) && found.size_bytes == 8)

@@ -21,6 +21,7 @@ struct go_stuck_link {
 
 struct go_stuck {
     bool is_known;               /* all that had to be read could be */
+    bool is_too_much;            /* it was not read, for it would take long */
     uint8_t *slots;              /* by slot of the runtime's list: 1 is stuck */
     uint64_t *ids;               /* of the goroutines, by slot; 0: none is there */
     struct go_stuck_link *links; /* by start, then slot; at most limit_go_links */
@@ -28,7 +29,8 @@ struct go_stuck {
     bool links_are_all; /* false: there are too many to look at each */
 };
 
-struct go_stuck go_stuck_find(const struct go_runtime *runtime, struct arena *arena);
+/* is_patient: however many goroutines there are, and for seconds. */
+struct go_stuck go_stuck_find(const struct go_runtime *runtime, bool is_patient, struct arena *arena);
 
 /* What lends things of one type, each of which has a pointer to it: a pool of connections. */
 struct go_lender {
@@ -41,6 +43,7 @@ struct go_lent_question {
     const struct go_struct *types; /* of the things */
     size_t type_count;
     struct text field; /* theirs, that leads to the lender */
+    bool is_patient;   /* as of go_stuck_find */
     /* What looks like a thing may be none: whether a lender can be there. */
     bool (*is_lender)(void *context, uint64_t address);
     void *context;

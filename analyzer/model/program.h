@@ -60,6 +60,7 @@ struct program_link {
 /* Who waits for what nothing can come to any more that could still run: no other member, variable, or thing on the
  * heap that these lead to. */
 struct program_stuck {
+    bool is_too_much;       /* it was not looked for, as it would take long: only where one rule is asked for */
     const uint8_t *members; /* by member: 1 is so */
     const struct program_link *links; /* by start, then member */
     size_t link_count;
