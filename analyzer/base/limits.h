@@ -58,6 +58,8 @@ enum {
     limit_inferred_resources = 64,
     limit_inferred_stack_bytes = 64 << 10,
     limit_inferred_bytes = 256 << 20,
+    /* Of stacks in all that are looked through for the blocks of threads whose registers are not known: less than a second. */
+    limit_block_search_bytes = 256 << 20,
     /* Descriptors of a live process that are looked at, about 2 seconds' worth; RLIMIT_NOFILE can be 2^30. */
     limit_descriptors = 1 << 18,
     /* Distinct early ends that libunwind is asked about; programs have a handful, forged cores one a thread. */

@@ -93,9 +93,9 @@ static void write_rolling(struct text_writer *writer, const struct snapshot *sna
     if (snapshot->threads_read != 0) {
         write_counted(writer, snapshot->threads_read, "thread");
         text_writer_string(writer, " read as they wait, ");
-        if (snapshot->threads_stopped == 0)
-            text_writer_string(writer, "none stopped");
     }
+    if (snapshot->threads_stopped == 0)
+        text_writer_string(writer, "none stopped");
     if (snapshot->threads_stopped != 0) {
         write_counted(writer, snapshot->threads_stopped, "thread");
         text_writer_printf(writer, " stopped for %" PRIu64 " µs (median), %" PRIu64 " µs at most",

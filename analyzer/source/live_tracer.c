@@ -157,12 +157,33 @@ static void *tracer_main(void *context)
     return NULL;
 }
 
+/* The kernel permits nobody to attach to a thread that has ended and is still in the list. */
+static bool has_ended(uint32_t pid, struct arena *arena)
+{
+    uint32_t *tids;
+    size_t count;
+    if (!proc_tasks(arena, pid, &tids, &count))
+        return errno == ENOENT || errno == ESRCH;
+    for (size_t i = 0; i < count; i++) {
+        char path[96], buffer[4096];
+        struct text line;
+        struct proc_stat stat;
+        snprintf(path, sizeof path, "/proc/%" PRIu32 "/task/%" PRIu32 "/stat", pid, tids[i]);
+        if (proc_read_short(path, buffer, sizeof buffer, &line) && proc_stat_parse(line, &stat) && stat.state != 'Z' &&
+            stat.state != 'X')
+            return false;
+    }
+    return true;
+}
+
 static const struct error *refusal(const struct live_stop *stop, int failed, struct arena *arena)
 {
     char scope[8] = "";
     struct text content;
     if (proc_read(arena, "/proc/sys/kernel/yama/ptrace_scope", &content) && content.length != 0)
         snprintf(scope, sizeof scope, "%c", content.data[0]);
+    if ((failed == EPERM || failed == EACCES) && has_ended(stop->pid, arena))
+        failed = 0;
     if (failed == EPERM || failed == EACCES)
         return error_new(arena, ERROR_OPEN,
                          "process %u: not permitted to attach: run as root, or as its user%s%s%s", stop->pid,

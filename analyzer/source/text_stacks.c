@@ -90,10 +90,10 @@ static uint32_t find_module(struct stacks *stacks, struct text path)
 
 static bool is_start(struct text name, struct text start)
 {
-    while (name.length != 0 && name.data[0] == '_')
-        name = text_from(name, 1);
-    if (text_starts_with(name, TEXT("GI_")))
-        return is_start(text_from(name, 3), start);
+    do
+        while (name.length != 0 && name.data[0] == '_')
+            name = text_from(name, 1);
+    while (text_take_prefix(&name, TEXT("GI_")));
     return text_starts_with(name, start);
 }
 

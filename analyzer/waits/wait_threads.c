@@ -37,16 +37,18 @@ static uint32_t block_id(const struct image *image, uint64_t block, const struct
     return value <= thread_id_max ? value : 0;
 }
 
-/* The block of a thread that was read without its registers: it lies above its stack and knows the thread's id. */
-static uint64_t search_block(const struct image *image, const struct thread *thread, uint32_t id)
+/* The block of a thread that was read without its registers: it lies above its stack and knows the thread's id. Takes
+ * what it looks through from *bytes_left: a forged core may have one stack for thousands of threads. */
+static uint64_t search_block(const struct image *image, const struct thread *thread, uint32_t id, uint64_t *bytes_left)
 {
     struct registers registers;
     image->arch->registers_decode(thread->registers, &registers);
     uint64_t sp = registers.values[image->arch->sp];
     const struct memory_range *range = memory_find(&image->memory, sp);
-    if (range == NULL || range->end - sp > limit_stack_copy_bytes || range->end - sp < musl_tid + 4)
+    if (id == 0 || range == NULL || range->end - sp > limit_stack_copy_bytes || range->end - sp < musl_tid + 4)
         return 0;
-    for (uint64_t at = (range->end - (musl_tid + 4)) & -(uint64_t)8; at > sp; at -= 8) {
+    for (uint64_t at = (range->end - (musl_tid + 4)) & -(uint64_t)8; at > sp && *bytes_left >= 8; at -= 8) {
+        *bytes_left -= 8;
         if (load_u64(range->bytes + (at - range->start)) != at)
             continue;
         for (size_t i = 0; i < sizeof layouts / sizeof layouts[0]; i++)
@@ -58,11 +60,12 @@ static uint64_t search_block(const struct image *image, const struct thread *thr
 
 static void find_pointers(struct wait_threads *threads, const struct image *image)
 {
+    uint64_t bytes_left = limit_block_search_bytes;
     for (size_t i = 0; i < image->thread_count; i++) {
         const struct thread *thread = &image->threads[i];
         threads->pointers[i] = thread_pointer_of(image, thread);
         if (threads->pointers[i] == 0 && thread->registers != NULL && thread->registers_known != 0)
-            threads->pointers[i] = search_block(image, thread, threads->ids[i]);
+            threads->pointers[i] = search_block(image, thread, threads->ids[i], &bytes_left);
     }
 }
 

@@ -8,6 +8,7 @@
 #include "literal_snapshot.h"
 #include "waits/wait_call.h"
 #include "waits/wait_facts.h"
+#include "waits/wait_threads.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -589,6 +590,29 @@ static void test_ids_unmapped(void **state)
 }
 
 /* The source tells the ids in the namespace (live). */
+/* Of threads whose registers are those of their calls alone: a block above the stack pointer that has the thread's id. */
+static void test_blocks_in_stacks(void **state)
+{
+    (void)state;
+    enum { block_word = 0xc00 / 8, self_word = block_word + 2, id_word = block_word + 0x2d0 / 8 };
+    for (uint32_t i = 0; i < 3; i++) {
+        add_runner();
+        target.raw[i][raw_fs_base] = 0;
+        target.threads[i].registers_known = (uint64_t)1 << arch_x86_64.sp;
+        target.stacks[i][block_word] = target.stacks[i][self_word] = stack_start + i * stack_bytes + 0xc00;
+        target.stacks[i][id_word] = first_tid + i;
+    }
+    target.stacks[1][id_word] = first_tid; /* another's */
+    target.threads[2].tid = 0;             /* of no known id: what has none either is no block of its */
+    target.stacks[2][id_word] = 0;
+    read_facts();
+    struct wait_threads threads;
+    wait_threads_init(&threads, &target.image, &target.literal.arena);
+    assert_int_equal(threads.pointers[0], stack_start + 0xc00);
+    assert_int_equal(threads.pointers[1], 0);
+    assert_int_equal(threads.pointers[2], 0);
+}
+
 static void test_ids_of_source(void **state)
 {
     (void)state;
@@ -874,6 +898,7 @@ int main(void)
         TEST(test_loader_and_allocator),
         TEST(test_ids_of_blocks),
         TEST(test_ids_unmapped),
+        TEST(test_blocks_in_stacks),
         TEST(test_ids_of_source),
         TEST(test_musl_mutex),
         TEST(test_rust),
