@@ -95,6 +95,8 @@ enum {
     /* Parts of 64 MB that a Go program's heap lies in, and runs of pages in them, used or not. */
     limit_go_areas = 1 << 12,
     limit_go_spans = 1 << 24,
+    /* Objects in it, each of which takes three bits: what has no pointers is not read, and costs a forged core nothing. */
+    limit_go_objects = 1 << 30,
     /* Goroutines up to which it is asked who can still be woken: 0.1 seconds; and what of theirs is told of the others. */
     limit_go_asked_goroutines = 1 << 16,
     limit_go_links = 1 << 16,

@@ -176,6 +176,8 @@ static bool spans_finish(struct reading *reading)
         if (span->object_bytes == 0)
             continue;
         heap->object_count += (span->limit - span->start + span->object_bytes - 1) / span->object_bytes;
+        if (heap->object_count > limit_go_objects)
+            return false;
         if (span->has_no_pointers)
             continue;
         heap->bytes += span->limit - span->start;
