@@ -170,10 +170,15 @@ static void search_guards(struct search *search, struct wait_context *context, c
         if (sought->function == 0)
             continue;
         sought->found_count = 0;
-        for (uint32_t i = 0; i < context->image->thread_count && sought->found_count <= sought->wanted; i++)
-            if (stack_makes_static(snapshot, &snapshot->stacks[snapshot->members[i].stack], sought,
-                                   waited[i] == sought->resource + 1))
+        for (uint32_t i = 0; i < context->image->thread_count && sought->found_count <= sought->wanted; i++) {
+            const struct stack *stack = &snapshot->stacks[snapshot->members[i].stack];
+            uint64_t bytes = 8 * ((uint64_t)stack->step_count + 1); /* as far as a look at a frame is one at a word */
+            search->bytes_left -= bytes < search->bytes_left ? bytes : search->bytes_left;
+            if (search->bytes_left == 0)
+                return;
+            if (stack_makes_static(snapshot, stack, sought, waited[i] == sought->resource + 1))
                 sought->found[sought->found_count++] = i;
+        }
     }
 }
 
