@@ -325,6 +325,15 @@ const struct pclntab *go_runtime_find_function(const struct go_runtime *runtime,
     return NULL;
 }
 
+bool go_runtime_has_variable(const struct go_runtime *runtime, uint64_t address)
+{
+    for (size_t i = 0; i < runtime->module_count; i++)
+        for (size_t j = 0; j < 4; j++)
+            if (address >= runtime->modules[i].data[j].start && address < runtime->modules[i].data[j].end)
+                return true;
+    return false;
+}
+
 struct text go_runtime_wait_reason(const struct go_runtime *runtime, uint8_t reason)
 {
     if (reason < runtime->reason_count)

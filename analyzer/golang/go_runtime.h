@@ -33,6 +33,9 @@ bool go_runtime_find(const struct image *image, struct module_files *files, stru
 const struct pclntab *go_runtime_find_function(const struct go_runtime *runtime, uint64_t pc,
                                                struct pclntab_function *ret_function);
 
+/* Whether a variable of the program's or the runtime's lies there. */
+bool go_runtime_has_variable(const struct go_runtime *runtime, uint64_t address);
+
 /* "chan receive"; "" for a number that is none. */
 struct text go_runtime_wait_reason(const struct go_runtime *runtime, uint8_t reason);
 

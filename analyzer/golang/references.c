@@ -71,15 +71,6 @@ static const struct go_stack_range *find_stack(const struct go_reference_search 
     return low < search->stack_count && search->stacks[low].low <= address ? &search->stacks[low] : NULL;
 }
 
-static bool is_variable(const struct go_runtime *runtime, uint64_t address)
-{
-    for (size_t i = 0; i < runtime->module_count; i++)
-        for (size_t j = 0; j < 4; j++)
-            if (address >= runtime->modules[i].data[j].start && address < runtime->modules[i].data[j].end)
-                return true;
-    return false;
-}
-
 /* Whether the word stands in a closure with which one of those who wait began. */
 static bool is_in_start(const struct go_reference_search *search, uint64_t at)
 {
@@ -103,7 +94,7 @@ static void note(struct go_reference_pass *pass, uint64_t at, uint64_t address)
     const struct go_stack_range *stack = pass->stack != NULL ? pass->stack : find_stack(search, at);
     if (stack != NULL) {
         asked->stacks += at >= stack->sp && !search->is_own(search->context, stack->number, number);
-    } else if (is_variable(search->runtime, at)) {
+    } else if (go_runtime_has_variable(search->runtime, at)) {
         asked->first_variable = asked->variables++ == 0 ? at : asked->first_variable;
     } else if (!find_record(search->records, search->record_count, search->record_bytes, at) &&
                !is_in_start(search, at)) {

@@ -693,15 +693,6 @@ static void variables_mark(struct search *search)
         }
 }
 
-static bool is_variable(const struct go_runtime *runtime, uint64_t address)
-{
-    for (size_t i = 0; i < runtime->module_count; i++)
-        for (size_t j = 0; j < 4; j++)
-            if (address >= runtime->modules[i].data[j].start && address < runtime->modules[i].data[j].end)
-                return true;
-    return false;
-}
-
 static bool is_function_value(const struct search *search, uint64_t word)
 {
     struct pclntab_function function;
@@ -734,7 +725,7 @@ static bool is_block(struct search *search, uint64_t word)
     uint64_t end;
     const struct memory_range *range = (word & 7) != 0 || word == 0 ? NULL : memory_find(search->memory, word);
     return range != NULL && memory_is_core(search->memory, range) &&
-           go_heap_area_from(&search->heap, word, &end) > word && !is_variable(search->runtime, word);
+           go_heap_area_from(&search->heap, word, &end) > word && !go_runtime_has_variable(search->runtime, word);
 }
 
 struct blocks {
